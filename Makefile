@@ -1,0 +1,35 @@
+# From a fresh clone: `make demo` trains on real digits and writes a report, `make test` checks everything.
+# Both set up what they need first; an interrupted or outdated environment is repaired.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test setup lint clean
+.DELETE_ON_ERROR:
+
+demo: setup
+	$(BIN)/unweave train digits --out runs/digits --overwrite
+
+test: setup lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The stamp is written last, so a half-built environment is never taken for a whole one.
+# torch comes first and alone: no later package may choose another build of it.
+setup: $(READY)
+	@$(BIN)/python -c "import unweave, torch" 2>/dev/null || { rm -f $(READY) && $(MAKE) $(READY); }
+
+$(READY): pyproject.toml constraints.txt
+	rm -f $@
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis

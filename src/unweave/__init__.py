@@ -1,0 +1,72 @@
+"""Structured, disentangled representations from deep probabilistic programs.
+
+Names load when first used, so that `import unweave` (and the command's help) does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import data as data
+    from . import metrics as metrics
+    from . import models as models
+    from . import nets as nets
+    from . import plots as plots
+    from . import recipes as recipes
+    from .aggregate import balanced as balanced
+    from .aggregate import exact as exact
+    from .aggregate import minibatch as minibatch
+    from .aggregate import stratified as stratified
+    from .aggregate import weighted as weighted
+    from .artifact import load as load
+    from .artifact import save as save
+    from .objective import Atom as Atom
+    from .objective import Densities as Densities
+    from .objective import Objective as Objective
+    from .objective import beta_vae as beta_vae
+    from .objective import bottleneck as bottleneck
+    from .objective import corex as corex
+    from .objective import dip_vae as dip_vae
+    from .objective import elbo as elbo
+    from .objective import evidence as evidence
+    from .objective import hfvae as hfvae
+    from .objective import info_vae as info_vae
+    from .objective import kl as kl
+    from .objective import label as label
+    from .objective import mi as mi
+    from .objective import recon as recon
+    from .objective import tc as tc
+    from .objective import tc_vae as tc_vae
+    from .trace import Concrete as Concrete
+    from .trace import Node as Node
+    from .trace import Trace as Trace
+    from .train import Recipe as Recipe
+    from .train import Run as Run
+    from .train import fit as fit
+
+_HOME = {
+    "artifact": "load save",
+    "aggregate": "balanced exact minibatch stratified weighted",
+    "objective": "Atom Densities Objective beta_vae bottleneck corex dip_vae elbo evidence hfvae info_vae kl label "
+    "mi recon tc tc_vae",
+    "trace": "Concrete Node Trace",
+    "train": "Recipe Run fit",
+}
+_MODULES = ("data", "metrics", "models", "nets", "plots", "recipes")
+_WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"unweave has no {name!r}; it has: {', '.join(__dir__())}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_WHERE, *_MODULES])

@@ -1,0 +1,115 @@
+"""What a run says of itself: its settings for config.json, and the model card people read."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .disk import replacing
+
+if TYPE_CHECKING:
+    from .train import Recipe
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """The settings of a run as JSON: enough to build it again from the command line."""
+    import torch
+
+    from .aggregate import minibatch
+
+    objective = recipe.objective_at(0)
+    n = len(recipe.data) - recipe.held_out
+    try:
+        circled = objective.circled()
+    except ValueError:
+        circled = ""
+    model = recipe.model()
+    return {
+        "unweave": __version__,
+        "recipe": recipe.name,
+        "flags": dict(recipe.flags),
+        "model": model.config,
+        "parameters": sum(w.numel() for w in model.parameters()),
+        "groups": recipe.groups,
+        "objective": str(objective) + ("" if recipe.objective is objective else " (at the first step)"),
+        "circled": circled,
+        "estimator": f"{minibatch(n, recipe.weights)!r}, B={recipe.batch}",
+        "data": {
+            "name": recipe.data.name,
+            "n": n,
+            "held_out": recipe.held_out,
+            "test": len(recipe.test) if recipe.test else 0,
+            "shape": list(recipe.data.x.shape[1:]),
+        },
+        "seed": recipe.seed,
+        "batch": recipe.batch,
+        "lr": recipe.lr,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "scikit-learn")},
+        },
+        "machine": f"{os.cpu_count()} x {_processor()}, {torch.get_num_threads()} threads",
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def command(config: Mapping[str, Any]) -> str:
+    """The command line that trains the run again."""
+    flags = (f"--{name.replace('_', '-')} {value}" for name, value in config["flags"].items() if value is not None)
+    return " ".join(["unweave train", config["recipe"], *flags])
+
+
+def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any]) -> Path:
+    """README.md of a run: what the model is, how it was trained, what was measured and how."""
+    data, test = config["data"], scores.get("test", {})
+    lines = [
+        f"# {config['recipe']}: a model trained by unweave {config['unweave']}",
+        "",
+        f"Objective (nats, maximised): {config['circled'] or config['objective']}, that is `{config['objective']}`.",
+        f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, {data['test']:,} to test.",
+        f"Made by `{command(config)}` in {config.get('seconds', 0):.0f} s on {config['machine']}.",
+        "",
+        "```python",
+        "import unweave as uw",
+        f'model = uw.load("{folder}")  # reads tensors and JSON, runs nothing from the folder',
+        "codes = model.encode(x)  # (n, units)",
+        "```",
+        "",
+        "| measured | nats per item | how |",
+        "|---|---|---|",
+    ]
+    for name, (value, error) in test.items():
+        lines.append(
+            f"| {name} on test items | {value:.2f} ± {error:.2f} | mean and standard error over the test items |"
+        )
+    for name, term in scores.get("terms", {}).items():
+        lines.append(
+            f"| {name} | {term['exact']:.2f} ± {term['se']:.2f} | exact q(z) of {scores['exact_n']:,} items, averaged over "
+            f"{scores['exact_points']:,} of them; the minibatch value is {term['minibatch']:.2f} |"
+        )
+    for site, value in scores.get("accuracy", {}).items():
+        lines.append(
+            f"| accuracy of {site} | {value:.3f} (a share) | classes matched to labels one to one, test items |"
+        )
+    lines += [
+        "",
+        "Limits: scores are of this run's seed alone. Traversals, curves and information per unit are in `report.html`.",
+        "",
+    ]
+    with replacing(folder / "README.md") as draft:
+        draft.write_text("\n".join(lines), encoding="utf-8")
+    return folder / "README.md"

@@ -1,0 +1,170 @@
+"""The command `unweave`: recipes' signatures are its flags. Nothing here imports torch before work begins."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import __version__, recipes
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+train = typer.Typer(no_args_is_help=True, help="Train a recipe; each has flags of its own.", rich_markup_mode="rich")
+app.add_typer(train, name="train")
+
+Out = Annotated[Path | None, typer.Option(help="Run folder to write.  [default: runs/RECIPE-seedN]")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda where there is one]")]
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
+
+
+def main() -> None:
+    """Runs the command; errors that a person can mend are one message, without a traceback."""
+    try:
+        app()
+    except (ValueError, OSError, KeyError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        Console(stderr=True).print(f"[bold red]Error:[/] {_plain(str(text))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"unweave {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Structured, disentangled representations: train, look, measure."""
+
+
+def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]:
+    """A command with the recipe's flags and those that every training has."""
+
+    @functools.wraps(recipe)
+    def command(*, out: Path | None, overwrite: bool, device: str | None, **flags: Any) -> None:
+        from .train import fit
+
+        folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
+        _finish(lambda: fit(recipe(**flags), folder, overwrite=overwrite, device=device))
+
+    hints = typing.get_type_hints(recipe, localns={"Recipe": Any})
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(recipe).parameters.values()]
+    common = {"out": (Out, None), "overwrite": (Overwrite, False), "device": (Device, None)}
+    more = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for key, (hint, default) in common.items()
+    ]
+    command.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
+    return command
+
+
+for _name in recipes.__all__:
+    _command_name = _name.replace("_", "-")
+    train.command(_command_name)(_train_command(_command_name, getattr(recipes, _name)))
+
+
+@app.command()
+def resume(run: RunFolder, device: Device = None) -> None:
+    """Go on with a run that was stopped, as if nothing had happened."""
+    from .train import fit
+
+    _finish(lambda: fit(_recipe_of(run), run, resume=True, device=device))
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    points: Annotated[int, typer.Option(help="Items that exact terms are averaged over.")] = 2000,
+) -> None:
+    """Score a finished run again, and write its report."""
+    from .artifact import load
+    from .evaluate import evaluate as evaluate_run
+    from .report import write
+
+    evaluate_run(_recipe_of(run), load(run), run, points=points)
+    typer.echo(f"report: {write(run)}")
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write report.html again from a run's files."""
+    from .report import write
+
+    typer.echo(f"report: {write(run)}")
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="What to time: step.")] = "step",
+    threads: Annotated[int, typer.Option(help="Threads that torch may use.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Timed steps of each, interleaved.")] = 60,
+) -> None:
+    """Time the library against the same work written by hand, interleaved in one run."""
+    if what != "step":
+        raise typer.BadParameter(f"{what!r} is not timed; expected: step")
+    from .bench import step
+
+    step(threads=threads, repeats=repeats)
+
+
+@app.command()
+def data(
+    set_dir: Annotated[Path | None, typer.Option(help="Remember this folder as the one that holds data.")] = None,
+) -> None:
+    """Say where data is looked for, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
+    from .data import directory, set_directory
+
+    typer.echo(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
+
+
+@app.command(name="list")
+def list_recipes() -> None:
+    """The recipes, a line each."""
+    table = Table("recipe", "what it trains", box=None, pad_edge=False)
+    for name in recipes.__all__:
+        table.add_row(name.replace("_", "-"), (getattr(recipes, name).__doc__ or "").splitlines()[0])
+    Console().print(table)
+
+
+def _recipe_of(run: Path) -> Any:
+    """The recipe that a run folder was trained from."""
+    from .artifact import read_config
+
+    config = read_config(run)
+    name = config["recipe"].replace("-", "_")
+    if name not in recipes.__all__:
+        raise ValueError(
+            f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on with it from Python, "
+            "`unweave.fit(recipe, out, resume=True)`"
+        )
+    return getattr(recipes, name)(**config["flags"])
+
+
+def _finish(run: Callable[[], Any]) -> None:
+    from .train import Interrupted
+
+    try:
+        finished = run()
+    except Interrupted as stopped:
+        typer.echo(str(stopped), err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"report: {finished.folder / 'report.html'}")

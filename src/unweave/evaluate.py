@@ -1,0 +1,210 @@
+"""What a trained model is worth: exact information terms, test scores, and the pictures' arrays, into the run folder.
+
+Writes scores.json (numbers, nats per item, with standard errors) and evaluation.npz (arrays); a report reads both.
+Information terms use q(z) summed over the whole training part, averaged over as many of its items as `points` says.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import artifact
+from .aggregate import exact
+from .card import write_card
+from .data import Data
+from .disk import replacing, write_json
+from .groups import Tree, block, union
+from .marginals import unit_shape
+from .metrics import clustering_accuracy
+from .models.model import Model, code, hard, is_discrete, seeded, unit_names
+from .objective import Densities, elbo, kl, mi, recon, tc
+from .trace import Node, Trace
+from .train import Recipe, Trainer
+
+QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
+
+
+def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 2000) -> dict[str, Any]:
+    """Scores `model` on the recipe's data and writes scores.json, evaluation.npz and the model card."""
+    folder = Path(folder)
+    model = model.cpu().eval()
+    trainer = Trainer(recipe, "cpu")
+    trainer.model = model
+    train = recipe.parts()[0]
+    test = recipe.test or train
+    with torch.no_grad(), seeded(recipe.seed):
+        q, p = model(torch.as_tensor(train.x))
+        some = torch.randperm(len(train))[:points].sort().values
+        scores: dict[str, Any] = {"test": _test_scores(model, test, recipe.groups)}
+        if any(node.dist is not None for node in q.values()):
+            scores |= _information(q, p, some, recipe.groups)
+            _add_minibatch(scores["terms"], trainer)
+            scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
+            if train.names:
+                scores |= _class_information(q, some, train)
+        scores |= _discrete_scores(model, train, test)
+        arrays = _pictures(model, q, test)
+    write_json(folder / "scores.json", scores)
+    with replacing(folder / "evaluation.npz") as draft, open(draft, "wb") as file:
+        np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})
+    write_card(folder, artifact.read_config(folder), scores)
+    return scores
+
+
+def _with_error(values: Tensor) -> list[float]:
+    return [float(values.mean()), float(values.std() / math.sqrt(max(len(values), 1)))]
+
+
+def _test_scores(model: Model, test: Data, groups: Tree | None) -> dict[str, list[float]]:
+    q, p = model(torch.as_tensor(test.x))
+    d = Densities(q, p, groups=groups)
+    named = {"elbo": elbo, "recon": recon, "kl": recon - elbo} if d.latents else {"recon": recon}
+    return {name: _with_error(d.score(term)) for name, term in named.items()}
+
+
+def _information(q: Trace, p: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
+    """The exact decomposition, and the information in each unit."""
+    n = len(next(iter(q.values())).value)
+    d = Densities(q.take(some), p.take(some), groups=groups, aggregate=exact(q), kl="sampled")
+    deepest = len(d.levels) - 1
+    named = {"elbo": elbo, "recon": recon, "mi": mi, **{f"tc[{l}]": tc[l] for l in range(deepest)}}
+    named[f"kl[{deepest}]"] = kl[-1]
+    terms = {name: dict(zip(("exact", "se"), _with_error(d.score(term)), strict=True)) for name, term in named.items()}
+    units = [(unit, site) for site, node in q.items() for unit in unit_names(site, node)]
+    return {
+        "terms": terms,
+        "exact_n": n,
+        "exact_points": len(some),
+        "units": [unit for unit, _ in units],
+        "unit_group": [site for _, site in units],
+        "I(x;z)": {unit: _with_error(d.score(mi.of(unit))) for unit, _ in units},
+    }
+
+
+def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> None:
+    """Beside each exact term, what the training's estimator says of it: mean and spread over batches."""
+    seen: dict[str, list[float]] = {name: [] for name in terms}
+    for items in trainer.epoch_order(0)[:batches]:
+        x, labels = trainer.train.batch(items)
+        d = trainer.densities(*trainer.model(x, **labels))
+        for name, value in trainer.terms(d).items():
+            if name in seen:
+                seen[name].append(float(value))
+    for name, values in seen.items():
+        terms[name] |= {"minibatch": float(np.mean(values)), "minibatch_sd": float(np.std(values))}
+
+
+def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
+    """I(c; z_block) = E[log q(z_block|c) − log q(z_block)], c a label, in total and class by class.
+
+    q(z|c) averages q(z|x_n) over the items of class c; the row of class c is KL(q(z_block|c) ‖ q(z_block)).
+    """
+    labels, classes = torch.as_tensor(data.factors[:, 0]), data.sizes[0]
+    sites = list(q)
+    units = [(unit, "unit") for site in sites for unit in unit_names(site, q[site]) if unit != site]
+    columns = [(site, "group") for site in sites] + [("+".join(sites), "all")] * (len(sites) > 1) + units
+    shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in q.items() if node.dist is not None}
+    blocks = [union(block(leaf, shapes) for leaf in name.split("+")) for name, _ in columns]
+    rows, own = q.take(some), labels[some]
+    counts = torch.stack([(labels == c).sum() for c in range(classes)])
+    log_q_c = torch.stack(
+        [
+            torch.stack(exact(q.take((labels == c).nonzero().squeeze(1)))(rows, blocks, 0))
+            if counts[c]
+            else torch.full((len(blocks), len(some)), -math.inf)
+            for c in range(classes)
+        ]
+    )  # (classes, blocks, items)
+    log_q = (log_q_c + (counts / counts.sum()).log()[:, None, None]).logsumexp(0)
+    gain = log_q_c[own, :, torch.arange(len(some))] - log_q.T  # (items, blocks)
+    share = counts / counts.sum()
+    entropy = -(share * share.clamp_min(1e-12).log()).sum()
+    return {
+        "I(y;z)": {
+            "names": [name for name, _ in columns],
+            "kinds": [kind for _, kind in columns],
+            "total": gain.mean(0).tolist(),
+            "per_class": [gain[own == c].mean(0).tolist() if (own == c).any() else None for c in range(classes)],
+        },
+        "classes": list(data.values[0]),
+        "factor": data.names[0],
+        "entropy_y": float(entropy),
+    }
+
+
+def _discrete_scores(model: Model, train: Data, test: Data) -> dict[str, Any]:
+    """Of each discrete site: entropy left in it given x, its information, and its agreement with the labels."""
+    scores: dict[str, dict[str, float]] = {"accuracy": {}, "conditional_entropy": {}, "discrete_information": {}}
+    for site, node in model.posterior(train.x).items():
+        if not is_discrete(node) or node.dist is None:
+            continue
+        probs: Tensor = node.dist.mean
+        left = -torch.special.xlogy(probs, probs).sum(-1).mean()
+        total = -torch.special.xlogy(probs.mean(0), probs.mean(0)).sum()
+        scores["conditional_entropy"][site] = float(left)
+        scores["discrete_information"][site] = float(total - left)
+        if test.names:
+            classes = code(model.posterior(test.x)[site]).long().squeeze(-1).numpy()
+            scores["accuracy"][site] = clustering_accuracy(classes, test.factors[:, 0])
+    return {name: values for name, values in scores.items() if values}
+
+
+def _pictures(model: Model, q: Trace, test: Data) -> dict[str, Any]:
+    labels = test.factors[:, 0] if test.names else np.zeros(len(test.x), np.int64)
+    kinds = np.unique(labels)
+    spread = [np.flatnonzero(labels == c)[i] for i in range(len(labels)) for c in kinds if i < (labels == c).sum()][:20]
+    x = test.x[spread]
+    arrays: dict[str, Any] = {"x": x, "labels": labels[spread], "reconstruction": model.reconstruct(x)}
+    start = {site: hard(node) for site, node in model.posterior(x[:5]).items()}
+    for site, node in q.items():
+        for column, unit in enumerate(unit_names(site, node)):
+            values, at = _range(node, column)
+            arrays[f"traversal/{unit}"] = _traverse(model, start, site, column, values)
+            arrays[f"traversal_at/{unit}"] = at
+    arrays["traversal_quantiles"] = np.array(QUANTILES)
+    if any(node.dist is not None for node in q.values()):
+        arrays["prior_samples"] = model.sample(60)
+    return arrays | _embedding(model, test, labels)
+
+
+def _range(node: Node, column: int) -> tuple[Tensor, Tensor]:
+    """Values that a unit runs through: each class, or quantiles of its draws over the data set."""
+    if is_discrete(node):
+        classes = node.value.shape[-1]
+        return torch.eye(classes, dtype=node.value.dtype), torch.arange(classes)
+    at = node.value.flatten(1)[:, column].double().quantile(torch.tensor(QUANTILES, dtype=torch.double))
+    return at.to(node.value.dtype), at
+
+
+def _traverse(model: Model, start: dict[str, Tensor], site: str, column: int, values: Tensor) -> Tensor:
+    """(starting items, values, …): what changes as one unit runs through `values`, the others held."""
+    strips = []
+    for value in values:
+        codes = {name: held.clone() for name, held in start.items()}
+        if value.ndim:
+            codes[site] = value.expand_as(codes[site])
+        else:
+            codes[site].flatten(1)[:, column] = value
+        strips.append(model.decode(**codes))
+    return torch.stack(strips, 1)
+
+
+def _embedding(model: Model, test: Data, labels: np.ndarray[Any, Any], most: int = 2000) -> dict[str, Any]:
+    """The codes in the plane: as they are if there are two, by t-SNE otherwise."""
+    trace = model.posterior(test.x[:most])
+    nodes = list(trace.items())
+    codes = torch.cat([(n.value if n.dist is None else n.dist.mean).flatten(1) for _, n in nodes], -1).numpy()
+    arrays: dict[str, Any] = {"embedding_labels": labels[:most]}
+    if codes.shape[1] == 2:
+        names = [name for site, node in nodes for name in unit_names(site, node)]
+        return arrays | {"embedding": codes, "embedding_kind": "codes", "embedding_names": np.array(names)}
+    from sklearn.manifold import TSNE
+
+    plane = TSNE(2, init="pca", perplexity=min(30, len(codes) / 4), random_state=0).fit_transform(codes)
+    return arrays | {"embedding": plane, "embedding_kind": "t-SNE of codes"}

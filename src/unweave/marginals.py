@@ -1,0 +1,143 @@
+"""Latent units of a distribution, and the log-density of any subset of them.
+
+A unit is what a distribution keeps together: one scalar of a factorised distribution, one coordinate of a
+multivariate normal (whose marginals are those of its covariance, not factors of the joint), a whole Concrete,
+categorical or Dirichlet variable.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def unwrap(dist: Distribution) -> Distribution:
+    """The distribution inside `Independent`: its entries are units of their own."""
+    while isinstance(dist, Independent):
+        dist = dist.base_dist
+    return dist
+
+
+def is_factorised(dist: Distribution) -> bool:
+    """Whether the joint log-density is the sum of the units' own, for every subset of units."""
+    return not _is_multivariate_normal(unwrap(dist))
+
+
+def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
+    """The units' shape: what follows the `lead` sample and batch dimensions (and is no event of its own)."""
+    dist = unwrap(dist)
+    event = 0 if _is_multivariate_normal(dist) else len(dist.event_shape)
+    return tuple(value.shape[lead : value.ndim - event])
+
+
+def take(dist: Distribution, index: Tensor, dim: int, size: int) -> Distribution:
+    """The distribution of some items: every parameter that holds `size` of them in dimension `dim`, indexed."""
+    some = copy.copy(dist)
+    for name, part in vars(dist).items():
+        if isinstance(part, Distribution):
+            some.__dict__[name] = take(part, index, dim, size)
+        elif isinstance(part, Tensor) and part.ndim > dim and part.shape[dim] == size:
+            some.__dict__[name] = part.index_select(dim, index)
+    shape = list(dist.batch_shape)
+    if len(shape) > dim and shape[dim] == size:
+        shape[dim] = len(index)
+    some._batch_shape = torch.Size(shape)
+    return some
+
+
+def log_marginals(
+    dist: Distribution,
+    value: Tensor,
+    lead: int,
+    subsets: Sequence[Sequence[int]],
+    keep: Tensor | None = None,
+    units: tuple[int, ...] | None = None,
+) -> list[Tensor]:
+    """log-density (nats) of the marginal on each subset of units, each of the `lead` leading dimensions' shape.
+
+    `dist` and `value` broadcast against each other. `keep`, boolean over the leading dimensions and, if units
+    differ, over units, says which entries count: the others contribute 0. `units` is the shape in which the subsets
+    count units, where it is not that of `dist` (a mixture or a flow as the prior of a Normal): only the whole of
+    such a site has a density.
+
+    Errors: ValueError if a density is asked of part of what the distribution keeps together.
+    """
+    dist = unwrap(dist)
+    own = unit_shape(dist, value, lead)
+    other = units is not None and units != own
+    torn = other and any(len(subset) < math.prod(units or ()) for subset in subsets)
+    if torn or (keep is not None and keep.ndim > lead and (other or not is_factorised(dist))):
+        raise ValueError(
+            f"a {type(dist).__name__} keeps its site's units together: it has no density of some of them item by item, "
+            "so slices, terms of single units, and units observed one by one need another distribution"
+        )
+    if other:
+        return log_marginals(dist, value, lead, [range(math.prod(own))] * len(subsets), keep)
+    units = own
+    if keep is not None:
+        keep = keep.reshape(*keep.shape, *[1] * (lead + len(units) - keep.ndim))
+    if _is_multivariate_normal(dist):
+        return [_normal_marginal(dist, value, lead, subset, keep) for subset in subsets]
+    each = _log_prob_units_first(dist, value, lead, units)
+    if keep is not None:
+        each = torch.where(_units_first(keep, lead, units), each, 0.0)
+    return [_sum(each, subset) for subset in subsets]
+
+
+def _sum(each: Tensor, subset: Sequence[int]) -> Tensor:
+    if len(subset) == 1:
+        return each[subset[0]]
+    return (each if len(subset) == each.shape[0] else each[list(subset)]).sum(0)
+
+
+def _log_prob_units_first(dist: Distribution, value: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
+    """(units, *leading): reductions over items then run along contiguous memory."""
+    if type(dist) is Normal:
+        loc, scale, value = (_units_first(t, lead, units) for t in (dist.loc, dist.scale, value))
+        t = (value - loc) / scale
+        return torch.addcmul(-scale.log() - _HALF_LOG_2PI, t, t, value=-0.5)
+    return _units_first(dist.log_prob(value), lead, units)
+
+
+def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
+    """(*some leading, *some units) -> (units, *exactly `lead` dimensions), sizes of one where absent."""
+    t = t.reshape(*[1] * (lead + len(units) - t.ndim), *t.shape)
+    t = t.expand(*t.shape[:lead], *units).reshape(*t.shape[:lead], math.prod(units))
+    return t.movedim(-1, 0)
+
+
+def _is_multivariate_normal(dist: Distribution) -> bool:
+    return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
+
+
+def _normal_marginal(
+    dist: Distribution, value: Tensor, lead: int, subset: Sequence[int], keep: Tensor | None
+) -> Tensor:
+    size = dist.event_shape[0]
+    if value.ndim - lead != 1:
+        raise ValueError(
+            f"a multivariate normal with units of shape {tuple(value.shape[lead:])}: expected one row of {size} "
+            "coordinates an item; give each row a site of its own"
+        )
+    if len(subset) < size:
+        index = torch.as_tensor(list(subset), device=value.device)
+        covariance = dist.covariance_matrix[..., index[:, None], index]
+        dist, value = (
+            MultivariateNormal(dist.loc[..., index], covariance, validate_args=False),
+            value[..., index],
+        )
+    density: Tensor = dist.log_prob(value)
+    return density if keep is None else torch.where(keep[..., 0], density, 0.0)

@@ -1,0 +1,7 @@
+"""A model is an encoder that fills a trace q and a decoder that fills a trace p; one function per family."""
+
+from .families import autoencoder as autoencoder
+from .families import hfvae as hfvae
+from .families import vae as vae
+from .model import Model as Model
+from .model import family as family

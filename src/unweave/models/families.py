@@ -1,0 +1,108 @@
+"""Model families for data of any fixed shape, pixels in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..nets import mlp, scale
+from ..trace import Trace
+from .model import Model, family
+
+
+class _Encoder(nn.Module):
+    """q(y|x) q(z|x, y): a Concrete y of `classes` values, `normals` Normals z; either may be absent."""
+
+    def __init__(
+        self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, temperature: float
+    ) -> None:
+        super().__init__()
+        self.dims, self.temperature = len(shape), temperature
+        first, *rest = hidden
+        self.h = nn.Sequential(nn.Linear(math.prod(shape), first), nn.ReLU())
+        self.y_log_weights = nn.Linear(first, classes) if classes else None
+        self.z_mean = mlp([first + classes, *rest, normals])
+        self.z_log_scale = mlp([first + classes, *rest, normals])
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Trace:
+        q = Trace()
+        h = self.h(x.flatten(-self.dims))
+        if self.y_log_weights is not None:
+            y = q.concrete(self.y_log_weights(h), self.temperature, value=y, name="y")
+            h = torch.cat([h, y], -1)
+        q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
+        return q
+
+
+class _Code(nn.Module):
+    """A plain autoencoder's encoder: z is a function of x, without a density."""
+
+    def __init__(self, shape: Sequence[int], hidden: Sequence[int], size: int) -> None:
+        super().__init__()
+        self.dims, self.z = len(shape), mlp([math.prod(shape), *hidden, size])
+
+    def forward(self, x: Tensor) -> Trace:
+        return Trace.given(z=self.z(x.flatten(-self.dims)))
+
+
+class _Decoder(nn.Module):
+    """p(y) p(z) p(x|y, z): uniform y, standard Normal z, Bernoulli pixels; `prior=False` leaves p(z) out."""
+
+    y_log_weights: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        hidden: Sequence[int],
+        classes: int,
+        normals: int,
+        temperature: float,
+        *,
+        prior: bool = True,
+    ) -> None:
+        super().__init__()
+        self.shape, self.classes, self.temperature, self.prior = tuple(shape), classes, temperature, prior
+        self.register_buffer("y_log_weights", torch.zeros(classes), persistent=False)
+        self.x = mlp([classes + normals, *reversed(hidden), math.prod(shape)])
+
+    def forward(self, x: Tensor | None, q: Trace) -> Trace:
+        p = Trace()
+        h = p.normal(0.0, 1.0, value=q["z"], name="z") if self.prior else q["z"].value
+        if self.classes:
+            y = p.concrete(self.y_log_weights, self.temperature, value=q["y"], name="y")
+            h = torch.cat([y, h], -1)
+        p.bernoulli(self.x(h).unflatten(-1, self.shape), value=x, name="x")
+        return p
+
+
+@family
+def hfvae(
+    shape: Sequence[int],
+    hidden: Sequence[int] = (400, 200),
+    classes: int = 10,
+    normals: int = 10,
+    temperature: float = 0.66,
+) -> Model:
+    """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
+
+    Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
+    (10+10)-200-400-x back. Groups: ("y", "z").
+    """
+    return Model(
+        _Encoder(shape, hidden, classes, normals, temperature), _Decoder(shape, hidden, classes, normals, temperature)
+    )
+
+
+@family
+def vae(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
+    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups: ("z",)."""
+    return Model(_Encoder(shape, hidden, 0, normals, 1.0), _Decoder(shape, hidden, 0, normals, 1.0))
+
+
+@family
+def autoencoder(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
+    """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from; train on `recon`."""
+    return Model(_Code(shape, hidden, normals), _Decoder(shape, hidden, 0, normals, 1.0, prior=False))

@@ -1,0 +1,486 @@
+"""Objectives are linear forms on a few log-densities (atoms), at (x, z) ~ q(x) q(z|x).
+
+    recon      log p(x|z), and every other density of p that q did not sample (observed labels' log p(y), factors)
+    label      log q(y|x) at observed sites of q
+    evidence   log p(x), estimated by importance sampling over the sample dimensions
+    posterior  log q(z|x)
+    q[l]       Σ_blocks log q(z_block) over the blocks of level l of the group tree, under the aggregate posterior
+    p[l]       Σ_blocks log p(z_block) likewise, under the prior
+
+Named terms are the non-negative quantities that people plot; objectives, to be maximised, carry minus signs:
+
+    mi    = posterior − q[0]                  I_q(x;z)                                            −②
+    kl[l] = q[l] − p[l]                       Σ_blocks KL(q(z_block) ‖ p(z_block))                −④, −Ⓑ, −ⓘⓘ
+    tc[l] = kl[l] − kl[l+1]                   total correlation between levels l and l+1,
+                                              less the prior's                                    −Ⓐ, −ⓘ
+
+    >>> import unweave as uw
+    >>> uw.hfvae(alpha=1, beta=1, gamma=1) == uw.elbo
+    True
+    >>> print(uw.beta_vae(4))
+    log p(x|z) - 4·log q(z|x) + 4·log p(z)
+    >>> print(uw.hfvae(alpha=1, beta=12, gamma=4).circled())
+    ① + ② + ③ + 12Ⓐ + 4ⓘ + ⓘⓘ
+
+Source: Esmaeili et al., "Structured Disentangled Representations" (2019), whose table of objectives the aliases
+at the end spell out. Everything is in nats; the constant log N by which ① + ③ exceeds `recon` is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from .aggregate import Aggregate
+from .groups import Block, Tree, block, chain, intersect, union
+from .marginals import is_factorised, log_marginals, unit_shape, unwrap
+from .trace import Node, Trace
+
+
+class Atom(NamedTuple):
+    """One log-density; `level` counts partitions of the group tree, `of` restricts it to some latents."""
+
+    kind: Literal["recon", "label", "evidence", "posterior", "q", "p"]
+    level: int = 0
+    of: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        plain = {"recon": "log p(x|z)", "label": "log q(y|x)", "evidence": "log p(x)"}
+        if self.kind in plain:
+            return plain[self.kind]
+        z = ",".join(self.of) or "z"
+        if self.kind == "posterior":
+            return f"log q({z}|x)"
+        index = {0: "", 1: "_d", -1: "_d,e"}.get(self.level, f"_level {self.level}")
+        return f"log {'Π' if self.level else ''}{self.kind}({z}{index})"
+
+
+@dataclass(frozen=True, eq=True)
+class Objective:
+    """A linear form on atoms: add, subtract and scale it, print it, call it on traces.
+
+    Called, it returns its value per item, `(*samples, batch)` in nats, to be maximised: the caller takes
+    `-objective(q, p, …).mean()` as the loss. See `Densities` for the arguments.
+    """
+
+    coefficients: Mapping[Atom, float]
+
+    def __add__(self, other: Objective) -> Objective:
+        total = dict(self.coefficients)
+        for atom, c in other.coefficients.items():
+            total[atom] = total.get(atom, 0.0) + c
+        return Objective({atom: c for atom, c in total.items() if c != 0})
+
+    def __mul__(self, factor: float) -> Objective:
+        return Objective({atom: factor * c for atom, c in self.coefficients.items() if factor * c != 0})
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Objective:
+        return -1.0 * self
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
+
+    def of(self, *latents: str) -> Objective:
+        """The same form on some of the latents: `mi.of("y")` is I(x;y), `tc[-1].of("z")` the correlation within z.
+
+        Latents are written as in groups ("z", "z[:5]", "z[3]"); level l of the tree keeps its blocks' parts.
+        """
+        return Objective(
+            {
+                atom._replace(of=latents) if atom.kind in ("posterior", "q", "p") else atom: c
+                for atom, c in self.coefficients.items()
+            }
+        )
+
+    def __call__(
+        self,
+        q: Trace,
+        p: Trace,
+        *,
+        groups: Tree | None = None,
+        aggregate: Aggregate | None = None,
+        batch_dim: int = 0,
+        kl: Literal["closed", "sampled"] = "closed",
+    ) -> Tensor:
+        return Densities(q, p, groups=groups, aggregate=aggregate, batch_dim=batch_dim, kl=kl).score(self)
+
+    def __str__(self) -> str:
+        """The integrand."""
+        return _sum_of((c, str(atom), "·") for atom, c in sorted(self.coefficients.items(), key=_order))
+
+    def circled(self) -> str:
+        """The objective in the circled terms of the paper, for a tree of groups and units.
+
+        Errors: ValueError if it is no sum of those terms.
+        """
+        c = {(atom.kind, atom.level): v for atom, v in self.coefficients.items() if not atom.of}
+        rest: Objective = Objective(
+            {atom: v for atom, v in self.coefficients.items() if atom.of or atom.kind == "label"}
+        )
+        recon, evidence, two = c.get(("recon", 0), 0), c.get(("evidence", 0), 0), -c.get(("posterior", 0), 0)
+        across = c.get(("p", 0), 0)
+        within, units = across + c.get(("p", 1), 0), across + c.get(("p", 1), 0) + c.get(("p", -1), 0)
+        form = recon * globals()["recon"] + evidence * globals()["evidence"] - two * mi + rest
+        form -= across * tc[0] + within * tc[1:] + units * kl[-1]
+        if not form._is_close(self):
+            raise ValueError(f"{self} is no sum of the terms ① to ④, Ⓐ, Ⓑ, ⓘ and ⓘⓘ")
+        terms = [(recon, "①"), (two, "②"), (recon + evidence, "③")]
+        if across == within == units:
+            terms += [(across, "④")]
+        elif within == units:
+            terms += [(across, "Ⓐ"), (units, "Ⓑ")]
+        elif across == within and ("p", 1) not in c:
+            terms += [(across, "Ⓐ*"), (units, "Ⓑ*")]
+        else:
+            terms += [(across, "Ⓐ"), (within, "ⓘ"), (units, "ⓘⓘ")]
+        terms += [(v, str(atom)) for atom, v in rest.coefficients.items()]
+        return _sum_of((v, name, "" if name[0] in "①②③④ⒶⒷⓘ" else "·") for v, name in terms)
+
+    def _is_close(self, other: Objective) -> bool:
+        gap = (self - other).coefficients.values()
+        return all(math.isclose(v, 0, abs_tol=1e-9) for v in gap)
+
+
+class Densities:
+    """The atoms of one pair of traces, each computed once and when first asked for, shared by loss and log.
+
+    `groups` is a tree of latent sites or slices (default: one group a site); `aggregate` estimates log q(z_block)
+    (`minibatch(n)`, `exact(posterior)`); `batch_dim` says which dimension is the batch: dimensions before it are
+    samples. `kl="closed"` integrates KL(q(z|x) ‖ p(z)) analytically, site by site, where coefficients leave it
+    whole and the pair of distributions has a closed form; `kl="sampled"` never does.
+
+    Latents are q's drawn sites; where a site is observed for some items only, it is latent for the others: at an
+    observed entry it leaves every block, and its log p counts in `recon`, its log q in `label`. A prior is taken
+    with the parameters that p recorded for the item.
+
+    Errors: KeyError if q draws a site that p lacks, or p draws one itself; ValueError if the objective needs an
+    aggregate and there is none, or a site cannot be differentiated.
+    """
+
+    def __init__(
+        self,
+        q: Trace,
+        p: Trace,
+        *,
+        groups: Tree | None = None,
+        aggregate: Aggregate | None = None,
+        batch_dim: int = 0,
+        kl: Literal["closed", "sampled"] = "closed",
+    ) -> None:
+        self.q, self.p, self.aggregate, self.batch_dim, self.kl = q, p, aggregate, batch_dim, kl
+        self.lead = batch_dim + 1
+        self.latents = {name: node for name, node in q.items() if node.dist is not None and node.observed is not True}
+        self._check()
+        sites = {name: node for name, node in q.items() if node.dist is not None and name in p}
+        self.shapes = {name: unit_shape(node.dist, node.value, self.lead) for name, node in sites.items() if node.dist}
+        self.levels = chain(groups if groups is not None else tuple(sites), self.shapes) if sites else []
+        self._factorised = all(self._splits(name, dist) for name in self.latents if (dist := p[name].dist))
+        values = (node.value for node in q.values() if node.dist is not None)
+        self._zero = next((v.new_zeros(v.shape[: self.lead]) for v in values), torch.zeros(()))
+        self._atoms: dict[Atom, Tensor] = {}
+        self._log_q: dict[Block, Tensor] = {}
+
+    def __getitem__(self, atom: Atom) -> Tensor:
+        """An atom per item, (*samples, batch)."""
+        atom = self._resolve(atom)
+        if atom not in self._atoms:
+            self._prepare([atom])
+            self._atoms[atom] = self._compute(atom)
+        return self._atoms[atom]
+
+    def score(self, objective: Objective) -> Tensor:
+        """The objective per item, (*samples, batch), in nats."""
+        table: dict[Atom, float] = {}
+        for given, c in objective.coefficients.items():
+            atom = self._resolve(given)
+            table[atom] = table.get(atom, 0.0) + c
+        table = {atom: c for atom, c in table.items() if not math.isclose(c, 0, abs_tol=1e-12)}
+        total = self._zero
+        if self.kl == "closed" and not any(atom.kind == "evidence" for atom in table):
+            for atom, c in list(table.items()):
+                prior = Atom("p", 0, atom.of)
+                if atom.kind == "posterior" and math.isclose(table.get(prior, 0.0), -c):
+                    del table[atom], table[prior]
+                    total = total + c * self._kl(atom.of)
+        self._prepare(table)
+        for atom, c in table.items():
+            total = total + c * self[atom]
+        return total
+
+    # -- atoms ---------------------------------------------------------------------------------------------
+
+    def _compute(self, atom: Atom) -> Tensor:
+        if atom.kind == "recon":
+            return self._sum(self._given(name, node) for name, node in self.p.items())
+        if atom.kind == "label":
+            nodes = [(n, node) for n, node in self.q.items() if node.dist is not None or node.score is not None]
+            return self._sum(self._given(name, node) for name, node in nodes)
+        if atom.kind == "posterior":
+            return self._sum(self._log_density(self.latents, self._blocks(atom)))
+        if atom.kind == "p":
+            return self._sum(self._log_density(self.p, self._blocks(atom)))
+        if atom.kind == "q":
+            return self._sum(self._log_q[b] for b in self._blocks(atom))
+        if self.batch_dim == 0:
+            raise ValueError(
+                "log p(x) is estimated from several samples an item, in dimensions before the batch: this trace "
+                "has none; expand x to (samples, batch, …) and say batch_dim=1"
+            )
+        weights = self[Atom("recon")] + self[Atom("p")] - self[Atom("posterior")]
+        samples = tuple(range(self.batch_dim))
+        count = math.prod(weights.shape[: self.batch_dim])
+        return (weights.logsumexp(samples, keepdim=True) - math.log(count)).expand_as(weights)
+
+    def _given(self, name: str, node: Node) -> Tensor:
+        """A site's log-density where q did not draw it, summed to one number an item."""
+        q = self.q.get(name, node)
+        drawn = q.observed is False and q.score is None and name in self.q
+        if drawn or node.role == "free":
+            return self._zero
+        density = node.log_prob
+        if isinstance(q.observed, Tensor):
+            density = torch.where(_align(name, q.observed, density), density, 0.0)
+        return self._per_item(name, density)
+
+    def _per_item(self, name: str, t: Tensor) -> Tensor:
+        if t.ndim < self.lead:
+            raise ValueError(
+                f"site {name!r} has log-densities of shape {tuple(t.shape)}: expected the batch in dimension "
+                f"{self.batch_dim} (batch_dim={self.batch_dim}), after the samples; expand its value to that shape"
+            )
+        return t.flatten(self.lead).sum(-1) if t.ndim > self.lead else t
+
+    def _log_density(self, nodes: Mapping[str, Node], blocks: Iterable[Block]) -> list[Tensor]:
+        parts = []
+        subsets: dict[str, list[tuple[int, ...]]] = {}
+        for site, units in (part for b in blocks for part in b):
+            if site in self.latents:
+                subsets.setdefault(site, []).append(units)
+        for site, wanted in subsets.items():
+            node, observed = nodes[site], self.latents[site].observed
+            assert node.dist is not None
+            keep = ~observed if isinstance(observed, Tensor) else None
+            parts += log_marginals(node.dist, node.value, self.lead, wanted, keep, self.shapes[site])
+        return parts
+
+    def _prepare(self, atoms: Iterable[Atom]) -> None:
+        """All blocks that the atoms need are asked of the aggregate at once."""
+        needed = (b for atom in atoms if atom.kind == "q" for b in self._blocks(atom))
+        blocks = list(dict.fromkeys(b for b in needed if b not in self._log_q))
+        if blocks and self.aggregate is None:
+            raise ValueError(
+                "this objective needs log q(z), the aggregate posterior: say how to estimate it, with "
+                "aggregate=unweave.minibatch(n) for a data set of n items, or unweave.exact(posterior)"
+            )
+        if blocks and self.aggregate is not None:
+            self._log_q.update(zip(blocks, self.aggregate(self.q, blocks, self.batch_dim), strict=True))
+
+    # -- closed-form KL ------------------------------------------------------------------------------------
+
+    def _kl(self, of: tuple[str, ...]) -> Tensor:
+        """KL(q(z|x) ‖ p(z)) per item, analytic for the sites that allow it and sampled for the others."""
+        parts = (part for b in self._blocks(Atom("posterior", 0, of)) for part in b)
+        return self._sum(self._site_kl(name, units) for name, units in parts if name in self.latents)
+
+    def _site_kl(self, name: str, units: tuple[int, ...]) -> Tensor:
+        q, p = self.latents[name], self.p[name]
+        assert q.dist is not None
+        assert p.dist is not None
+        whole = len(units) == math.prod(self.shapes[name])
+        if (whole or (is_factorised(q.dist) and is_factorised(p.dist))) and self._is_integrable(name):
+            dist = unwrap(q.dist)
+            try:
+                kl = kl_divergence(dist, unwrap(p.dist))
+            except NotImplementedError:
+                kl = None
+            if kl is not None:
+                kl = kl.expand(q.value.shape[: q.value.ndim - len(dist.event_shape)])  # (*samples, batch, *units)
+                if isinstance(q.observed, Tensor):
+                    kl = torch.where(_align(name, q.observed, kl), 0.0, kl)
+                kl = kl.flatten(self.lead) if kl.ndim > self.lead else kl.unsqueeze(-1)
+                return (kl if whole else kl[..., list(units)]).sum(-1)
+        part = [((name, units),)]
+        return self._sum(self._log_density(self.latents, part)) - self._sum(self._log_density(self.p, part))
+
+    def _is_integrable(self, name: str) -> bool:
+        """Whether the prior's parameters can be held while z is integrated under q(z|x).
+
+        They can if they are the same for all items and samples, or if p's earlier sites are all earlier in q too.
+        """
+        value, dist = self.p[name].value, self.p[name].dist
+        assert dist is not None
+        dist = unwrap(dist)
+        units = value.ndim - len(dist.event_shape) - self.lead
+        lead = dist.batch_shape[: max(len(dist.batch_shape) - units, 0)]
+        if not lead or math.prod(lead) == 1 < math.prod(value.shape[: self.lead]):
+            return True
+        before = {site for site in list(self.p)[: list(self.p).index(name)] if site in self.latents}
+        return before <= set(list(self.q)[: list(self.q).index(name)])
+
+    # -- small parts ---------------------------------------------------------------------------------------
+
+    def _resolve(self, atom: Atom) -> Atom:
+        """Levels counted from the coarsest; levels of a factorised prior are one."""
+        if atom.kind not in ("q", "p"):
+            return atom
+        depth = len(self.levels) or 1
+        if not -depth <= atom.level < depth:
+            raise ValueError(
+                f"{atom}: the tree of groups has levels 0 to {depth - 1}, level {atom.level} was asked for"
+            )
+        return atom._replace(level=0 if atom.kind == "p" and self._factorised else atom.level % depth)
+
+    def _within(self, of: tuple[str, ...]) -> Block:
+        return union(block(leaf, self.shapes) for leaf in of) if of else union(self.levels[0] if self.levels else ())
+
+    def _blocks(self, atom: Atom) -> list[Block]:
+        blocks = self.levels[atom.level] if self.levels else []
+        if not atom.of:
+            return blocks
+        within = self._within(atom.of)
+        return [part for b in blocks if (part := intersect(b, within))]
+
+    def _sum(self, parts: Iterable[Tensor]) -> Tensor:
+        return sum(parts, self._zero)
+
+    def _splits(self, name: str, dist: Distribution) -> bool:
+        """Whether the prior of a site is the product of its units' priors."""
+        units = self.shapes[name]
+        return is_factorised(dist) and unit_shape(dist, self.p[name].value, self.lead)[: len(units)] == units
+
+    def _check(self) -> None:
+        for name, node in self.latents.items():
+            if name not in self.p:
+                raise KeyError(
+                    f"q draws {name!r}, but p has no such site; its sites are: {', '.join(map(repr, self.p))}"
+                )
+            dist = node.dist
+            if torch.is_grad_enabled() and dist and not dist.has_rsample and node.log_prob.requires_grad:
+                raise ValueError(
+                    f"site {name!r} draws from a {type(dist).__name__}, whose samples carry no gradient: the "
+                    "objective's gradient would be biased. Use q.concrete(logits, temperature, …), observe the "
+                    "site, or evaluate under torch.no_grad()"
+                )
+        for name, node in self.p.items():
+            if node.role == "sampled":
+                hint = (
+                    f"pass value=q[{name!r}]" if name in self.q else f"q has the sites {', '.join(map(repr, self.q))}"
+                )
+                raise KeyError(f"p drew its own {name!r} instead of scoring a value: {hint}")
+
+
+# -- terms ---------------------------------------------------------------------------------------------------
+
+
+class _Levels:
+    """A term for each level of the tree: `kl[0]`, `kl[-1]`, `tc[1]`, and `tc[a:b]`, the sum of levels a to b−1."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getitem__(self, level: int | slice) -> Objective:
+        if self._name == "kl":
+            if isinstance(level, slice):
+                raise TypeError("kl takes one level, such as kl[0] or kl[-1]; slices are for tc")
+            return Objective({Atom("q", level): 1.0, Atom("p", level): -1.0})
+        if not isinstance(level, slice):
+            return kl[_above(level)] - kl[_above(level) + 1]
+        if level.step is not None:
+            raise TypeError("tc takes slices without a step: add the levels that you want")
+        return kl[_above(level.start or 0)] - kl[-1 if level.stop is None else _above(level.stop)]
+
+    def __repr__(self) -> str:
+        return f"{self._name}[level]"
+
+
+def _above(level: int) -> int:
+    """The partition above tc[level]: counted from the end, there is one partition more than there are tcs."""
+    return level if level >= 0 else level - 1
+
+
+recon = Objective({Atom("recon"): 1.0})
+label = Objective({Atom("label"): 1.0})
+evidence = Objective({Atom("evidence"): 1.0})
+mi = Objective({Atom("posterior"): 1.0, Atom("q"): -1.0})
+kl = _Levels("kl")
+tc = _Levels("tc")
+
+
+# -- the literature's table ----------------------------------------------------------------------------------
+
+elbo = recon - mi - kl[0]
+"""① + ② + ③ + ④: the evidence lower bound (Kingma and Welling, 2014; Rezende et al., 2014)."""
+
+
+def beta_vae(beta: float) -> Objective:
+    """① + ③ + β(② + ④): β-VAE (Higgins et al., 2017)."""
+    return recon - beta * (mi + kl[0])
+
+
+def dip_vae(lam: float) -> Objective:
+    """① + ② + ③ + λ④: DIP-VAE (Kumar et al., 2018) as a linear form; the paper trains on matched moments."""
+    return recon - mi - lam * kl[0]
+
+
+def info_vae(lam: float) -> Objective:
+    """① + ③ + λ④: InfoVAE (Zhao et al., 2017) at its α = 1, with the KL divergence as D."""
+    return recon - lam * kl[0]
+
+
+def corex(lam: float, anchor: str) -> Objective:
+    """① + ② + ③ + ④ − λ②ᵃ: information in the anchored latents is rewarded (Gao et al., 2018)."""
+    return elbo + lam * mi.of(anchor)
+
+
+def bottleneck(beta: float, gamma: float) -> Objective:
+    """① + ③ + β② + γⒶ*: information dropout (Achille and Soatto, 2018); Ⓐ* is over single units."""
+    return recon - beta * mi - gamma * tc[:]
+
+
+def tc_vae(beta: float) -> Objective:
+    """① + ② + ③ + Ⓑ* + βⒶ*: FactorVAE (Kim and Mnih, 2018), β-TCVAE (Chen et al., 2018), over single units."""
+    return recon - mi - beta * tc[:] - kl[-1]
+
+
+def hfvae(alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Objective:
+    """① + ③ + ⓘⓘ + α② + βⒶ + γⓘ: HFVAE (Esmaeili et al., 2019).
+
+    β weighs the correlation between the top groups, γ that of every level below: for a coefficient of its own for
+    each level write `recon - alpha*mi - b0*tc[0] - b1*tc[1] - … - kl[-1]`.
+    """
+    return recon - alpha * mi - beta * tc[0] - gamma * tc[1:] - kl[-1]
+
+
+def _align(name: str, observed: Tensor, density: Tensor) -> Tensor:
+    """What was observed, (*samples, batch) or finer, with sizes of one for the density's further dimensions."""
+    if observed.ndim > density.ndim:
+        raise ValueError(
+            f"site {name!r}: its units were observed one by one, but its density keeps an item's units together; "
+            "observe whole items, or let p factorise over the units"
+        )
+    return observed.reshape(*observed.shape, *[1] * (density.ndim - observed.ndim))
+
+
+def _order(item: tuple[Atom, float]) -> tuple[int, int, tuple[str, ...]]:
+    atom = item[0]
+    kinds = ["recon", "label", "evidence", "posterior", "q", "p"]
+    return kinds.index(atom.kind), atom.level % 1000, atom.of
+
+
+def _sum_of(terms: Iterable[tuple[float, str, str]]) -> str:
+    text = ""
+    for c, name, dot in terms:
+        if math.isclose(c, 0, abs_tol=1e-12):
+            continue
+        size = "" if math.isclose(abs(c), 1) else f"{abs(c):g}{dot}"
+        sign = ("-" if c < 0 else "") if not text else (" - " if c < 0 else " + ")
+        text += sign + size + name
+    return text or "0"

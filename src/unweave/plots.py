@@ -1,0 +1,300 @@
+"""Pictures of learned representations: plain functions of numpy arrays, for a report or a notebook.
+
+Pictures of items are `uint8` arrays that `show` draws; charts are matplotlib Axes. Both leave the global state of
+pyplot alone and take their ink from `matplotlib.rcParams`, so a style or a dark background applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib import patheffects, rcParams
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+# Okabe & Ito: told apart under every common colour blindness, mid-tones first (they hold on white and on black).
+GROUP_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
+# Petroff (2021), accessible colour sequences: the longest one in use, ten colours.
+CLASS_COLORS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#57b8bd",
+)  # fmt: skip
+
+
+def _axes(ax: Axes | None, width: float, height: float) -> Axes:
+    return Figure(figsize=(width, height), layout="constrained").add_subplot() if ax is None else ax
+
+
+def group_colors(groups: Sequence[str]) -> dict[str, str]:
+    """A colour for each group, in order of appearance.
+
+    >>> group_colors(["y", "z", "z"])
+    {'y': '#0072b2', 'z': '#d55e00'}
+    """
+    return {g: GROUP_COLORS[i % len(GROUP_COLORS)] for i, g in enumerate(dict.fromkeys(groups))}
+
+
+def pixels(images: ArrayLike) -> NDArray[np.uint8]:
+    """Images `(*, h, w)`, `(*, h, w, 1)` or `(*, h, w, 3)`, floats in [0, 1] or bytes -> bytes `(*, h, w, 1 or 3)`.
+
+    >>> pixels([[[0.0, 0.5], [1.0, 2.0]]])[..., 0].tolist()
+    [[[0, 128], [255, 255]]]
+    """
+    x = np.asarray(images)
+    x = x if x.ndim > 2 and x.shape[-1] in (1, 3) else x[..., None]
+    if x.dtype == np.uint8:
+        return x
+    return np.round(255 * np.clip(np.nan_to_num(x.astype(np.float64)), 0, 1)).astype(np.uint8)
+
+
+def profiles(vectors: ArrayLike, low: float, high: float, height: int = 24) -> NDArray[np.uint8]:
+    """Vectors `(*, d)` as pictures `(*, height, w)` of d bars that rise (or hang) from zero, so that they can be
+    shown wherever images are. `low` and `high` are the values at the lower and upper edge.
+
+    >>> profiles([[1.0, 2.0]], 0, 2, height=2)[0].tolist()
+    [[0, 255], [255, 255]]
+    """
+    x = np.asarray(vectors, dtype=np.float64)
+    x = np.repeat(x, -(-height // x.shape[-1]), axis=-1)[..., None, :]  # few bars are drawn wide
+    step = (high - low) / height or 1.0
+    level = (high - step * (np.arange(height) + 0.5))[:, None]  # (height, 1): the middle of each line of pixels
+    filled = ((level > 0) & (level < x)) | ((level < 0) & (level > x))
+    return np.where(filled, 255, 0).astype(np.uint8)
+
+
+def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint8]:
+    """One picture, RGBA `(rows * (h + gap) - gap, columns * (w + gap) - gap, 4)`, of m images `(m, h, w[, 3])` in
+    rows of `columns`. Gaps are a faint grey that suits a light and a dark page; places after the last image are
+    transparent.
+
+    >>> image_grid(np.zeros((5, 28, 28)), columns=3).shape
+    (57, 86, 4)
+    """
+    x = pixels(images)
+    if x.ndim != 4:
+        raise ValueError(f"images of shape {np.shape(images)}: expected (m, h, w) or (m, h, w, 3)")
+    m, h, w, _ = x.shape
+    rows = -(-m // columns)
+    grid = np.zeros((rows * columns, h + gap, w + gap, 4), dtype=np.uint8)
+    grid[:m] = (128, 128, 128, 55)
+    grid[:m, :h, :w, :3] = x
+    grid[:m, :h, :w, 3] = 255
+    grid = grid.reshape(rows, columns, h + gap, w + gap, 4).swapaxes(1, 2)
+    return grid.reshape(rows * (h + gap), columns * (w + gap), 4)[: rows * (h + gap) - gap, : columns * (w + gap) - gap]
+
+
+def reconstructions(x: ArrayLike, reconstruction: ArrayLike, columns: int = 16, gap: int = 1) -> NDArray[np.uint8]:
+    """Items `(m, h, w[, 3])` above their reconstructions, pair of rows after pair of rows, as one RGBA picture.
+    A wider gap parts the pairs.
+
+    >>> reconstructions(np.zeros((4, 8, 8)), np.ones((4, 8, 8)), columns=2).shape
+    (39, 17, 4)
+    """
+    above, below = pixels(x), pixels(reconstruction)
+    if above.shape != below.shape:
+        raise ValueError(f"x has shape {np.shape(x)}, its reconstruction {np.shape(reconstruction)}: expected the same")
+    parts: list[Array] = []
+    for i in range(0, len(above), columns):
+        pair = [image_grid(rows[i : i + columns], columns, gap) for rows in (above, below)]
+        space = np.zeros((gap, *pair[0].shape[1:]), dtype=np.uint8)
+        parts += [pair[0], space, pair[1], np.repeat(space, 5, axis=0)]
+    return np.concatenate(parts[:-1])
+
+
+def traversal(strips: ArrayLike, gap: int = 1) -> NDArray[np.uint8]:
+    """What one latent unit does: images `(rows, columns, h, w[, 3])`, a row per starting item and a column per value
+    of the unit, all else held, as one RGBA picture.
+
+    >>> traversal(np.zeros((5, 11, 28, 28))).shape
+    (144, 318, 4)
+    """
+    x = pixels(strips)
+    if x.ndim != 5:
+        raise ValueError(f"a traversal of shape {np.shape(strips)}: expected (rows, columns, h, w) or (..., 3)")
+    return image_grid(x.reshape(-1, *x.shape[2:]), x.shape[1], gap)
+
+
+def show(picture: ArrayLike, ax: Axes | None = None) -> Axes:
+    """Draws a picture made by `image_grid`, `reconstructions` or `traversal` without frame or ticks."""
+    image = np.asarray(picture)
+    ax = _axes(ax, 8, 8 * image.shape[0] / image.shape[1])
+    ax.imshow(image, interpolation="nearest")
+    ax.set_axis_off()
+    return ax
+
+
+def epochs(history: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """Where each line of a history stands on the axis of epochs: steps spread evenly over the epochs seen.
+
+    >>> epochs([{"step": 5, "epoch": 0}, {"step": 10, "epoch": 0}, {"step": 20, "epoch": 1}]).tolist()
+    [0.5, 1.0, 2.0]
+    """
+    step = np.array([line.get("step", line.get("epoch", i)) for i, line in enumerate(history)], dtype=np.float64)
+    seen = len({line["epoch"] for line in history if "epoch" in line}) or 1
+    return np.asarray(step * (seen / max(step.max(initial=0.0), 1.0)))
+
+
+def curves(history: Sequence[Mapping[str, Any]], term: str, ax: Axes | None = None) -> Axes:
+    """One term over training: a thin line for the training batches, a strong one for held-out data.
+
+    The frame fits what follows the first tenth of training, so that the fall at the start does not flatten the
+    rest.
+    """
+    ax = _axes(ax, 4, 2.2)
+    at, splits = epochs(history), [line.get("split", "train") for line in history]
+    value = np.array([np.nan if line.get(term) is None else line[term] for line in history], dtype=np.float64)
+    held = np.isfinite(value)
+    for split, color, width, alpha in (
+        ("train", rcParams["text.color"], 0.8, 0.5),
+        ("valid", GROUP_COLORS[0], 1.6, 1),
+    ):
+        here = held & np.array([s == split for s in splits], dtype=bool)
+        few = here.sum() <= 2  # two lines or fewer are points: a line between them would look like many
+        ax.plot(
+            at[here],
+            value[here],
+            color=color,
+            lw=width,
+            alpha=alpha,
+            label=split,
+            marker="o" if few else "",
+            ms=3,
+        )
+    settled = value[held & (at >= at.max(initial=0.0) / 10)]
+    if settled.size:
+        low, high = float(settled.min()), float(settled.max())
+        margin = 0.06 * (high - low) or 0.05 * max(abs(low), 1e-3)
+        ax.set_ylim(low - margin, high + margin)
+    ax.set_xlim(0, max(float(at.max(initial=0.0)), 1e-9))
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    _quiet(ax)
+    return ax
+
+
+def information_bars(
+    names: Sequence[str],
+    values: ArrayLike,
+    errors: ArrayLike | None = None,
+    groups: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """I(x; z_d) in nats of each latent unit `(units,)`: one bar a unit from the top down in the order given, coloured
+    by its group, with standard errors and the value written at its end."""
+    value = np.asarray(values, dtype=np.float64)
+    ax = _axes(ax, 6, 0.5 + 0.28 * len(names))
+    kinds = groups if groups is not None else ["z"] * len(names)
+    colors = group_colors(kinds)
+    error = np.zeros_like(value) if errors is None else np.asarray(errors, dtype=np.float64)
+    # units of one group stand together, a half line of space before the next group
+    at = np.arange(len(names)) + 0.5 * np.cumsum([i > 0 and kinds[i] != kinds[i - 1] for i in range(len(kinds))])
+    ink = rcParams["text.color"]
+    ax.barh(at, value, height=0.62, color=[colors[g] for g in kinds], alpha=0.85)
+    ax.errorbar(value, at, xerr=error, fmt="none", ecolor=ink, elinewidth=1, capsize=2)
+    room = 0.012 * float(np.max(value + error, initial=1e-9))
+    for y, v, e in zip(at, value, error, strict=True):
+        ax.text(max(v + e, 0) + room, y, f"{v:.2f}", va="center", size="small", color=ink)
+    ax.set_yticks(at, names)
+    ax.invert_yaxis()
+    ax.set_xlim(min(0.0, float(value.min(initial=0.0))), 1.1 * max(float(np.max(value + error, initial=0.0)), 1e-3))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    _quiet(ax)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def class_information(
+    per_class: ArrayLike,
+    total: ArrayLike,
+    names: Sequence[str],
+    classes: Sequence[str],
+    kinds: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Heat map of what the code tells about a class, in nats: a row for each of `names` (groups, all of the code,
+    single units), a column for each class from `per_class` `(classes, names)` and a last, bold one for `total`
+    `(names,)`. A line parts rows of units from rows of groups."""
+    value = np.asarray(per_class, dtype=np.float64).T  # (names, classes)
+    whole = np.asarray(total, dtype=np.float64)
+    if value.shape != (len(names), len(classes)) or whole.shape != (len(names),):
+        expected = f"({len(classes)} classes, {len(names)} names) and ({len(names)},)"
+        raise ValueError(f"per_class {np.shape(per_class)} and total {whole.shape}: expected {expected}")
+    ax = _axes(ax, 1.5 + 0.5 * len(classes), 0.6 + 0.3 * len(names))
+    shade = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
+    high = max(float(np.nanmax(value, initial=0.0)), 1e-9)
+    unit = [k == "unit" for k in kinds] if kinds is not None else [False] * len(names)
+    gap = 0.35 * np.cumsum([i > 0 and unit[i] != unit[i - 1] for i in range(len(unit))])
+    size = "small" if len(classes) <= 12 else "x-small"
+    for row, y in enumerate(np.arange(len(names)) + gap):
+        edges = np.arange(len(classes) + 1) - 0.5
+        ax.pcolormesh(
+            edges,
+            [y - 0.5, y + 0.5],
+            value[row : row + 1],
+            cmap=shade,
+            vmin=0,
+            vmax=high,
+            ec=rcParams["axes.facecolor"],
+            lw=1,
+        )
+        if len(classes) <= 20:
+            for column, v in enumerate(value[row]):
+                ax.text(column, y, f"{v:.1f}" if v >= 0.05 else "·", ha="center", va="center", size=size)
+        ax.text(len(classes) - 0.1, y, f"{whole[row]:.2f}", va="center", weight="bold", size="small")
+    ax.set_yticks(np.arange(len(names)) + gap, names)
+    ax.set_xticks([*range(len(classes)), len(classes) + 0.2], [*classes, "all"])
+    if max(map(len, classes), default=0) > 4:
+        ax.tick_params(axis="x", rotation=40)
+    ax.set(xlim=(-0.5, len(classes) + 0.8), ylim=(len(names) - 0.5 + (gap[-1] if len(gap) else 0), -0.5))
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def scatter(
+    points: ArrayLike,
+    labels: ArrayLike | None = None,
+    classes: Sequence[str] | None = None,
+    axis_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Codes `(n, 2)` as points coloured by their label `(n,)`, grey where it is negative (unknown); the name of a class
+    stands at the median of its points. Without `axis_names` the axes have no meaning of their own and are not drawn."""
+    at = np.asarray(points, dtype=np.float64)
+    if at.ndim != 2 or at.shape[1] != 2:
+        raise ValueError(f"points of shape {at.shape}: expected (n, 2)")
+    ax = _axes(ax, 6, 6)
+    kind = np.zeros(len(at), dtype=int) if labels is None else np.asarray(labels).astype(int)
+    color = np.where(kind < 0, GROUP_COLORS[-1], np.array(CLASS_COLORS)[kind % len(CLASS_COLORS)])
+    # points are one bitmap: thousands of vector circles would make a page of megabytes
+    size = float(np.clip(25000 / max(len(at), 1), 3, 25))
+    ax.scatter(at[:, 0], at[:, 1], c=list(color), s=size, lw=0, alpha=0.7, rasterized=True)
+    halo = [patheffects.withStroke(linewidth=3.5, foreground=rcParams["axes.facecolor"])]
+    for c in np.unique(kind[kind >= 0]) if labels is not None else []:
+        x, y = np.median(at[kind == c], axis=0)
+        name = classes[c] if classes is not None and c < len(classes) else str(c)
+        ax.text(x, y, name, weight="bold", ha="center", va="center", path_effects=halo)
+    if axis_names is not None and len(axis_names) == 2:
+        ax.set_xlabel(axis_names[0])
+        ax.set_ylabel(axis_names[1])
+        _quiet(ax)
+    else:
+        ax.set_axis_off()
+        ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def _quiet(ax: Axes) -> None:
+    """Two thin spines, short ticks, no frame."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(linewidth=0.6, alpha=0.5)
+    ax.tick_params(length=2.5, width=0.6)

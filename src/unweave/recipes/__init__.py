@@ -1,0 +1,13 @@
+"""One typed function per published experiment: its arguments are the flags of `unweave train NAME`.
+
+Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs/x")` does.
+"""
+
+from .images import autoencoder as autoencoder
+from .images import beta_vae as beta_vae
+from .images import digits as digits
+from .images import fashion_mnist as fashion_mnist
+from .images import mnist as mnist
+from .images import vae as vae
+
+__all__ = ["autoencoder", "beta_vae", "digits", "fashion_mnist", "mnist", "vae"]

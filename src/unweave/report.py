@@ -1,0 +1,476 @@
+"""One self-contained HTML file per run: what was learned, in pictures, and numbers with their errors.
+
+Reads a run folder (config.json, metrics.jsonl, scores.json, evaluation.npz) and nothing else; what a run does not
+have, its report leaves out.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import os
+import re
+import shlex
+import tempfile
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+from unweave import plots
+
+Json: TypeAlias = Mapping[str, Any]
+Arrays: TypeAlias = Mapping[str, np.ndarray]
+Chart: TypeAlias = Callable[[Axes, str], Markup]
+
+# Colours that no chart uses: each becomes a CSS colour of the page, so that charts follow light and dark mode.
+_INK, _PAGE = "#010203", "#fcfdfe"
+_ACCENT = "var(--accent)"  # the first group's blue, lighter on a dark page
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unweave",
+    "text.parse_math": False,
+    "font.size": 12,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.facecolor": _PAGE,
+}
+_IDLE = 0.05  # nats: a unit that says less than this about its item is called idle
+_CIRCLED = {"recon": "①+③", "mi": "②", "tc[0]": "Ⓐ", "tc[1]": "ⓘ", "kl[0]": "④", "kl[1]": "Ⓑ", "kl[2]": "ⓘⓘ"}
+
+
+def write(folder: str | Path) -> Path:
+    """Writes `report.html` into a run folder and returns its path. A reader sees the old report or the new one, never
+    half of one.
+
+    Raises FileNotFoundError, with the command that makes what is missing, for a folder that is not a finished run.
+    """
+    folder = Path(folder)
+    for name, command in (
+        ("config.json", f"unweave train RECIPE --out {folder}"),
+        ("scores.json", f"unweave evaluate {folder}"),
+        ("evaluation.npz", f"unweave evaluate {folder}"),
+    ):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} does not exist: `{command}` makes it")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    with np.load(folder / "evaluation.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    page = render(config, _history(folder / "metrics.jsonl"), scores, arrays)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(page)
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep colleagues from reading it
+        os.replace(temporary, folder / "report.html")
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return folder / "report.html"
+
+
+def render(
+    config: Json,
+    history: Sequence[Json],
+    scores: Json,
+    arrays: Arrays,
+) -> str:
+    """The page as a string, from the contents of the four files."""
+    # nothing that a run lacks is an error: the template asks for it and leaves it out
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "integer": _integer, "circled": _circled}
+    template = environment.from_string(resources.files("unweave").joinpath("report.html.j2").read_text("utf-8"))
+    serial = count(1)
+
+    def chart(ax: Axes, label: str) -> Markup:
+        return _svg(ax, label, f"c{next(serial)}")
+
+    arrays = _pictures(arrays)
+    with rc_context(_STYLE):
+        return template.render(
+            config=config,
+            scores=scores,
+            about=_about(config),
+            command=_command(config),
+            tiles=_tiles(config, scores),
+            reconstructions=_reconstructions(arrays),
+            units=_units(scores, arrays),
+            quantiles=[f"{100 * q:g}%" for q in arrays.get("traversal_quantiles", ())],
+            prior=_png(plots.image_grid(arrays["prior_samples"][:64], 16)) if "prior_samples" in arrays else None,
+            information=_information(scores, chart),
+            labels=_labels(scores, chart),
+            terms=_terms(config, scores),
+            embedding=_embedding(scores, arrays, chart),
+            curves=_curves(history, chart),
+            ink=_ink(arrays.get("x")),
+            idle=_IDLE,
+        )
+
+
+def number(value: Any, error: Any = None) -> str:
+    """A number with the digits that its standard error supports, or three or four without one.
+
+    >>> number(-85.1234, 0.31), number(-85.1234), number(0.123456), number(None)
+    ('−85.1 ± 0.3', '−85.12', '0.123', '–')
+    """
+    if isinstance(value, list | tuple):
+        value, error = value
+    if value is None or not math.isfinite(value):
+        return "–"
+    if error is None or not math.isfinite(error) or error <= 0:
+        text = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:#.{3 + (abs(value) >= 10)}g}".rstrip(".")
+    else:
+        first = math.floor(math.log10(error))
+        digits = min(max(0, -first + (error < 2 * 10**first)), 5)  # an error of 0.1x keeps one more digit
+        text = f"{value:.{digits}f} ± {error:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def _integer(value: Any) -> str:
+    return f"{int(value):,}".replace(",", "\u202f")
+
+
+def _circled(text: str) -> Markup:
+    """Circled letters as HTML: few fonts have ⓘ and Ⓐ, and ⓘⓘ is one sign of the paper, not two."""
+    parts = re.split(r"(ⓘ+|[①-⓿])", text)  # every second part is a sign
+    signs = [
+        f'<span class="sign">{unicodedata.normalize("NFKC", p)}</span>' if i % 2 else escape(p)
+        for i, p in enumerate(parts)
+    ]
+    return Markup("").join(Markup(sign) for sign in signs)
+
+
+def _history(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    history = []
+    for line in lines:
+        try:
+            history.append(json.loads(line))
+        except json.JSONDecodeError:  # noqa: PERF203  (a killed run leaves half a line)
+            continue
+    return history
+
+
+def _new(width: float, height: float) -> Axes:
+    """An Axes whose SVG is `width` by `height` CSS pixels: matplotlib counts 72 to the inch."""
+    return Figure(figsize=(width / 72, height / 72), layout="constrained").add_subplot()
+
+
+def _svg(ax: Axes, label: str, key: str) -> Markup:
+    """A chart as inline SVG in the page's own font and colours; `key` keeps its ids apart from other charts'."""
+    buffer = io.StringIO()
+    ax.get_figure().savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})  # type: ignore[union-attr]
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)
+    width, box = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', svg).groups()  # type: ignore[union-attr]
+    body = svg[svg.index(">") + 1 :].replace("xlink:href", "href")
+    body = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{key}-", body)
+    body = re.sub(r"font: ((?:[a-z]+ |\d+ )*)([\d.]+px) [^;\"]*", _font, body)
+    body = body.replace(_INK, "currentColor").replace(_PAGE, "var(--page)").replace(plots.GROUP_COLORS[0], _ACCENT)
+    head = f'<svg role="img" aria-label="{escape(label)}" {box} style="width:{width}px">'
+    return Markup(head + re.sub(r"\s*\n\s*", "\n", body))
+
+
+def _font(match: re.Match[str]) -> str:
+    return f"font-size: {match[2]}" + (f"; font-weight: {match[1].strip()}" if match[1] else "")
+
+
+def _png(picture: np.ndarray) -> dict[str, Any]:
+    """A picture for an <img>: its data URI and its size."""
+    buffer = io.BytesIO()
+    imsave(buffer, picture, format="png", metadata={"Software": None})
+    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return {"src": uri, "height": picture.shape[0], "width": picture.shape[1]}
+
+
+def _pictures(arrays: Arrays) -> Arrays:
+    """The arrays with vectors drawn as little bar charts; vectors of over 200 numbers show nothing and are left out."""
+    arrays = dict(arrays)
+    names = [n for n in arrays if n in ("x", "reconstruction", "prior_samples") or n.startswith("traversal/")]
+    x = arrays.get("x")
+    if x is None or x.ndim > 2:
+        return arrays
+    low, high = min(float(np.nanmin(x)), 0.0), max(float(np.nanmax(x)), 0.0)
+    for name in names:
+        vectors = arrays.pop(name)
+        if x.shape[-1] <= 200:
+            arrays[name] = plots.profiles(vectors, low, high)
+    return arrays
+
+
+def _ink(x: np.ndarray | None) -> bool:
+    """Whether items are strokes on an empty ground (digits, sprites), which a light page shows as ink on paper."""
+    if x is None or x.ndim != 3:
+        return False
+    x = plots.pixels(x)
+    return bool(np.median(np.concatenate([x[:, [0, -1]].ravel(), x[:, :, [0, -1]].ravel()])) < 10)
+
+
+def _about(config: Json) -> list[tuple[str, str]]:
+    """The definition table of a run: what was trained, on what, with what."""
+
+    def line(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{k} {line(v)}" for k, v in value.items())
+        if isinstance(value, list | tuple):
+            return f"({', '.join(line(v) for v in value)})"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    rows: dict[str, Any] = {
+        name: config.get(name) for name in ("recipe", "data", "model", "groups", "objective", "estimator")
+    }
+    rows["parameters"] = _integer(config["parameters"]) if "parameters" in config else None
+    rows["flags"] = {k: v for k, v in config.get("flags", {}).items() if k != "seed"}
+    rows["seed"] = config.get("flags", {}).get("seed")
+    rows["started"] = str(config.get("started") or "").replace("T", " ")[:16]
+    rows["training time"] = _duration(config["seconds"]) if config.get("seconds") is not None else None
+    rows["machine"] = config.get("machine")
+    rows["versions"] = {"unweave": config.get("unweave", "?"), **config.get("versions", {})}
+    return [(name, line(value)) for name, value in rows.items() if value not in (None, {}, [], "")]
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(312.5), _duration(7), _duration(8000)
+    ('5 min 12 s', '7 s', '2 h 13 min')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _command(config: Json) -> str | None:
+    """The command line that repeats the run, from its recipe and flags."""
+    if "recipe" not in config:
+        return None
+    words = ["unweave", "train", str(config["recipe"])]
+    for name, value in config.get("flags", {}).items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif value is not None:
+            for v in value if isinstance(value, list) else [value]:
+                words += [flag, str(int(v)) if isinstance(v, float) and v.is_integer() and abs(v) < 1e6 else str(v)]
+    return shlex.join(words)
+
+
+def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, str]:
+    """The sign of a term in the ELBO (0: it is no part of the sum) and, in a sentence, what it measures."""
+    sites = config.get("groups", ())
+    groups = " and ".join(sites) if len(sites) > 1 and all(isinstance(s, str) for s in sites) else "the groups"
+    ceiling = f"; at most log N = {scores['log_n']:.3g} nats" if "log_n" in scores else ""
+    name, _, level = term.rstrip("]").partition("[")
+    l = int(level) if level.isdigit() else 0
+    match name:
+        case "recon":
+            return 1, "log p(x|z): how well the decoder explains an item from its code."
+        case "mi":
+            return -1, f"I(x;z): what the code tells about its item{ceiling}."
+        case "tc" if depth == 1:
+            return -1, "Total correlation: how far the units are from independent across the data set."
+        case "tc" if l == 0:
+            return -1, f"Total correlation between groups: how far {groups} are from independent across the data set."
+        case "tc" if l == depth - 1:
+            return -1, "Total correlation within groups: how far a group's units are from independent."
+        case "tc":
+            return -1, f"Total correlation of the groups at level {l + 1} inside those at level {l}."
+        case "kl" if l == 0:
+            return -(depth == 0), "KL(q(z) ‖ p(z)): how far codes over the whole data set are from the prior."
+        case "kl":
+            parts = "unit" if l == depth else f"group at level {l}"
+            return -(
+                l == depth
+            ), f"Σ KL(q ‖ p) of each {parts} alone: how far its values across the data set are from the prior."
+        case "elbo":
+            return 0, "Evidence lower bound on log p(x): the sum of the terms above."
+        case "label":
+            return 0, "log q(y|x): how well the encoder predicts observed labels."
+        case "evidence":
+            return 0, "log p(x), estimated by importance sampling."
+    return 0, ""
+
+
+def _terms(config: Json, scores: Json) -> list[dict[str, Any]]:
+    """Rows of the decomposition, in the order of the sum, with the span of a waterfall that ends at the ELBO."""
+    terms, test = scores.get("terms", {}), scores.get("test", {})
+    depth = sum(t.startswith("tc[") for t in terms)
+    rows, total = [], 0.0
+    explained = {term: _explain(term, depth, config, scores) for term in terms}
+    first = ["recon", "mi"]  # then total correlations, the divergence, their sum, and last what is no part of it
+    for term in sorted(
+        terms,
+        key=lambda t: (explained[t][0] == 0, t != "elbo", first.index(t) if t in first else 2, t[:2] == "kl", t),
+    ):
+        (sign, meaning), values = explained[term], terms[term]
+        exact = values.get("exact")
+        row = {"name": term, "symbol": _CIRCLED.get(term, ""), "sign": sign, "meaning": meaning, "test": test.get(term)}
+        row |= {key: values.get(key) for key in ("exact", "se", "minibatch", "minibatch_sd")}
+        if exact is not None and (sign or term == "elbo"):
+            start = total if sign else 0.0
+            total += sign * exact
+            row["span"] = (start, total if sign else exact)
+        rows.append(row)
+    ends = [end for row in rows for end in row.get("span", ())]
+    low, high = min(ends, default=0.0), max(ends, default=0.0)
+    for row in rows:
+        if "span" in row:
+            a, b = sorted((e - low) / ((high - low) or 1.0) * 100 for e in row["span"])
+            row["bar"] = {"left": f"{a:.2f}%", "width": f"{b - a:.2f}%"}
+    return rows
+
+
+def _tiles(config: Json, scores: Json) -> list[dict[str, str]]:
+    """The few numbers that a reader wants first."""
+    terms, tiles = scores.get("terms", {}), []
+    depth = sum(t.startswith("tc[") for t in terms)
+    if "elbo" in scores.get("test", {}):
+        tiles.append(("Test ELBO", scores["test"]["elbo"], "nats per item, held-out data"))
+    elif "elbo" in terms:
+        tiles.append(("ELBO", _exact(terms["elbo"]), "nats per item"))
+    if "mi" in terms:
+        ceiling = f"nats, of at most {scores['log_n']:.3g}" if "log_n" in scores else "nats"
+        tiles.append(("Information I(x;z)", _exact(terms["mi"]), ceiling))
+    for l in sorted({0, depth - 1}) if depth else ():
+        kind = ("TC between groups" if l == 0 else "TC within groups") if depth > 1 else "Total correlation"
+        tiles.append((kind, _exact(terms[f"tc[{l}]"]), "nats; 0 is independent"))
+    shown = [{"name": n, "value": number(v).partition(" ± ")[0], "error": number(v), "note": t} for n, v, t in tiles]
+    for site, value in scores.get("accuracy", {}).items():
+        note = f"best matching of {site} to {scores.get('factor', 'label')}, test data"
+        shown.append({"name": f"Accuracy of {site}", "value": f"{100 * value:.1f}%", "error": "", "note": note})
+    return [{**tile, "error": tile["error"].partition(" ± ")[2]} for tile in shown]
+
+
+def _exact(term: Json) -> tuple[Any, Any]:
+    return term.get("exact"), term.get("se")
+
+
+def _ordered(scores: Json) -> list[tuple[str, str]]:
+    """(unit, group), groups in their order and the most informative unit of each first."""
+    units = list(zip(scores.get("units", ()), scores.get("unit_group", scores.get("units", ())), strict=True))
+    places, information = list(dict.fromkeys(g for _, g in units)), scores.get("I(x;z)", {})
+    return sorted(units, key=lambda u: (places.index(u[1]), -information.get(u[0], (0.0,))[0]))
+
+
+def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
+    """A card for each traversed unit."""
+    information = scores.get("I(x;z)", {})
+    most = max((v[0] for v in information.values()), default=0.0) or 1.0
+    order = _ordered(scores)
+    named = {name for name, _ in order}
+    order += [(n[10:], n[10:].split("[")[0]) for n in arrays if n.startswith("traversal/") and n[10:] not in named]
+    colors = plots.group_colors([g for _, g in order])
+    cards: list[dict[str, Any]] = []
+    for unit, group in order:
+        if f"traversal/{unit}" not in arrays:
+            continue
+        strips, at = arrays[f"traversal/{unit}"], arrays.get(f"traversal_at/{unit}", np.zeros(0))
+        value = information.get(unit)
+        idle = value is not None and value[0] < _IDLE
+        whole = bool(np.issubdtype(at.dtype, np.integer))
+        cards.append(
+            {
+                "name": unit,
+                "key": f"unit-{len(cards)}",
+                "color": colors[group].replace(plots.GROUP_COLORS[0], _ACCENT),
+                "value": value,
+                "bar": f"{100 * max(value[0], 0) / most:.1f}%" if value else None,
+                "idle": idle,
+                "discrete": whole,
+                "at": [f"{v}" if whole else f"{v:.1f}".replace("-", "−") for v in at],
+                # a row says that an idle unit does nothing as well as six do
+                "image": _png(plots.traversal(strips[:1] if idle else strips)),
+                "rows": 1 if idle else len(strips),
+            }
+        )
+    return cards
+
+
+def _reconstructions(arrays: Arrays) -> dict[str, Any] | None:
+    if "x" not in arrays or "reconstruction" not in arrays:
+        return None
+    return _png(plots.reconstructions(arrays["x"][:32], arrays["reconstruction"][:32], columns=16))
+
+
+def _information(scores: Json, chart: Chart) -> Markup | None:
+    held = [(u, g) for u, g in _ordered(scores) if u in scores.get("I(x;z)", {})]
+    if not held:
+        return None
+    values = [scores["I(x;z)"][u][0] for u, _ in held]
+    errors = [scores["I(x;z)"][u][1] or 0.0 for u, _ in held]
+    ax = _new(620, 50 + 23 * len(held))
+    plots.information_bars([u for u, _ in held], values, errors, [g for _, g in held], ax=ax)
+    ax.set_xlabel("nats")
+    listed = ", ".join(f"{u} {v:.2f}" for (u, _), v in zip(held, values, strict=True))
+    return chart(ax, f"Bars of the information in each unit, in nats: {listed}")
+
+
+def _labels(scores: Json, chart: Chart) -> Markup | None:
+    table = scores.get("I(y;z)")
+    if not table or not table.get("names"):
+        return None
+    rank = {u: i for i, (u, _) in enumerate(_ordered(scores))}
+    kinds = table.get("kinds", ["unit"] * len(table["names"]))
+    # groups and the whole as they came, then units in the order of the other charts
+    groups = {n for n, k in zip(table["names"], kinds, strict=True) if k != "unit"}
+    order = [i for i, k in enumerate(kinds) if k != "unit"]
+    units = [i for i, k in enumerate(kinds) if k == "unit" and table["names"][i] not in groups]
+    order += sorted(units, key=lambda i: rank.get(table["names"][i], i))
+    names = [table["names"][i] for i in order]
+    per_class, total = np.asarray(table["per_class"]), np.asarray(table["total"])
+    classes = [str(c) for c in scores.get("classes", range(len(per_class)))]
+    ax = _new(max(620, min(940, 130 + 34 * len(classes))), 40 + 24 * len(names))
+    plots.class_information(per_class[:, order], total[order], names, classes, [kinds[i] for i in order], ax=ax)
+    listed = ", ".join(f"{n} {t:.2f}" for n, t in zip(names, total[order], strict=True))
+    return chart(ax, f"Heat map of the information about each class; over all classes, in nats: {listed}")
+
+
+def _embedding(scores: Json, arrays: Arrays, chart: Chart) -> dict[str, Any] | None:
+    if "embedding" not in arrays:
+        return None
+    kind, names = str(arrays.get("embedding_kind", "codes")), arrays.get("embedding_names")
+    ax = _new(620, 560)
+    classes = [str(c) for c in scores.get("classes", ())]
+    axis_names = [str(n) for n in names] if names is not None else None
+    plots.scatter(arrays["embedding"], arrays.get("embedding_labels"), classes, axis_names, ax=ax)
+    n, labelled = len(arrays["embedding"]), "embedding_labels" in arrays
+    label = f"Scatter of {n} items, {kind}" + (", coloured by label" if labelled else "")
+    held = [int(c) for c in np.unique(arrays["embedding_labels"]) if c >= 0] if labelled else []
+    legend = [(classes[c] if 0 <= c < len(classes) else str(c), plots.CLASS_COLORS[c % 10]) for c in held]
+    return {"svg": chart(ax, label), "kind": kind, "n": n, "legend": legend, "axes": axis_names}
+
+
+def _curves(history: Sequence[Json], chart: Chart) -> list[dict[str, Any]]:
+    """A small chart for each term that was logged."""
+    other = {"split", "step", "epoch", "seconds", "items_per_second"}
+    seen = dict.fromkeys(k for line in history for k, v in line.items() if k not in other and _real(v))
+    drawn = []
+    for term in seen:
+        ax = Figure(figsize=(300 / 72, 170 / 72)).add_axes((0.145, 0.13, 0.85, 0.84))  # all alike, so that axes align
+        plots.curves(history, term, ax=ax)
+        last = {line.get("split", "train"): line[term] for line in history if _real(line.get(term))}
+        ends = ", ".join(f"{split} {number(value)}" for split, value in last.items())
+        svg = chart(ax, f"{term} over the epochs, at the end {ends}")
+        drawn.append({"term": term, "symbol": _CIRCLED.get(term, ""), "last": last, "svg": svg})
+    return drawn
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,370 @@
+"""A trace records the named random variables (sites) of one run of a probabilistic program.
+
+An encoder fills a trace `q`, a decoder fills a trace `p` and takes the encoder's values by name:
+
+    >>> import torch, unweave as uw
+    >>> q, p = uw.Trace(), uw.Trace()
+    >>> z = q.normal(torch.zeros(5, 2), 0.5, name="z")
+    >>> z = p.normal(0.0, 1.0, value=q["z"], name="z")
+    >>> q["z"].role, p["z"].role, p["z"].log_prob.shape
+    ('sampled', 'reused', torch.Size([5, 2]))
+
+Shapes read `(*samples, batch, *units)` throughout, followed by a distribution's event dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical, constraints
+
+from .marginals import take
+
+Role = Literal["sampled", "observed", "reused", "scored", "free"]
+
+
+class Concrete(Distribution):
+    r"""The Concrete relaxation of a categorical variable on K classes.
+
+    .. math:: \log p(y) = \log (K-1)! + (K-1) \log τ + \sum_k (a_k - (τ+1) \log y_k)
+                          - K \log \sum_k \exp(a_k - τ \log y_k)
+
+    with logits `a` (*batch, K), unnormalised, and temperature τ > 0; values lie on the simplex. A *label* is a
+    draw of the discrete variable that is being relaxed, so labels are scored by `log_mass`, its log-probability:
+    the density is infinite at the simplex' corners. Entries that float arithmetic rounds to zero are read as the
+    smallest normal number.
+
+    Source: Maddison, Mnih and Teh, "The Concrete Distribution" (2017); Jang, Gu and Poole (2017).
+    """
+
+    arg_constraints: dict[str, Any] = {"logits": constraints.real_vector}  # noqa: RUF012
+    support = constraints.simplex
+    has_rsample = True
+
+    def __init__(self, logits: Tensor, temperature: float | Tensor) -> None:
+        self.logits, self.temperature = logits, temperature
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Class probabilities of the relaxed variable (the mean of its argmax, written one-hot)."""
+        return self.logits.softmax(-1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Concrete:
+        return Concrete(self.logits.expand(*batch_shape, -1), self.temperature)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        noise = torch.empty(self._extended_shape(sample_shape), dtype=self.logits.dtype, device=self.logits.device)
+        gumbel = -noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny).log()
+        return ((self.logits + gumbel) / self.temperature).softmax(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        k, t = self.logits.shape[-1], self.temperature
+        log_y = value.clamp_min(torch.finfo(value.dtype).tiny).log()
+        linear = self.logits.sum(-1) - (t + 1) * log_y.sum(-1)
+        log_t = t.log() if isinstance(t, Tensor) else math.log(t)
+        return linear - k * self._log_normaliser(log_y) + (math.lgamma(k) + (k - 1) * log_t)
+
+    def _log_normaliser(self, log_y: Tensor) -> Tensor:
+        """log Σ_k exp(a_k − τ log y_k).
+
+        Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one matrix product:
+        Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are positive, so nothing cancels, and
+        nothing underflows for τ ≤ 1, as y is at least the smallest normal number.
+        """
+        a, b = self.logits, -self.temperature * log_y
+        pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
+        if not pairs or isinstance(self.temperature, Tensor) or self.temperature > 1:
+            return (a + b).logsumexp(-1)
+        top_a, top_b = a.detach().amax(-1, keepdim=True), b.detach().amax(-1, keepdim=True)
+        total = torch.einsum("i...k,...jk->i...j", (b - top_b).exp().squeeze(-2), (a - top_a).exp())
+        return total.log() + top_a.squeeze(-1) + top_b.squeeze(-1)
+
+    def log_mass(self, label: Tensor) -> Tensor:
+        """log-probability of one-hot (or soft) labels under the relaxed categorical variable."""
+        return (label * self.logits.log_softmax(-1)).sum(-1)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One site: its value, where the value came from, and its log-density, computed when first asked for.
+
+    `observed` says which entries of `(*samples, batch, *units)` were given rather than drawn: True, False, or a
+    boolean tensor (labels may be missing item by item).
+    """
+
+    value: Tensor
+    role: Role
+    dist: Distribution | None = None
+    observed: Tensor | bool = False
+    score: Tensor | None = None
+
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """log-density in nats: `(*samples, batch, *units)` for distributions, per item or finer for scores."""
+        if self.score is not None:
+            return self.score
+        if self.dist is None:
+            raise ValueError(f"a site that is {self.role} without a distribution has no log-density")
+        if isinstance(self.dist, Concrete) and self.observed is not False:
+            mass = self.dist.log_mass(self.value)
+            if self.observed is True:
+                return mass
+            return torch.where(torch.as_tensor(self.observed), mass, self.dist.log_prob(self.value))
+        log_prob: Tensor = self.dist.log_prob(self.value)
+        return log_prob
+
+
+class Trace(Mapping[str, Node]):
+    """A write-once, ordered mapping from names to sites; `repr` prints it as a table of shapes.
+
+    Each site method returns the site's value, a tensor, so programs read like mathematics. `value=` decides what
+    the site does: nothing or None draws from the distribution (reparameterised where it can be), a tensor observes
+    it, a site of another trace reuses that site's value, and a free site (see `free`) draws afresh at its shape.
+
+    Values may be missing item by item: entries where the boolean `observed=` is False, and class numbers below
+    zero, are drawn instead. Integer values of categorical and Concrete sites are class numbers, floats one-hot.
+
+    Errors: ValueError for a name used twice or a value whose shape does not fit; KeyError, listing the sites,
+    for an unknown name.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+
+    @staticmethod
+    def given(**values: Tensor) -> Trace:
+        """A trace whose sites hold chosen values: run a decoder on it for traversals and interventions."""
+        trace = Trace()
+        for name, value in values.items():
+            trace._add(name, Node(value, "observed", observed=True))
+        return trace
+
+    def free(self, n: int, *, batch_dim: int = 0, **values: Tensor) -> Trace:
+        """The same sites for `n` new items, to be drawn by the program that reads them, except those in `values`.
+
+        >>> import torch, unweave as uw
+        >>> q = uw.Trace()
+        >>> _ = q.normal(torch.zeros(5, 2), 0.5, name="z")
+        >>> p = uw.Trace()
+        >>> p.normal(0.0, 1.0, value=q.free(64)["z"], name="z").shape
+        torch.Size([64, 2])
+        """
+        for name in values:
+            self[name]
+        trace = Trace()
+        for name, node in self.items():
+            if node.dist is None:
+                continue
+            if name in values:
+                trace._add(name, Node(values[name], "observed", observed=True))
+            else:
+                shape = node.value.shape[batch_dim + 1 :]
+                trace._add(name, Node(node.value.new_empty(()).expand(n, *shape), "free"))
+        return trace
+
+    def take(self, index: Tensor, *, batch_dim: int = 0) -> Trace:
+        """The same trace for some of its items, by their numbers."""
+        trace = Trace()
+        for name, node in self.items():
+            size = node.value.shape[batch_dim]
+            pick = lambda t, size=size: (  # noqa: E731
+                t.index_select(batch_dim, index) if t.ndim > batch_dim and t.shape[batch_dim] == size else t
+            )
+            trace._add(
+                name,
+                Node(
+                    pick(node.value),
+                    node.role,
+                    node.dist and take(node.dist, index, batch_dim, size),
+                    pick(node.observed) if isinstance(node.observed, Tensor) else node.observed,
+                    node.score if node.score is None else pick(node.score),
+                ),
+            )
+        return trace
+
+    # -- the sites -----------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        dist: Distribution,
+        value: Tensor | Node | None = None,
+        *,
+        name: str,
+        observed: Tensor | None = None,
+    ) -> Tensor:
+        """A site with any `torch.distributions` distribution: the one primitive under the sugar below."""
+        dist._validate_args = False  # our own checks are made once, not at each evaluation
+        if isinstance(value, Node) and value.role == "free":
+            batch_shape = value.value.shape[: value.value.ndim - len(dist.event_shape)]
+            return self._add(name, Node(_draw(dist.expand(batch_shape)), "sampled", dist))
+        if isinstance(value, Node) and value.dist is not None:
+            _check_shape(name, dist, value.value)
+            return self._add(name, Node(value.value, "reused", dist, value.observed))
+        if isinstance(value, Node):  # chosen by `given` or `free`, in the words of a label: class numbers, one-hot
+            given, present = _given(name, dist, value.value, observed)
+            return self._add(name, Node(given, "reused", dist, present))
+        if value is None:
+            return self._add(name, Node(_draw(dist), "sampled", dist))
+        given, present = _given(name, dist, value, observed)
+        return self._add(name, Node(given, "observed", dist, present))
+
+    def normal(
+        self,
+        loc: float | Tensor,
+        scale: float | Tensor,
+        value: Tensor | Node | None = None,
+        *,
+        name: str,
+        observed: Tensor | None = None,
+    ) -> Tensor:
+        """Normal(loc, scale); `scale` is the standard deviation. Numbers broadcast: `p.normal(0.0, 1.0, …)`."""
+        loc, scale = _like(loc, scale, value), _like(scale, loc, value)
+        return self.sample(Normal(loc, scale, validate_args=False), value, name=name, observed=observed)
+
+    def concrete(
+        self,
+        logits: Tensor,
+        temperature: float | Tensor,
+        value: Tensor | Node | None = None,
+        *,
+        name: str,
+        observed: Tensor | None = None,
+    ) -> Tensor:
+        """Concrete relaxation of a categorical with log weights `logits`; labels one-hot or as class numbers."""
+        return self.sample(Concrete(logits, temperature), value, name=name, observed=observed)
+
+    def categorical(
+        self, logits: Tensor, value: Tensor | Node | None = None, *, name: str, observed: Tensor | None = None
+    ) -> Tensor:
+        """Categorical with log weights `logits`, values one-hot; labels one-hot or as class numbers."""
+        dist = OneHotCategorical(logits=logits, validate_args=False)
+        return self.sample(dist, value, name=name, observed=observed)
+
+    def bernoulli(
+        self, logits: Tensor, value: Tensor | Node | None = None, *, name: str, observed: Tensor | None = None
+    ) -> Tensor:
+        """Bernoulli with log odds `logits`; grey values in [0, 1] are scored by their cross-entropy."""
+        dist = Bernoulli(logits=logits, validate_args=False)
+        return self.sample(dist, value, name=name, observed=observed)
+
+    def loss(
+        self,
+        fn: Callable[[Tensor, Tensor], Tensor],
+        input: Tensor,
+        target: Tensor | None = None,
+        *,
+        name: str,
+    ) -> Tensor:
+        """Scores `-fn(input, target)` as a log-density and returns `input`; without a target it scores nothing.
+
+        `fn` must not average over the batch: it returns one number an item, or finer (then summed per item).
+        """
+        if target is None:
+            return self._add(name, Node(input, "free"))
+        cost = fn(input, target)
+        if cost.ndim == 0:
+            raise ValueError(
+                f"the loss at site {name!r} returned one number for the whole batch; expected one an item: "
+                "use a function that does not reduce, such as torch.nn.BCELoss(reduction='none')"
+            )
+        return self._add(name, Node(input, "scored", score=-cost))
+
+    def factor(self, log_prob: Tensor, *, name: str) -> Tensor:
+        """Adds the log-factor `log_prob` (*samples, batch), or finer, to the program's density."""
+        return self._add(name, Node(log_prob, "scored", score=log_prob))
+
+    # -- the mapping ---------------------------------------------------------------------------------------
+
+    def _add(self, name: str, node: Node) -> Tensor:
+        if name in self._nodes:
+            raise ValueError(f"site {name!r} is already in this trace: each name is used once, give this one another")
+        self._nodes[name] = node
+        return node.value
+
+    def __getitem__(self, name: str) -> Node:
+        try:
+            return self._nodes[name]
+        except KeyError:
+            sites = ", ".join(map(repr, self._nodes)) or "none yet"
+            raise KeyError(f"no site {name!r} in this trace; its sites are: {sites}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __repr__(self) -> str:
+        rows = [("site", "role", "distribution", "value")]
+        for name, node in self.items():
+            dist = "score" if node.score is not None else type(node.dist).__name__ if node.dist else "-"
+            some = " in part" if isinstance(node.observed, Tensor) and node.role == "observed" else ""
+            rows.append((name, node.role + some, dist, str(tuple(node.value.shape))))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return "\n".join(lines)
+
+
+def _draw(dist: Distribution) -> Tensor:
+    drawn: Tensor = dist.rsample() if dist.has_rsample else dist.sample()
+    return drawn
+
+
+def _like(number: float | Tensor, *others: float | Tensor | Node | None) -> Tensor:
+    """Numbers become tensors at the precision and device of the first tensor among the others."""
+    if isinstance(number, Tensor):
+        return number
+    tensors = (other.value if isinstance(other, Node) else other for other in others)
+    like = next((t for t in tensors if isinstance(t, Tensor)), torch.empty(()))
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    return torch.tensor(number, dtype=dtype, device=like.device)
+
+
+def _check_shape(name: str, dist: Distribution, value: Tensor) -> None:
+    event = len(dist.event_shape)
+    fits = value.shape[value.ndim - event :] == dist.event_shape if event <= value.ndim else False
+    try:
+        full = torch.broadcast_shapes(dist.batch_shape, value.shape[: value.ndim - event])
+    except RuntimeError:
+        fits, full = False, value.shape
+    if not fits or full != value.shape[: value.ndim - event]:
+        wanted = (*dist.batch_shape, *dist.event_shape)
+        raise ValueError(
+            f"site {name!r}: the value has shape {tuple(value.shape)}, but its {type(dist).__name__} "
+            f"describes values of shape {wanted} (leading dimensions may be added): give one value per entry"
+        )
+
+
+def _given(name: str, dist: Distribution, value: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | bool]:
+    """A given value and which of its entries were given; the others are drawn."""
+    event, present = len(dist.event_shape), None
+    if isinstance(dist, (Concrete, OneHotCategorical)) and not value.is_floating_point():
+        classes, present = dist.event_shape[-1], value >= 0
+        if value.device.type == "cpu" and value.numel() and int(value.max()) >= classes:
+            raise ValueError(
+                f"site {name!r}: class number {int(value.max())} given, expected 0 to {classes - 1}, or below zero "
+                "where the class is missing"
+            )
+        value = torch.nn.functional.one_hot(value.long().clamp_min(0), classes).to(dist.logits.dtype)
+    _check_shape(name, dist, value)
+    if observed is not None:
+        entries = value.shape[: value.ndim - event]
+        if observed.shape != entries[: observed.ndim]:
+            raise ValueError(
+                f"site {name!r}: observed= has shape {tuple(observed.shape)}, but the value's entries have shape "
+                f"{tuple(entries)}: give one boolean an entry, or one for each of the first dimensions"
+            )
+        observed = observed.bool().reshape(*observed.shape, *[1] * (len(entries) - observed.ndim))
+        present = observed if present is None else present & observed
+    if present is None:
+        return value, True
+    present = present.expand(value.shape[: value.ndim - event])
+    drawn = _draw(dist.expand(present.shape))
+    return torch.where(present.unsqueeze(-1) if event else present, value, drawn), present

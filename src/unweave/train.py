@@ -1,0 +1,457 @@
+"""Training: a recipe in, a run folder out; resumable bit for bit, at any moment.
+
+A run's randomness is a function of its seed: the order of epoch e is drawn from (seed, e), noise from one random
+state that every checkpoint carries. A checkpoint is whole or absent, and holds all that the next step depends on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import artifact
+from .aggregate import Weights, balanced, minibatch
+from .data import Data
+from .disk import replacing
+from .groups import Tree
+from .models import Model
+from .objective import Densities, Objective, elbo, kl, label, mi, recon, tc
+from .progress import Progress
+from .trace import Trace
+
+History = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train: data, a function that builds the model, an objective, and how long.
+
+    `objective` is an Objective or a schedule, a function of the step. `labels` maps sites of the encoder to factors
+    of the data (class numbers, −1 where missing). `held_out` items are taken from the training data for validation;
+    with `patience`, training stops after that many epochs without a better held-out loss and keeps the best weights.
+    `flags` is what the command line would be given to build the same recipe.
+    """
+
+    name: str
+    data: Data
+    model: Callable[[], Model]
+    objective: Objective | Callable[[int], Objective]
+    test: Data | None = None
+    groups: Tree | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    weights: Weights = balanced
+    epochs: int = 50
+    batch: int = 128
+    lr: float = 1e-3
+    held_out: int = 0
+    patience: int | None = None
+    seed: int = 0
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    def parts(self) -> tuple[Data, Data | None]:
+        """What is trained on, and what is held out (the same items whatever the seed)."""
+        return self.data.split(self.held_out, seed=0) if self.held_out else (self.data, None)
+
+    def objective_at(self, step: int) -> Objective:
+        return self.objective if isinstance(self.objective, Objective) else self.objective(step)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, the trained model, the curves, and (once evaluated) the scores."""
+
+    folder: Path
+    model: Model
+    history: History
+    scores: dict[str, Any]
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and saved its state first."""
+
+
+class NonFinite(ValueError):
+    """The loss became NaN or infinite; the message says at which site and for which items."""
+
+
+def fit(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    evaluate: bool = True,
+    device: str | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Trains `recipe` into the folder `out`; then evaluates it and writes its report.
+
+    `resume` goes on from the last good checkpoint of `out`. Errors: FileExistsError if `out` holds something and
+    neither `resume` nor `overwrite` is set; ValueError for a folder of another version or recipe; NonFinite; Interrupted
+    after Ctrl-C, with the state saved.
+    """
+    folder = _open(Path(out), recipe, resume, overwrite)
+    with torch.random.fork_rng():
+        trainer = Trainer(recipe, device)
+        last = load_checkpoint(folder) if resume else None
+        if last is not None:
+            trainer.restore(last)
+        _keep_history(folder, trainer.step)
+        if not (resume and (folder / "model.safetensors").exists() and trainer.done):
+            _train(trainer, folder, quiet)
+    history = read_history(folder)
+    model = trainer.model.eval()
+    scores: dict[str, Any] = {}
+    if evaluate:
+        from .evaluate import evaluate as evaluate_run
+        from .report import write
+
+        scores = evaluate_run(recipe, model, folder)
+        write(folder)
+    return Run(folder, model, history, scores)
+
+
+class Trainer:
+    """Everything that one more step depends on: weights, optimiser, step, random state, the epoch's sums."""
+
+    def __init__(self, recipe: Recipe, device: str | None = None) -> None:
+        self.recipe = recipe
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.manual_seed(recipe.seed)
+        self.model = recipe.model().to(self.device).train()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, fused=True)
+        train, held_out = recipe.parts()
+        self.train = _Items(train, recipe, self.device)
+        self.held_out = _Items(held_out, recipe, self.device) if held_out else None
+        n = len(train)
+        if not 1 < recipe.batch <= n:
+            raise ValueError(f"batch={recipe.batch}, but the training part has {n} items: expected 2 to {n}")
+        self.aggregate = minibatch(n, recipe.weights)
+        self.per_epoch = n // recipe.batch
+        self.step, self.seconds = 0, 0.0
+        self.sums: dict[str, Tensor] = {}
+        self.counted = 0
+        self.best: dict[str, Any] | None = None
+        self.stale = 0
+        self.stopped = False
+        self._every = max(1, self.per_epoch // 50)
+        self._recent: deque[tuple[int, Tensor]] = deque(maxlen=1 if self.device.type == "cpu" else 50)
+
+    @property
+    def epoch(self) -> int:
+        return self.step // self.per_epoch
+
+    @property
+    def done(self) -> bool:
+        return self.stopped or self.step >= self.recipe.epochs * self.per_epoch
+
+    def densities(self, q: Trace, p: Trace) -> Densities:
+        return Densities(q, p, groups=self.recipe.groups, aggregate=self.aggregate)
+
+    def epoch_order(self, epoch: int) -> Tensor:
+        """The epoch's batches of item numbers, (steps, batch), a function of the seed and the epoch alone."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train), generator=generator)[: self.per_epoch * self.recipe.batch]
+        return order.reshape(self.per_epoch, self.recipe.batch).to(self.device)
+
+    def run_epoch(self, stop: Callable[[], bool], shown: Callable[[Trainer], None]) -> None:
+        """The rest of the current epoch, or until `stop()`."""
+        order = self.epoch_order(self.epoch)
+        while True:
+            self.one_step(order[self.step % self.per_epoch])
+            shown(self)
+            if self.step % self.per_epoch == 0 or stop():
+                return
+
+    def one_step(self, items: Tensor) -> None:
+        self._recent.append((self.step, torch.get_rng_state()))
+        objective = self.recipe.objective_at(self.step)
+        x, labels = self.train.batch(items)
+        d = self.densities(*self.model(x, **labels))
+        loss = -d.score(objective).mean()
+        if self._is_checked and not math.isfinite(loss.item()):
+            raise NonFinite(self._diagnose(items))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if self.step % self._every == 0:
+            with torch.no_grad():
+                self._count({"loss": loss.detach(), **self.terms(d)})
+        self.step += 1
+
+    @property
+    def _is_checked(self) -> bool:
+        """Reading a number off an accelerator waits for it, so there the loss is read now and then."""
+        return self.device.type == "cpu" or self.step % 50 == 0
+
+    def terms(self, d: Densities) -> dict[str, Tensor]:
+        """The named terms of a batch, averaged over it."""
+        named = {"elbo": elbo, "recon": recon}
+        if d.latents:
+            deepest = len(d.levels) - 1
+            named |= {"mi": mi, **{f"tc[{l}]": tc[l] for l in range(deepest)}, f"kl[{deepest}]": kl[-1]}
+        if self.recipe.labels:
+            named["label"] = label
+        return {name: d.score(term).mean() for name, term in named.items()}
+
+    def _count(self, terms: dict[str, Tensor]) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.counted += 1
+
+    def close_epoch(self) -> Iterator[dict[str, Any]]:
+        """The finished epoch's lines for the log: mean terms of training, and of the held-out items."""
+        at = {"step": self.step, "epoch": self.epoch}
+        yield {"split": "train", **at, **self._means(), "seconds": round(self.seconds, 3)}
+        if self.held_out is not None:
+            valid = self.validate(self.held_out)
+            yield {"split": "valid", **at, **valid}
+            self._judge(valid["loss"])
+
+    def _means(self) -> dict[str, float]:
+        means = {name: float(total) / self.counted for name, total in self.sums.items()}
+        self.sums, self.counted = {}, 0
+        return means
+
+    @torch.no_grad()
+    def validate(self, held_out: _Items) -> dict[str, float]:
+        """Mean loss and terms of the held-out items, with noise of their own: training's is untouched."""
+        from .models.model import seeded
+
+        totals: dict[str, float] = {}
+        objective = self.recipe.objective_at(self.step)
+        self.model.eval()
+        with seeded(0):
+            parts = torch.arange(len(held_out), device=self.device).split(self.recipe.batch)
+            parts = [items for items in parts if len(items) > 1]
+            for items in parts:
+                x, labels = held_out.batch(items)
+                d = self.densities(*self.model(x, **labels))
+                for name, value in {"loss": -d.score(objective).mean(), **self.terms(d)}.items():
+                    totals[name] = totals.get(name, 0.0) + float(value) * len(items)
+        self.model.train()
+        return {name: total / sum(map(len, parts)) for name, total in totals.items()}
+
+    def _judge(self, loss: float) -> None:
+        if self.recipe.patience is None:
+            return
+        if self.best is None or loss < self.best["loss"]:
+            state = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+            self.best, self.stale = {"loss": loss, "epoch": self.epoch, "model": state}, 0
+        else:
+            self.stale += 1
+            self.stopped = self.stale >= self.recipe.patience
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        names = ("step", "seconds", "sums", "counted", "best", "stale", "stopped")
+        return {
+            "format": artifact.FORMAT,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "noise": torch.get_rng_state(),
+            "noise_cuda": cuda,
+            **{name: getattr(self, name) for name in names},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["noise"])
+        if state["noise_cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["noise_cuda"], self.device)
+        for name in ("step", "seconds", "sums", "counted", "best", "stale", "stopped"):
+            setattr(self, name, state[name])
+
+    @torch.no_grad()
+    def _diagnose(self, items: Tensor) -> str:
+        """Says where the loss stopped being finite, by running the step's forward pass again."""
+        step, noise = self._recent[-1]
+        where = f"the loss is not finite at step {step}"
+        broken = [name for name, w in self.model.named_parameters() if not bool(torch.isfinite(w).all())]
+        if broken:
+            return (
+                f"{where}: the weights {', '.join(broken[:3])} had become NaN or infinite in the step before, from a "
+                f"gradient that was; try a lower learning rate than {self.recipe.lr:g}"
+            )
+        torch.set_rng_state(noise)
+        x, labels = self.train.batch(items)
+        if not bool(torch.isfinite(x).all()):
+            bad = items[~torch.isfinite(x).flatten(1).all(1)]
+            return f"{where}: the data has NaN or infinite values in items {_few(bad)} of the training part"
+        q, p = self.model(x, **labels)
+        for side, trace in (("q", q), ("p", p)):
+            for name, node in trace.items():
+                scored = node.log_prob if node.dist is not None or node.score is not None else node.value
+                for what, t in (("value", node.value), ("log-density", scored)):
+                    fine = torch.isfinite(t).reshape(len(items), -1).all(1) if t.ndim else torch.isfinite(t)
+                    if not bool(fine.all()):
+                        return f"{where}: site {name!r} of {side} has a {what} that is NaN or infinite, for items {_few(items[~fine])}"
+        return f"{where}, though every site's log-density is: a term of the objective overflows"
+
+
+class _Items:
+    """A part of the data in one tensor, indexed a batch at a time."""
+
+    def __init__(self, data: Data, recipe: Recipe, device: torch.device) -> None:
+        self.x = torch.as_tensor(data.x, device=device)
+        columns = {site: data.names.index(factor) for site, factor in recipe.labels.items()}
+        self.labels = {site: torch.as_tensor(data.factors[:, c], device=device) for site, c in columns.items()}
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.x.index_select(0, items), {site: y.index_select(0, items) for site, y in self.labels.items()}
+
+
+def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
+    recipe = trainer.recipe
+    with _interruptible() as stop, Progress(recipe, trainer.per_epoch, quiet) as progress:
+        while not trainer.done:
+            started, before = time.perf_counter(), trainer.seconds
+
+            def shown(trainer: Trainer, started: float = started, before: float = before) -> None:
+                trainer.seconds = before + time.perf_counter() - started
+                progress.show(trainer.step, trainer.seconds, trainer.sums, trainer.counted)
+
+            try:
+                trainer.run_epoch(stop, shown)
+            except NonFinite as error:
+                raise NonFinite(f"{error}. {_last_good(folder)}") from None
+            if trainer.step % trainer.per_epoch == 0:
+                lines = list(trainer.close_epoch())
+                with open(folder / "metrics.jsonl", "a", encoding="utf-8") as log:
+                    log.writelines(json.dumps(line) + "\n" for line in lines)
+                progress.epoch(lines)
+            save_checkpoint(folder, trainer)
+            if stop() and not trainer.done:
+                raise Interrupted(f"stopped at step {trainer.step} and saved; go on with: unweave resume {folder}")
+    if trainer.best is not None:
+        trainer.model.load_state_dict(trainer.best["model"])
+    trainer.model.eval()
+    config = artifact.read_config(folder)
+    artifact.save(trainer.model, folder, {**config, "seconds": round(trainer.seconds, 1), "epochs": trainer.epoch})
+
+
+# -- the run folder --------------------------------------------------------------------------------------------
+
+
+def _open(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> Path:
+    from .card import describe
+
+    if resume:
+        config = artifact.read_config(folder)
+        if (config["recipe"], config["flags"]) != (recipe.name, json.loads(json.dumps(dict(recipe.flags)))):
+            raise ValueError(
+                f"{folder} was trained as {config['recipe']!r} with {config['flags']}, not as {recipe.name!r} with "
+                f"{dict(recipe.flags)}: resume it as it was, or train into another folder"
+            )
+        return folder
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        ours = (folder / "config.json").exists()
+        if not overwrite or not ours:
+            fix = (
+                "go on with `unweave resume`, replace it with --overwrite, or choose another --out"
+                if ours
+                else ("it is no unweave run, so it is left alone: choose another --out")
+            )
+            raise FileExistsError(f"{folder} already exists and is not empty: {fix}")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    artifact.write_config(folder, describe(recipe))
+    return folder
+
+
+def read_history(folder: str | Path) -> History:
+    """The lines of metrics.jsonl; a last line that was cut off is left out."""
+    path = Path(folder) / "metrics.jsonl"
+    history: History = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            history.append(json.loads(line))
+    return history
+
+
+def _keep_history(folder: Path, step: int) -> None:
+    """Drops lines written after the checkpoint that training goes on from."""
+    with replacing(folder / "metrics.jsonl") as draft:
+        draft.write_text("".join(json.dumps(line) + "\n" for line in read_history(folder) if line["step"] <= step))
+
+
+def save_checkpoint(folder: Path, trainer: Trainer, keep: int = 2) -> Path:
+    """Writes the trainer's state, whole or not at all, and leaves the last `keep`."""
+    weights = trainer.model.state_dict().values()
+    if not all(bool(torch.isfinite(t).all()) for t in weights if t.is_floating_point()):
+        raise NonFinite(f"the weights became NaN or infinite by step {trainer.step}. {_last_good(folder)}")
+    path = folder / "checkpoints" / f"{trainer.step:09d}.pt"
+    with replacing(path) as draft:
+        torch.save(trainer.state(), draft)
+    for old in sorted(path.parent.glob("*.pt"))[:-keep]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint that can be read; None if there is none yet (training begins anew, from the same seed).
+
+    Errors: ValueError if there are checkpoints and all are damaged.
+    """
+    paths = sorted((folder / "checkpoints").glob("*.pt"), reverse=True)
+    for path in paths:
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception:
+            continue
+        if isinstance(state, dict) and state.get("format") == artifact.FORMAT:
+            return state
+    if paths:
+        raise ValueError(
+            f"no checkpoint in {paths[0].parent} can be read ({', '.join(p.name for p in paths)}): they are damaged or "
+            "of another version; train again with --overwrite, or into another folder"
+        )
+    return None
+
+
+def _last_good(folder: Path) -> str:
+    paths = sorted((folder / "checkpoints").glob("*.pt"))
+    return f"The last good checkpoint is {paths[-1]}" if paths else "There is no checkpoint yet"
+
+
+def _few(items: Tensor) -> str:
+    numbers = items.tolist()
+    return ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C is remembered, the second is Python's own."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        previous = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not in the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, previous)
