@@ -25,7 +25,9 @@ BLOCKS = ["z", "z[1]", "w[:, 0]", "w[1, 1]", "y", "u", "u[0]", "s", "s[1]"]
 
 def blocks_of(q, leaves=BLOCKS):
     shapes = {"z": (3,), "w": (2, 2), "y": (), "u": (2,), "s": (2,)}
-    return [block(leaf, shapes) for leaf in leaves] + [tuple(b for leaf in ("z[:2]", "y", "u") for b in block(leaf, shapes))]
+    return [block(leaf, shapes) for leaf in leaves] + [
+        tuple(b for leaf in ("z[:2]", "y", "u") for b in block(leaf, shapes))
+    ]
 
 
 def take(q, items):
@@ -124,7 +126,7 @@ def test_one_item_in_all_is_its_own_aggregate():
         same(uw.minibatch(1, weights)(q, [(("z", (0, 1)),)], 0)[0], q["z"].log_prob.sum(-1))
 
 
-# -- exact, and the brute-force loop ---------------------------------------------------------------------------
+# -- exact, and the brute-force loop -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lead", [(4,), (2, 4), (4, 4), (2, 1, 3)])
@@ -177,7 +179,7 @@ def test_exact_scores_any_part_of_the_data():
     same(uw.exact(posterior)(take(posterior, [2, 7]), [(("z", (0, 1)),)], 0)[0], whole[[2, 7]])
 
 
-# -- closed forms ----------------------------------------------------------------------------------------------
+# -- closed forms --------------------------------------------------------------------------------------------
 
 
 def test_exact_is_the_mixture_density_of_torch():

@@ -44,7 +44,7 @@ def by_hand(q, p, lead):
     return total - sum(per_item(node.log_prob, lead) for node in q.values())
 
 
-# -- telescoping, and every term against the loop ----------------------------------------------------------------
+# -- telescoping, and every term against the loop ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -83,12 +83,17 @@ def test_every_level_agrees_with_a_loop_over_items_and_blocks(lead, correlated):
         [{"z": (0, 1, 2), "u": (0, 1), "w": (0, 1, 2, 3), "y": (0,), "s": (0, 1)}],
         [{"z": (0, 2), "u": (0, 1)}, {"z": (1,), "w": (0, 1)}, {"y": (0,), "w": (2, 3), "s": (0, 1)}],
         [{"z": (0, 2)}, {"u": (0, 1)}, {"z": (1,)}, {"w": (0, 1)}, {"y": (0,)}, {"w": (2, 3)}, {"s": (0, 1)}],
-        [{"z": (0,)}, {"z": (2,)}, {"u": (0, 1)}, {"z": (1,)}, {"w": (0, 1)}, {"y": (0,)}, {"w": (2, 3)}, {"s": (0, 1)}],
         [
-            {site: (unit,)}
-            for site, size in {"z": 3, "u": 2, "w": 4, "y": 1, "s": 2}.items()
-            for unit in range(size)
+            {"z": (0,)},
+            {"z": (2,)},
+            {"u": (0, 1)},
+            {"z": (1,)},
+            {"w": (0, 1)},
+            {"y": (0,)},
+            {"w": (2, 3)},
+            {"s": (0, 1)},
         ],
+        [{site: (unit,)} for site, size in {"z": 3, "u": 2, "w": 4, "y": 1, "s": 2}.items() for unit in range(size)],
     ]
 
     def log_q(index, level):
@@ -139,7 +144,7 @@ def test_levels_that_are_not_there_are_refused(level):
         d.score(uw.kl[level])
 
 
-# -- the table of the literature ---------------------------------------------------------------------------------
+# -- the table of the literature -----------------------------------------------------------------------------
 
 A, B, C, LAM = 1.7, 12.0, 4.0, 0.3
 
@@ -242,7 +247,7 @@ def test_objectives_form_a_vector_space():
     assert (a + b) + c == a + (b + c)
     assert a - a == zero == 0 * a
     assert a + zero == a
-    assert -(-a) == a == 1 * a
+    assert -1 * -a == a == 1 * a
     assert 2 * (a + b) == a * 2 + 2 * b
     assert 4 * a == 2 * (2 * a)
     assert a - b == a + (-1) * b
@@ -255,7 +260,7 @@ def test_scores_are_linear_in_coefficients():
     same(d.score(2 * uw.mi - 3 * uw.kl[1] + uw.recon), 2 * d.score(uw.mi) - 3 * d.score(uw.kl[1]) + d.score(uw.recon))
 
 
-# -- densities: once, restricted, and only when needed -------------------------------------------------------------
+# -- densities: once, restricted, and only when needed -------------------------------------------------------
 
 
 class Counting:
@@ -292,7 +297,9 @@ def test_what_cancels_is_never_estimated(objective):
 @pytest.mark.parametrize("objective", [uw.mi, uw.info_vae(2), uw.tc_vae(2), uw.hfvae(1, 2, 3), uw.corex(1, "y")])
 def test_an_objective_that_needs_q_of_z_says_how_to_get_it(objective):
     q = encode((4,))
-    with pytest.raises(ValueError, match=r"aggregate=unweave\.minibatch\(n\) for a data set of n items, or unweave\.exact"):
+    with pytest.raises(
+        ValueError, match=r"aggregate=unweave\.minibatch\(n\) for a data set of n items, or unweave\.exact"
+    ):
         objective(q, decode(q))
 
 
@@ -328,7 +335,7 @@ def test_restrictions_keep_the_part_of_each_block(lead):
         d.score(uw.mi.of("style"))
 
 
-# -- the closed-form KL ----------------------------------------------------------------------------------------------
+# -- the closed-form KL --------------------------------------------------------------------------------------
 
 
 def closed(q, p, lead, of=(), **more):
@@ -468,7 +475,7 @@ def test_priors_that_keep_units_together_score_whole_sites():
     same(uw.elbo(q, p), p["z"].log_prob - q["z"].log_prob)
 
 
-# -- evidence ----------------------------------------------------------------------------------------------------------
+# -- evidence ------------------------------------------------------------------------------------------------
 
 
 def linear_gaussian(n, widen=1.0, samples=3):
@@ -521,7 +528,7 @@ def test_evidence_needs_samples():
         uw.evidence(q, decode(q))
 
 
-# -- labels --------------------------------------------------------------------------------------------------------------
+# -- labels --------------------------------------------------------------------------------------------------
 
 
 def semi(lead, labels=None, observed=None, z_observed=None):
@@ -607,9 +614,10 @@ def test_labels_agree_with_two_separate_batches():
 
 
 @pytest.mark.parametrize("lead", [(4,), (2, 4)])
-def test_all_labels_and_no_labels(lead):
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_all_labels_and_no_labels(lead, one_hot):
     label = torch.randint(3, lead)
-    q, p = semi(lead, label)
+    q, p = semi(lead, torch.nn.functional.one_hot(label, 3).double() if one_hot else label)
     d = uw.Densities(q, p, aggregate=uw.minibatch(20), batch_dim=len(lead) - 1)
     same(d.score(uw.recon), p["x"].log_prob.sum(-1) + log_mass(p["y"], label))
     same(d.score(uw.label), log_mass(q["y"], label))
@@ -626,26 +634,38 @@ def test_all_labels_and_no_labels(lead):
 
 
 @pytest.mark.parametrize("lead", [(4,), (2, 2)])
-@pytest.mark.parametrize("independent", [False, True])
-def test_codes_observed_item_by_item_or_unit_by_unit(lead, independent):
+@pytest.mark.parametrize("kind", ["normal", "independent", "multivariate"])
+def test_codes_observed_item_by_item(lead, kind):
     """Masks run along items also where a site's log-density has one number an item in one trace, one a unit in the
     other; sizes coincide (2 items, 2 units) so that a mask along the wrong axis would broadcast."""
     axis, seen = len(lead) - 1, torch.rand(lead) < 0.5
     seen[..., 0], seen[..., 1] = True, False
+    loc, scale, value = torch.randn(*lead, 2), torch.rand(*lead, 2) + 0.3, torch.randn(*lead, 2)
+    dist = {
+        "normal": Normal(loc, scale),
+        "independent": Independent(Normal(loc, scale), 1),
+        "multivariate": MultivariateNormal(loc, torch.diag_embed(scale**2)),
+    }[kind]
     q = uw.Trace()
-    dist, value = Normal(torch.randn(*lead, 2), torch.rand(*lead, 2) + 0.3), torch.randn(*lead, 2)
-    q.sample(Independent(dist, 1) if independent else dist, value, name="z", observed=seen)
+    q.sample(dist, value, name="z", observed=seen)
     p = reused(q, z=Normal(torch.randn(2), 0.8))
-    log_p, log_q = p["z"].log_prob.sum(-1), dist.log_prob(q["z"].value).sum(-1)
+    log_p, log_q = p["z"].log_prob.sum(-1), Normal(loc, scale).log_prob(q["z"].value).sum(-1)
     same(q["z"].value[seen], value[seen])
     d = uw.Densities(q, p, aggregate=uw.minibatch(20), batch_dim=axis)
     same(d.score(uw.recon), torch.where(seen, log_p, 0.0))
     same(d.score(uw.label), torch.where(seen, log_q, 0.0))
-    same(d.score(uw.recon - uw.elbo), torch.where(seen, 0.0, kl_divergence(dist, p["z"].dist).sum(-1)))
-    batch = lead[-1]
-    rows = lambda i: balanced_row(batch, 20, i[-1])  # noqa: E731
-    log_q_unit = each_item(lead, lambda i: sum(log_q_block(q, q, rows(i), (("z", (u,)),), i) for u in range(2)))
-    same(d.score(uw.kl[-1]), torch.where(seen, 0.0, log_q_unit - log_p))
+    kl = log_q - log_p if kind == "multivariate" else kl_divergence(Normal(loc, scale), p["z"].dist).sum(-1)
+    same(d.score(uw.recon - uw.elbo), torch.where(seen, 0.0, kl))
+    rows = lambda i: balanced_row(lead[-1], 20, i[-1])  # noqa: E731
+    blocks = [(("z", (0, 1)),), (("z", (0,)),), (("z", (1,)),)]
+    whole, *units = (each_item(lead, lambda i, b=b: log_q_block(q, q, rows(i), b, i)) for b in blocks)
+    same(d.score(uw.kl[0]), torch.where(seen, 0.0, whole - log_p))
+    same(d.score(uw.kl[-1]), torch.where(seen, 0.0, sum(units) - log_p))
+    if kind != "normal":  # whose mask has one entry a unit, which a correlated prior refuses
+        p = reused(q, z=MultivariateNormal(torch.randn(2), covariances(2)))
+        d = uw.Densities(q, p, batch_dim=axis, kl="sampled")
+        same(d.score(uw.recon), torch.where(seen, p["z"].log_prob, 0.0))
+        same(d.score(uw.recon - uw.elbo), torch.where(seen, 0.0, log_q - p["z"].log_prob))
 
 
 def test_units_observed_one_by_one():
@@ -673,16 +693,18 @@ def test_labels_have_finite_gradients():
     assert (logits.grad.abs().sum(-1) > 0).all()
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------------
+# -- gradients -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "objective",
     [uw.elbo, uw.hfvae(1, 12, 4), uw.hfvae(2, 3, 4) + 0.5 * uw.label, uw.mi.of("y") - uw.tc[-1].of("z", "u")],
-    ids=str,
+    ids=["elbo", "hfvae", "labels", "parts"],
 )
 @pytest.mark.parametrize("kl", ["closed", "sampled"])
-@pytest.mark.parametrize("aggregate", [uw.minibatch(20), uw.minibatch(20, uw.stratified), None], ids=["b", "s", "exact"])
+@pytest.mark.parametrize(
+    "aggregate", [uw.minibatch(20), uw.minibatch(20, uw.stratified), None], ids=["b", "s", "exact"]
+)
 def test_gradients_agree_with_finite_differences(objective, kl, aggregate):
     """Through encoder (loc, scale, logits, covariance), priors and decoder, with the noise fixed."""
     labels = torch.tensor([1, -1, -1])
@@ -706,7 +728,7 @@ def test_gradients_agree_with_finite_differences(objective, kl, aggregate):
     assert torch.autograd.gradcheck(value, inputs, eps=1e-6, atol=1e-6)
 
 
-# -- errors, and what is refused -----------------------------------------------------------------------------------------------
+# -- errors, and what is refused -----------------------------------------------------------------------------
 
 
 def test_a_latent_that_p_lacks_is_named():

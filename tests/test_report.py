@@ -193,7 +193,7 @@ def test_pictures_are_described_and_ids_unique(html):
 
 def test_charts_take_their_colours_from_the_page(html):
     assert "currentColor" in html
-    assert not re.search("#010203|#fcfdfe|#000000|DejaVu", html)
+    assert not re.search("#010203|#fcfdfe|DejaVu", html)
 
 
 def test_units_stand_by_information_within_their_group(html):
@@ -219,7 +219,7 @@ def test_terms_add_up_to_the_elbo(run):
         (("I(x;z)",), {"information"}),
         (("I(y;z)",), {"labels"}),
         (("terms",), {"terms"}),
-        (("recon", "mi", "tc", "kl", "elbo", "loss"), {"curves", "terms"}),
+        (("recon", "mi", "tc", "kl", "elbo", "loss"), {"reconstructions", "curves", "terms"}),
     ],
 )
 def test_missing_parts_leave_their_section_out(run, gone, sections):
@@ -232,6 +232,22 @@ def test_missing_parts_leave_their_section_out(run, gone, sections):
     page = Page(report.render(config, [keep(line) for line in history], scores, keep(arrays)))
     assert set(SECTIONS) - set(page.sections) == sections
     assert {a["href"][1:] for a in page.all("a")} == set(page.sections)
+
+
+def test_an_autoencoder_has_no_information_to_show(run):
+    config, history, scores, arrays = parts(run)
+    config |= {"groups": None, "circled": "", "model": {"family": "autoencoder"}}
+    history = [{k: v for k, v in line.items() if k in ("split", "step", "epoch", "recon", "loss")} for line in history]
+    del arrays["prior_samples"]
+    page = Page(report.render(config, history, {"test": {"recon": scores["test"]["recon"]}}, arrays))
+    assert page.sections == ["reconstructions", "units", "embedding", "curves", "about"]
+    assert len(page.all("input")) == len(UNITS)
+    assert "I(x;z" not in page.text
+
+
+def test_what_was_scored_on_training_data_is_called_so(run):
+    config, history, scores, arrays = parts(run)
+    assert "test data" not in Page(report.render({**config, "data": {"test": 0}}, history, scores, arrays)).text
 
 
 def test_an_empty_run_still_has_a_page():

@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli, Independent, MultivariateNormal, Norm
 
 import unweave as uw
 
-# -- the talk's programs, with only the import's name changed -----------------------------------------------------
+# -- the talk's programs, with only the import's name changed ------------------------------------------------
 
 
 class Encoder(nn.Module):
@@ -127,7 +127,7 @@ def test_free_drops_samples_and_keeps_units():
     assert [tuple(node.value.shape) for node in p.values()] == [(9, 2, 3), (9, 4)]
 
 
-# -- samples in leading dimensions ------------------------------------------------------------------------------------
+# -- samples in leading dimensions ---------------------------------------------------------------------------
 
 
 def test_samples_lead():
@@ -141,7 +141,7 @@ def test_samples_lead():
     same(uw.evidence(q, p, batch_dim=1), (elbo.logsumexp(0) - math.log(8)).expand(8, 6))
 
 
-# -- roles, values, and what a trace shows ---------------------------------------------------------------------------
+# -- roles, values, and what a trace shows -------------------------------------------------------------------
 
 
 def test_roles_say_where_values_came_from():
@@ -194,7 +194,12 @@ def test_a_loss_is_minus_its_function_and_returns_its_input():
 def test_priors_need_no_expansion():
     """Numbers, units, one row, and the full shape say the same."""
     z = torch.randn(4, 3)
-    for loc, scale in ((0.0, 0.7), (torch.zeros(3), 0.7), (torch.zeros(1, 3), 0.7), (torch.zeros(4, 3), torch.tensor(0.7))):
+    for loc, scale in (
+        (0.0, 0.7),
+        (torch.zeros(3), 0.7),
+        (torch.zeros(1, 3), 0.7),
+        (torch.zeros(4, 3), torch.tensor(0.7)),
+    ):
         p = uw.Trace()
         p.normal(loc, scale, value=z, name="z")
         same(p["z"].log_prob, Normal(0.0, 0.7).log_prob(z))
@@ -237,6 +242,12 @@ def test_values_in_part_observed_are_drawn_elsewhere():
     same(loc.grad, (~seen).double())
 
 
+def test_missing_entries_of_a_shared_distribution_are_drawn_one_by_one():
+    p = uw.Trace()
+    x = p.normal(0.0, 1.0, value=torch.zeros(50, 4), observed=torch.arange(50) < 10, name="x")
+    assert len(x.unique()) == 1 + 40 * 4
+
+
 @pytest.mark.parametrize("shape", [(4, 4, 2), (4, 3, 2)])
 def test_a_mask_counts_dimensions_from_the_first(shape):
     seen = torch.tensor([True, False, False, True])
@@ -245,13 +256,13 @@ def test_a_mask_counts_dimensions_from_the_first(shape):
     assert torch.equal(z == 0, seen[:, None, None].expand(shape))
 
 
-# -- errors ---------------------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------
 
 
 def test_names_are_used_once():
     q = uw.Trace()
     q.normal(torch.zeros(3), 1.0, name="z")
-    with pytest.raises(ValueError, match="site 'z' is already in this trace.*give this one another"):
+    with pytest.raises(ValueError, match=r"site 'z' is already in this trace.*give this one another"):
         q.factor(torch.zeros(3), name="z")
     with pytest.raises(TypeError):
         q["w"] = q["z"]
@@ -298,7 +309,9 @@ def test_classes_beyond_the_last_are_named():
 
 
 def test_masks_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"site 'y': observed= has shape \(5,\), but the value's entries have shape \(2, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"site 'y': observed= has shape \(5,\), but the value's entries have shape \(2, 5\)"
+    ):
         uw.Trace().concrete(
             torch.zeros(2, 5, 4), 0.66, value=torch.zeros(2, 5, dtype=int), observed=torch.ones(5) > 0, name="y"
         )
@@ -309,7 +322,7 @@ def test_losses_that_reduce_are_refused():
         uw.Trace().loss(nn.BCELoss(), torch.rand(3, 2), torch.rand(3, 2), name="x")
 
 
-# -- Concrete ---------------------------------------------------------------------------------------------------------
+# -- Concrete ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.66, 1.0, 2.5])
@@ -374,11 +387,12 @@ def test_labels_are_scored_by_the_mass_of_their_class():
         getattr(q, observe)(*args, value=label, name="y")
         mass = logits.log_softmax(-1).gather(-1, label.clamp_min(0)[:, None])[:, 0]
         same(q["y"].log_prob[label >= 0], mass[label >= 0])
+        same(q["y"].log_prob[label < 0], q["y"].dist.log_prob(q["y"].value)[label < 0])
     soft = torch.rand(5, 4).softmax(-1)
     same(uw.Concrete(logits, 0.66).log_mass(soft), (soft * logits.log_softmax(-1)).sum(-1))
 
 
-# -- any torch distribution -----------------------------------------------------------------------------------------
+# -- any torch distribution ----------------------------------------------------------------------------------
 
 
 def test_sample_takes_any_distribution():
@@ -388,3 +402,38 @@ def test_sample_takes_any_distribution():
     q.sample(Bernoulli(logits=torch.zeros(3)), torch.ones(3), name="c")
     assert [tuple(node.log_prob.shape) for node in q.values()] == [(3,), (3,), (3,)]
     same(q["b"].log_prob, math.log(2) - 2 * q["b"].value)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.66, 1.0, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("samples", [(), (2,)])
+def test_concrete_pairs_are_what_single_densities_are(temperature, dtype, samples):
+    """Items against components at once, as aggregates ask: values and gradients, with wide logits and exact zeros."""
+    k = 4
+    logits = (20 * torch.randn(*samples, 6, k)).to(dtype).requires_grad_()
+    y = torch.cat([torch.eye(k), torch.rand(2, k).softmax(-1), torch.tensor([[0.0, 1e-44, 0.5, 0.5]])]).to(dtype)
+    y = y.reshape(7, *[1] * len(samples), k).expand(7, *samples, k).clone().requires_grad_()
+    pairs = uw.Concrete(logits, temperature).log_prob(y.unsqueeze(-2))
+    singles = uw.Concrete(logits.expand(7, *logits.shape), temperature).log_prob(
+        y.unsqueeze(-2).expand(7, *logits.shape)
+    )
+    eps, y_min = torch.finfo(dtype).eps, torch.finfo(dtype).tiny
+    size = k * (-(temperature + 1) * math.log(y_min) + logits.abs().max().item())  # of the terms that are summed
+    torch.testing.assert_close(pairs, singles, rtol=0, atol=4 * eps * size)
+    weight = torch.rand_like(pairs)
+    for one, other in zip(
+        *(torch.autograd.grad((weight * t).sum(), (logits, y)) for t in (pairs, singles)), strict=True
+    ):
+        assert one.isfinite().all()
+        torch.testing.assert_close(one, other, rtol=1e3 * eps, atol=1e3 * eps)
+
+
+@pytest.mark.parametrize("temperature", [0.66, 0.9, 1.0])
+def test_concrete_pairs_have_finite_gradients_where_terms_are_far_apart(temperature):
+    """float32, 100 saturated items whose class is the components' only likely one."""
+    logits = torch.tensor([[0.0, -88.0, -88.0]] * 2, dtype=torch.float32, requires_grad=True)
+    y = torch.eye(3, dtype=torch.float32)[:1].expand(100, 3)
+    pairs = uw.Concrete(logits, temperature).log_prob(y.unsqueeze(-2))
+    (grad,) = torch.autograd.grad(pairs.sum(), logits)
+    singles = uw.Concrete(logits.expand(100, 2, 3), temperature).log_prob(y.unsqueeze(-2).expand(100, 2, 3))
+    torch.testing.assert_close(grad, torch.autograd.grad(singles.sum(), logits)[0], rtol=1e-3, atol=1e-3)

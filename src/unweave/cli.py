@@ -23,6 +23,9 @@ app.add_typer(train, name="train")
 Out = Annotated[Path | None, typer.Option(help="Run folder to write.  [default: runs/RECIPE-seedN]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda where there is one]")]
+Threads = Annotated[
+    int, typer.Option(help="Threads that torch may use; more pay off for large models on a quiet machine.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
 
@@ -59,15 +62,13 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
     """A command with the recipe's flags and those that every training has."""
 
     @functools.wraps(recipe)
-    def command(*, out: Path | None, overwrite: bool, device: str | None, **flags: Any) -> None:
-        from .train import fit
-
+    def command(*, out: Path | None, overwrite: bool, device: str | None, threads: int, **flags: Any) -> None:
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
-        _finish(lambda: fit(recipe(**flags), folder, overwrite=overwrite, device=device))
+        _fit(lambda: recipe(**flags), folder, threads, overwrite=overwrite, device=device)
 
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any})
     own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(recipe).parameters.values()]
-    common = {"out": (Out, None), "overwrite": (Overwrite, False), "device": (Device, None)}
+    common = {"out": (Out, None), "overwrite": (Overwrite, False), "device": (Device, None), "threads": (Threads, 1)}
     more = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
         for key, (hint, default) in common.items()
@@ -83,11 +84,9 @@ for _name in recipes.__all__:
 
 
 @app.command()
-def resume(run: RunFolder, device: Device = None) -> None:
+def resume(run: RunFolder, device: Device = None, threads: Threads = 1) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
-    from .train import fit
-
-    _finish(lambda: fit(_recipe_of(run), run, resume=True, device=device))
+    _fit(lambda: _recipe_of(run), run, threads, resume=True, device=device)
 
 
 @app.command()
@@ -159,12 +158,15 @@ def _recipe_of(run: Path) -> Any:
     return getattr(recipes, name)(**config["flags"])
 
 
-def _finish(run: Callable[[], Any]) -> None:
-    from .train import Interrupted
+def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:
+    import torch
 
+    from .train import Interrupted, fit
+
+    torch.set_num_threads(threads)
     try:
-        finished = run()
+        fit(recipe(), folder, **options)
     except Interrupted as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"report: {finished.folder / 'report.html'}")
+    typer.echo(f"report: {folder / 'report.html'}")

@@ -6,6 +6,7 @@ Information terms use q(z) summed over the whole training part, averaged over as
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from .aggregate import exact
 from .card import write_card
 from .data import Data
 from .disk import replacing, write_json
-from .groups import Tree, block, union
-from .marginals import unit_shape
+from .groups import Block, Tree, block
+from .marginals import log_marginals, unit_shape
 from .metrics import clustering_accuracy
 from .models.model import Model, code, hard, is_discrete, seeded, unit_names
 from .objective import Densities, elbo, kl, mi, recon, tc
@@ -43,7 +44,7 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
         some = torch.randperm(len(train))[:points].sort().values
         scores: dict[str, Any] = {"test": _test_scores(model, test, recipe.groups)}
         if any(node.dist is not None for node in q.values()):
-            scores |= _information(q, p, some, recipe.groups)
+            scores |= _information(model, torch.as_tensor(train.x), q, p, some, recipe.groups)
             _add_minibatch(scores["terms"], trainer)
             scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
             if train.names:
@@ -52,7 +53,7 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
         arrays = _pictures(model, q, test)
     write_json(folder / "scores.json", scores)
     with replacing(folder / "evaluation.npz") as draft, open(draft, "wb") as file:
-        np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})
+        np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
     write_card(folder, artifact.read_config(folder), scores)
     return scores
 
@@ -68,23 +69,76 @@ def _test_scores(model: Model, test: Data, groups: Tree | None) -> dict[str, lis
     return {name: _with_error(d.score(term)) for name, term in named.items()}
 
 
-def _information(q: Trace, p: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
+def _information(model: Model, x: Tensor, q: Trace, p: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
     """The exact decomposition, and the information in each unit."""
-    n = len(next(iter(q.values())).value)
-    d = Densities(q.take(some), p.take(some), groups=groups, aggregate=exact(q), kl="sampled")
+    rows = q.take(some)
+    d = Densities(rows, p.take(some), groups=groups, aggregate=exact(q), kl="sampled")
     deepest = len(d.levels) - 1
     named = {"elbo": elbo, "recon": recon, "mi": mi, **{f"tc[{l}]": tc[l] for l in range(deepest)}}
     named[f"kl[{deepest}]"] = kl[-1]
-    terms = {name: dict(zip(("exact", "se"), _with_error(d.score(term)), strict=True)) for name, term in named.items()}
+    gaps = _dependence(model, x, rows, d)
+    terms = {}
+    for name, term in named.items():
+        value, error = _with_error(d.score(term))
+        for level, gap in gaps.items():
+            weight = sum(c for atom, c in term.coefficients.items() if atom.kind == "q" and atom.level == level)
+            shift, spread = _with_error(gap)
+            value, error = value + weight * shift, math.hypot(error, weight * spread)
+        terms[name] = {"exact": value, "se": error}
     units = [(unit, site) for site, node in q.items() for unit in unit_names(site, node)]
     return {
         "terms": terms,
-        "exact_n": n,
+        "exact_n": len(x),
         "exact_points": len(some),
         "units": [unit for unit, _ in units],
         "unit_group": [site for _, site in units],
         "I(x;z)": {unit: _with_error(d.score(mi.of(unit))) for unit, _ in units},
     }
+
+
+def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int = 10**7) -> dict[int, Tensor]:
+    """By level: log q of its blocks with sites that depend on one another, less what independence would give.
+
+    An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the exact sum,
+
+    .. math:: q(y_i, z_i) = \\frac{1}{N} \\sum_n q(y_i|x_n) q(z_i|x_n, y_i),
+
+    runs the encoder on every item with the site fixed at y_i: for as many rows i as keep N·i below `pairs`.
+    """
+    able = set(inspect.signature(model.encoder.forward).parameters)
+    few = rows.take(torch.arange(max(2, min(len(next(iter(rows.values())).value), pairs // len(x)))))
+    gaps = {}
+    for level, blocks in enumerate(d.levels):
+        joint = [b for b in blocks if len(b) > 1 and any(site in able for site, _ in b)]
+        if not joint:
+            continue
+        held = d.aggregate(few, joint, 0) if d.aggregate else []
+        gaps[level] = sum(
+            (_joint(model, x, few, b) - log_q for b, log_q in zip(joint, held, strict=True)), torch.zeros(())
+        )
+    return gaps
+
+
+def _joint(model: Model, x: Tensor, rows: Trace, part: Block, chunk: int = 3 * 10**4) -> Tensor:
+    """log q(block_i) of one block by running the encoder with its sites given, shape (rows,)."""
+    able = set(inspect.signature(model.encoder.forward).parameters)
+    given = {site: rows[site].value.unsqueeze(1) for site, _ in part if site in able}
+    size, parts = max(1, chunk // len(x)), []
+    for start in range(0, len(next(iter(given.values()))), size):
+        some = slice(start, start + size)
+        q = model.encoder(
+            x, **{site: value[some].expand(-1, len(x), *value.shape[2:]) for site, value in given.items()}
+        )
+        log_q = sum(
+            (
+                log_marginals(dist, rows[site].value[some].unsqueeze(1), 2, [units])[0]
+                for site, units in part
+                if (dist := q[site].dist)
+            ),
+            torch.zeros(()),
+        )
+        parts.append(log_q.logsumexp(1) - math.log(len(x)))
+    return torch.cat(parts)
 
 
 def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> None:
@@ -108,9 +162,9 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     labels, classes = torch.as_tensor(data.factors[:, 0]), data.sizes[0]
     sites = list(q)
     units = [(unit, "unit") for site in sites for unit in unit_names(site, q[site]) if unit != site]
-    columns = [(site, "group") for site in sites] + [("+".join(sites), "all")] * (len(sites) > 1) + units
+    columns = [(site, "group") for site in sites] + units
     shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in q.items() if node.dist is not None}
-    blocks = [union(block(leaf, shapes) for leaf in name.split("+")) for name, _ in columns]
+    blocks = [block(name, shapes) for name, _ in columns]
     rows, own = q.take(some), labels[some]
     counts = torch.stack([(labels == c).sum() for c in range(classes)])
     log_q_c = torch.stack(

@@ -25,3 +25,13 @@ def scale(raw: Tensor, bound: float = 7.0) -> Tensor:
     Unbounded log-scales are the usual cause of NaN in variational autoencoders; near 0 this is exp to third order.
     """
     return (bound * torch.tanh(raw / bound)).exp()
+
+
+def cat(tensors: Sequence[Tensor], dim: int = -1) -> Tensor:
+    """torch.cat of tensors whose other dimensions broadcast: (N, 400) and (M, 1, 10) give (M, N, 410).
+
+    >>> cat([torch.zeros(5, 3), torch.zeros(2, 1, 4)]).shape
+    torch.Size([2, 5, 7])
+    """
+    lead = torch.broadcast_shapes(*(t.movedim(dim, -1).shape[:-1] for t in tensors))
+    return torch.cat([t.movedim(dim, -1).expand(*lead, -1) for t in tensors], -1).movedim(-1, dim)

@@ -228,26 +228,26 @@ def class_information(
         raise ValueError(f"per_class {np.shape(per_class)} and total {whole.shape}: expected {expected}")
     ax = _axes(ax, 1.5 + 0.5 * len(classes), 0.6 + 0.3 * len(names))
     shade = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
-    high = max(float(np.nanmax(value, initial=0.0)), 1e-9)
+    high = max(float(np.nanmax(value, initial=0.0)), 0.1)  # less than that is noise, and pale
     unit = [k == "unit" for k in kinds] if kinds is not None else [False] * len(names)
     gap = 0.35 * np.cumsum([i > 0 and unit[i] != unit[i - 1] for i in range(len(unit))])
     size = "small" if len(classes) <= 12 else "x-small"
+    edges = np.arange(len(classes) + 1) - 0.5
+    look: dict[str, Any] = {"cmap": shade, "vmin": 0, "vmax": high, "ec": rcParams["axes.facecolor"], "lw": 1}
     for row, y in enumerate(np.arange(len(names)) + gap):
-        edges = np.arange(len(classes) + 1) - 0.5
-        ax.pcolormesh(
-            edges,
-            [y - 0.5, y + 0.5],
-            value[row : row + 1],
-            cmap=shade,
-            vmin=0,
-            vmax=high,
-            ec=rcParams["axes.facecolor"],
-            lw=1,
-        )
+        cells = np.ma.masked_invalid(value[row : row + 1])
+        ax.pcolormesh(edges, [y - 0.5, y + 0.5], cells, **look)
         if len(classes) <= 20:
             for column, v in enumerate(value[row]):
-                ax.text(column, y, f"{v:.1f}" if v >= 0.05 else "·", ha="center", va="center", size=size)
-        ax.text(len(classes) - 0.1, y, f"{whole[row]:.2f}", va="center", weight="bold", size="small")
+                ax.text(
+                    column,
+                    y,
+                    "" if np.isnan(v) else f"{v:.1f}" if v >= 0.05 else "·",
+                    ha="center",
+                    va="center",
+                    size=size,
+                )
+        ax.text(len(classes) - 0.1, y, f"{round(whole[row], 2) + 0.0:.2f}", va="center", weight="bold", size="small")
     ax.set_yticks(np.arange(len(names)) + gap, names)
     ax.set_xticks([*range(len(classes)), len(classes) + 0.2], [*classes, "all"])
     if max(map(len, classes), default=0) > 4:

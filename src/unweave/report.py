@@ -7,6 +7,7 @@ have, its report leaves out.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import math
@@ -43,6 +44,8 @@ _STYLE: Any = {
     "svg.hashsalt": "unweave",
     "text.parse_math": False,
     "font.size": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,
@@ -85,12 +88,7 @@ def write(folder: str | Path) -> Path:
     return folder / "report.html"
 
 
-def render(
-    config: Json,
-    history: Sequence[Json],
-    scores: Json,
-    arrays: Arrays,
-) -> str:
+def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) -> str:
     """The page as a string, from the contents of the four files."""
     # nothing that a run lacks is an error: the template asks for it and leaves it out
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -106,13 +104,15 @@ def render(
         return template.render(
             config=config,
             scores=scores,
+            seed=_seed(config),
+            scored=_scored(config),
             about=_about(config),
             command=_command(config),
             tiles=_tiles(config, scores),
             reconstructions=_reconstructions(arrays),
             units=_units(scores, arrays),
             quantiles=[f"{100 * q:g}%" for q in arrays.get("traversal_quantiles", ())],
-            prior=_png(plots.image_grid(arrays["prior_samples"][:64], 16)) if "prior_samples" in arrays else None,
+            prior=_prior(arrays),
             information=_information(scores, chart),
             labels=_labels(scores, chart),
             terms=_terms(config, scores),
@@ -137,8 +137,8 @@ def number(value: Any, error: Any = None) -> str:
         text = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:#.{3 + (abs(value) >= 10)}g}".rstrip(".")
     else:
         first = math.floor(math.log10(error))
-        digits = min(max(0, -first + (error < 2 * 10**first)), 5)  # an error of 0.1x keeps one more digit
-        text = f"{value:.{digits}f} ± {error:.{digits}f}"
+        digits = min(max(0, -first + (error < 2 * 10**first)), 4)  # an error of 0.1x keeps one more digit
+        text = f"{round(value, digits) + 0.0:.{digits}f} ± {error:.{digits}f}"  # + 0.0: no −0
     return text.replace("-", "−")
 
 
@@ -149,21 +149,15 @@ def _integer(value: Any) -> str:
 def _circled(text: str) -> Markup:
     """Circled letters as HTML: few fonts have ⓘ and Ⓐ, and ⓘⓘ is one sign of the paper, not two."""
     parts = re.split(r"(ⓘ+|[①-⓿])", text)  # every second part is a sign
-    signs = [
-        f'<span class="sign">{unicodedata.normalize("NFKC", p)}</span>' if i % 2 else escape(p)
-        for i, p in enumerate(parts)
-    ]
-    return Markup("").join(Markup(sign) for sign in signs)
+    sign = Markup('<span class="sign">{}</span>')
+    return Markup("").join(sign.format(unicodedata.normalize("NFKC", p)) if i % 2 else p for i, p in enumerate(parts))
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     history = []
-    for line in lines:
-        try:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with contextlib.suppress(json.JSONDecodeError):  # a killed run leaves half a line
             history.append(json.loads(line))
-        except json.JSONDecodeError:  # noqa: PERF203  (a killed run leaves half a line)
-            continue
     return history
 
 
@@ -182,44 +176,46 @@ def _svg(ax: Axes, label: str, key: str) -> Markup:
     width, box = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', svg).groups()  # type: ignore[union-attr]
     body = svg[svg.index(">") + 1 :].replace("xlink:href", "href")
     body = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{key}-", body)
-    body = re.sub(r"font: ((?:[a-z]+ |\d+ )*)([\d.]+px) [^;\"]*", _font, body)
+    # matplotlib writes the font as one shorthand or, from 3.11 on, as properties: keep size and weight, drop the family
+    body = re.sub(r"font: (?:(\d+) )?([\d.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", body)
+    body = re.sub(r"font-family: [^;\"]*;? ?|; font-weight: (?=[;\"])", "", body)
     body = body.replace(_INK, "currentColor").replace(_PAGE, "var(--page)").replace(plots.GROUP_COLORS[0], _ACCENT)
     head = f'<svg role="img" aria-label="{escape(label)}" {box} style="width:{width}px">'
     return Markup(head + re.sub(r"\s*\n\s*", "\n", body))
 
 
-def _font(match: re.Match[str]) -> str:
-    return f"font-size: {match[2]}" + (f"; font-weight: {match[1].strip()}" if match[1] else "")
-
-
 def _png(picture: np.ndarray) -> dict[str, Any]:
     """A picture for an <img>: its data URI and its size."""
     buffer = io.BytesIO()
-    imsave(buffer, picture, format="png", metadata={"Software": None})
+    imsave(buffer, picture, format="png", metadata={"Software": "unweave"})
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return {"src": uri, "height": picture.shape[0], "width": picture.shape[1]}
 
 
 def _pictures(arrays: Arrays) -> Arrays:
-    """The arrays with vectors drawn as little bar charts; vectors of over 200 numbers show nothing and are left out."""
-    arrays = dict(arrays)
-    names = [n for n in arrays if n in ("x", "reconstruction", "prior_samples") or n.startswith("traversal/")]
-    x = arrays.get("x")
-    if x is None or x.ndim > 2:
-        return arrays
+    """The arrays with every item a picture of 24 pixels or more: vectors as little bar charts, small images enlarged,
+    so that one pixel is a thin gap between them. Vectors of over 200 numbers show nothing and are left out."""
+    drawn = dict(arrays)
+    x = arrays.get("x", np.zeros((1, 24, 24)))
     low, high = min(float(np.nanmin(x)), 0.0), max(float(np.nanmax(x)), 0.0)
-    for name in names:
-        vectors = arrays.pop(name)
-        if x.shape[-1] <= 200:
-            arrays[name] = plots.profiles(vectors, low, high)
-    return arrays
+    for name, items in arrays.items():
+        if name not in ("x", "reconstruction", "prior_samples") and not name.startswith("traversal/"):
+            continue
+        if x.ndim > 2:
+            images = plots.pixels(items)
+            times = -(-24 // min(images.shape[-3:-1]))
+            drawn[name] = images.repeat(times, -3).repeat(times, -2)
+        elif x.shape[-1] > 200:
+            del drawn[name]
+        else:
+            drawn[name] = plots.profiles(items, low, high)
+    return drawn
 
 
 def _ink(x: np.ndarray | None) -> bool:
     """Whether items are strokes on an empty ground (digits, sprites), which a light page shows as ink on paper."""
-    if x is None or x.ndim != 3:
+    if x is None or x.shape[-1] == 3:
         return False
-    x = plots.pixels(x)
     return bool(np.median(np.concatenate([x[:, [0, -1]].ravel(), x[:, :, [0, -1]].ravel()])) < 10)
 
 
@@ -228,7 +224,7 @@ def _about(config: Json) -> list[tuple[str, str]]:
 
     def line(value: Any) -> str:
         if isinstance(value, Mapping):
-            return ", ".join(f"{k} {line(v)}" for k, v in value.items())
+            return ", ".join(f"{k} {line(v)}" for k, v in value.items() if v is not None)
         if isinstance(value, list | tuple):
             return f"({', '.join(line(v) for v in value)})"
         return f"{value:g}" if isinstance(value, float) else str(value)
@@ -237,13 +233,22 @@ def _about(config: Json) -> list[tuple[str, str]]:
         name: config.get(name) for name in ("recipe", "data", "model", "groups", "objective", "estimator")
     }
     rows["parameters"] = _integer(config["parameters"]) if "parameters" in config else None
-    rows["flags"] = {k: v for k, v in config.get("flags", {}).items() if k != "seed"}
-    rows["seed"] = config.get("flags", {}).get("seed")
+    rows["flags"] = config.get("flags")
+    rows["seed"] = _seed(config)
     rows["started"] = str(config.get("started") or "").replace("T", " ")[:16]
     rows["training time"] = _duration(config["seconds"]) if config.get("seconds") is not None else None
     rows["machine"] = config.get("machine")
     rows["versions"] = {"unweave": config.get("unweave", "?"), **config.get("versions", {})}
-    return [(name, line(value)) for name, value in rows.items() if value not in (None, {}, [], "")]
+    return [(name, line(value)) for name, value in rows.items() if value or value == 0]
+
+
+def _seed(config: Json) -> Any:
+    return config.get("seed", config.get("flags", {}).get("seed"))
+
+
+def _scored(config: Json) -> str:
+    """The data behind reconstructions and test scores: a run without a test set is scored on what it was trained on."""
+    return "training data" if config.get("data", {}).get("test") == 0 else "test data"
 
 
 def _duration(seconds: float) -> str:
@@ -274,11 +279,12 @@ def _command(config: Json) -> str | None:
 
 def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, str]:
     """The sign of a term in the ELBO (0: it is no part of the sum) and, in a sentence, what it measures."""
-    sites = config.get("groups", ())
+    sites = config.get("groups") or ()
     groups = " and ".join(sites) if len(sites) > 1 and all(isinstance(s, str) for s in sites) else "the groups"
     ceiling = f"; at most log N = {scores['log_n']:.3g} nats" if "log_n" in scores else ""
     name, _, level = term.rstrip("]").partition("[")
     l = int(level) if level.isdigit() else 0
+    summed = -1 if l == depth else 0  # of the divergences only the deepest is part of the sum
     match name:
         case "recon":
             return 1, "log p(x|z): how well the decoder explains an item from its code."
@@ -293,12 +299,10 @@ def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, st
         case "tc":
             return -1, f"Total correlation of the groups at level {l + 1} inside those at level {l}."
         case "kl" if l == 0:
-            return -(depth == 0), "KL(q(z) ‖ p(z)): how far codes over the whole data set are from the prior."
+            return summed, "KL(q(z) ‖ p(z)): how far codes over the whole data set are from the prior."
         case "kl":
             parts = "unit" if l == depth else f"group at level {l}"
-            return -(
-                l == depth
-            ), f"Σ KL(q ‖ p) of each {parts} alone: how far its values across the data set are from the prior."
+            return summed, f"Σ KL(q ‖ p) of each {parts} alone: how far it is from the prior across the data set."
         case "elbo":
             return 0, "Evidence lower bound on log p(x): the sum of the terms above."
         case "label":
@@ -314,11 +318,13 @@ def _terms(config: Json, scores: Json) -> list[dict[str, Any]]:
     depth = sum(t.startswith("tc[") for t in terms)
     rows, total = [], 0.0
     explained = {term: _explain(term, depth, config, scores) for term in terms}
-    first = ["recon", "mi"]  # then total correlations, the divergence, their sum, and last what is no part of it
-    for term in sorted(
-        terms,
-        key=lambda t: (explained[t][0] == 0, t != "elbo", first.index(t) if t in first else 2, t[:2] == "kl", t),
-    ):
+
+    def place(
+        term: str,
+    ) -> tuple[Any, ...]:  # reconstruction, information, correlations, divergence, sum; then the rest
+        return explained[term][0] == 0, term != "elbo", term != "recon", term != "mi", term.startswith("kl"), term
+
+    for term in sorted(terms, key=place):
         (sign, meaning), values = explained[term], terms[term]
         exact = values.get("exact")
         row = {"name": term, "symbol": _CIRCLED.get(term, ""), "sign": sign, "meaning": meaning, "test": test.get(term)}
@@ -342,7 +348,9 @@ def _tiles(config: Json, scores: Json) -> list[dict[str, str]]:
     terms, tiles = scores.get("terms", {}), []
     depth = sum(t.startswith("tc[") for t in terms)
     if "elbo" in scores.get("test", {}):
-        tiles.append(("Test ELBO", scores["test"]["elbo"], "nats per item, held-out data"))
+        tiles.append(("ELBO", scores["test"]["elbo"], f"nats per item, {_scored(config)}"))
+    elif "recon" in scores.get("test", {}):
+        tiles.append(("Reconstruction", scores["test"]["recon"], f"nats per item, {_scored(config)}"))
     elif "elbo" in terms:
         tiles.append(("ELBO", _exact(terms["elbo"]), "nats per item"))
     if "mi" in terms:
@@ -353,7 +361,7 @@ def _tiles(config: Json, scores: Json) -> list[dict[str, str]]:
         tiles.append((kind, _exact(terms[f"tc[{l}]"]), "nats; 0 is independent"))
     shown = [{"name": n, "value": number(v).partition(" ± ")[0], "error": number(v), "note": t} for n, v, t in tiles]
     for site, value in scores.get("accuracy", {}).items():
-        note = f"best matching of {site} to {scores.get('factor', 'label')}, test data"
+        note = f"best match of {site} to {scores.get('factor', 'label')}, {_scored(config)}"
         shown.append({"name": f"Accuracy of {site}", "value": f"{100 * value:.1f}%", "error": "", "note": note})
     return [{**tile, "error": tile["error"].partition(" ± ")[2]} for tile in shown]
 
@@ -372,7 +380,8 @@ def _ordered(scores: Json) -> list[tuple[str, str]]:
 def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
     """A card for each traversed unit."""
     information = scores.get("I(x;z)", {})
-    most = max((v[0] for v in information.values()), default=0.0) or 1.0
+    most = max((v[0] for v in information.values()), default=0.0)
+    most = max(most, 10 * _IDLE)  # if all units are idle their bars are short, not noise blown up
     order = _ordered(scores)
     named = {name for name, _ in order}
     order += [(n[10:], n[10:].split("[")[0]) for n in arrays if n.startswith("traversal/") and n[10:] not in named]
@@ -394,7 +403,7 @@ def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
                 "bar": f"{100 * max(value[0], 0) / most:.1f}%" if value else None,
                 "idle": idle,
                 "discrete": whole,
-                "at": [f"{v}" if whole else f"{v:.1f}".replace("-", "−") for v in at],
+                "at": [f"{v}" if whole else f"{round(v, 1) + 0.0:.1f}".replace("-", "−") for v in at],
                 # a row says that an idle unit does nothing as well as six do
                 "image": _png(plots.traversal(strips[:1] if idle else strips)),
                 "rows": 1 if idle else len(strips),
@@ -403,10 +412,23 @@ def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
     return cards
 
 
+def _even(images: np.ndarray, most: int = 16) -> int:
+    """Columns that fill the last row as well as the others."""
+    return -(-len(images) // -(-len(images) // most))
+
+
 def _reconstructions(arrays: Arrays) -> dict[str, Any] | None:
     if "x" not in arrays or "reconstruction" not in arrays:
         return None
-    return _png(plots.reconstructions(arrays["x"][:32], arrays["reconstruction"][:32], columns=16))
+    x = arrays["x"][:32]
+    return _png(plots.reconstructions(x, arrays["reconstruction"][:32], columns=_even(x)))
+
+
+def _prior(arrays: Arrays) -> dict[str, Any] | None:
+    if "prior_samples" not in arrays:
+        return None
+    samples = arrays["prior_samples"][:64]
+    return _png(plots.image_grid(samples, _even(samples)))
 
 
 def _information(scores: Json, chart: Chart) -> Markup | None:
@@ -417,7 +439,7 @@ def _information(scores: Json, chart: Chart) -> Markup | None:
     errors = [scores["I(x;z)"][u][1] or 0.0 for u, _ in held]
     ax = _new(620, 50 + 23 * len(held))
     plots.information_bars([u for u, _ in held], values, errors, [g for _, g in held], ax=ax)
-    ax.set_xlabel("nats")
+    ax.set(xlabel="nats", xlim=(ax.get_xlim()[0], max(ax.get_xlim()[1], 10 * _IDLE)))
     listed = ", ".join(f"{u} {v:.2f}" for (u, _), v in zip(held, values, strict=True))
     return chart(ax, f"Bars of the information in each unit, in nats: {listed}")
 
@@ -434,7 +456,9 @@ def _labels(scores: Json, chart: Chart) -> Markup | None:
     units = [i for i, k in enumerate(kinds) if k == "unit" and table["names"][i] not in groups]
     order += sorted(units, key=lambda i: rank.get(table["names"][i], i))
     names = [table["names"][i] for i in order]
-    per_class, total = np.asarray(table["per_class"]), np.asarray(table["total"])
+    per_class, total = table["per_class"], np.asarray(table["total"])
+    # a class without items among those scored has no row
+    per_class = np.array([row or [np.nan] * len(total) for row in per_class], dtype=np.float64)
     classes = [str(c) for c in scores.get("classes", range(len(per_class)))]
     ax = _new(max(620, min(940, 130 + 34 * len(classes))), 40 + 24 * len(names))
     plots.class_information(per_class[:, order], total[order], names, classes, [kinds[i] for i in order], ax=ax)
@@ -449,11 +473,15 @@ def _embedding(scores: Json, arrays: Arrays, chart: Chart) -> dict[str, Any] | N
     ax = _new(620, 560)
     classes = [str(c) for c in scores.get("classes", ())]
     axis_names = [str(n) for n in names] if names is not None else None
-    plots.scatter(arrays["embedding"], arrays.get("embedding_labels"), classes, axis_names, ax=ax)
-    n, labelled = len(arrays["embedding"]), "embedding_labels" in arrays
-    label = f"Scatter of {n} items, {kind}" + (", coloured by label" if labelled else "")
-    held = [int(c) for c in np.unique(arrays["embedding_labels"]) if c >= 0] if labelled else []
-    legend = [(classes[c] if 0 <= c < len(classes) else str(c), plots.CLASS_COLORS[c % 10]) for c in held]
+    n, labels = len(arrays["embedding"]), arrays.get("embedding_labels")
+    held = [int(c) for c in np.unique(labels) if c >= 0] if labels is not None else []
+    if len(held) < 2:  # one label is none
+        labels, held = None, []
+    plots.scatter(arrays["embedding"], labels, classes, axis_names, ax=ax)
+    label = f"Scatter of {n} items, {kind}" + (", coloured by label" if held else "")
+    legend = [
+        (classes[c] if c < len(classes) else str(c), plots.CLASS_COLORS[c % len(plots.CLASS_COLORS)]) for c in held
+    ]
     return {"svg": chart(ax, label), "kind": kind, "n": n, "legend": legend, "axes": axis_names}
 
 
@@ -463,7 +491,7 @@ def _curves(history: Sequence[Json], chart: Chart) -> list[dict[str, Any]]:
     seen = dict.fromkeys(k for line in history for k, v in line.items() if k not in other and _real(v))
     drawn = []
     for term in seen:
-        ax = Figure(figsize=(300 / 72, 170 / 72)).add_axes((0.145, 0.13, 0.85, 0.84))  # all alike, so that axes align
+        ax = Figure(figsize=(300 / 72, 170 / 72)).add_axes((0.17, 0.13, 0.825, 0.84))  # all alike, so that axes align
         plots.curves(history, term, ax=ax)
         last = {line.get("split", "train"): line[term] for line in history if _real(line.get(term))}
         ends = ", ".join(f"{split} {number(value)}" for split, value in last.items())

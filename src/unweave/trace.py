@@ -75,12 +75,13 @@ class Concrete(Distribution):
         """log Σ_k exp(a_k − τ log y_k).
 
         Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one matrix product:
-        Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are positive, so nothing cancels, and
-        nothing underflows for τ ≤ 1, as y is at least the smallest normal number.
+        Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are positive, so nothing cancels. As y is
+        at least the smallest normal number, no sum is below its τ-th power: for τ ≤ 0.9 that leaves room for the
+        reciprocals that the gradient adds up over items.
         """
         a, b = self.logits, -self.temperature * log_y
         pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
-        if not pairs or isinstance(self.temperature, Tensor) or self.temperature > 1:
+        if not pairs or isinstance(self.temperature, Tensor) or self.temperature > 0.9:
             return (a + b).logsumexp(-1)
         top_a, top_b = a.detach().amax(-1, keepdim=True), b.detach().amax(-1, keepdim=True)
         total = torch.einsum("i...k,...jk->i...j", (b - top_b).exp().squeeze(-2), (a - top_a).exp())

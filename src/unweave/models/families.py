@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..nets import mlp, scale
+from ..nets import cat, mlp, scale
 from ..trace import Trace
 from .model import Model, family
 
@@ -32,7 +32,7 @@ class _Encoder(nn.Module):
         h = self.h(x.flatten(-self.dims))
         if self.y_log_weights is not None:
             y = q.concrete(self.y_log_weights(h), self.temperature, value=y, name="y")
-            h = torch.cat([h, y], -1)
+            h = cat([h, y])
         q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
         return q
 
@@ -73,7 +73,7 @@ class _Decoder(nn.Module):
         h = p.normal(0.0, 1.0, value=q["z"], name="z") if self.prior else q["z"].value
         if self.classes:
             y = p.concrete(self.y_log_weights, self.temperature, value=q["y"], name="y")
-            h = torch.cat([y, h], -1)
+            h = cat([y, h])
         p.bernoulli(self.x(h).unflatten(-1, self.shape), value=x, name="x")
         return p
 

@@ -36,7 +36,7 @@ def mnist(
     beta: float = 12.0,
     gamma: float = 4.0,
     alpha: float = 1.0,
-    epochs: int = 50,
+    epochs: int = 30,
     batch: int = 128,
     lr: float = 1e-3,
     patience: int | None = None,
@@ -52,7 +52,7 @@ def fashion_mnist(
     beta: float = 12.0,
     gamma: float = 4.0,
     alpha: float = 1.0,
-    epochs: int = 50,
+    epochs: int = 30,
     batch: int = 128,
     lr: float = 1e-3,
     patience: int | None = None,
@@ -67,14 +67,14 @@ def beta_vae(
     *,
     data: Images = "mnist",
     beta: float = 4.0,
-    epochs: int = 50,
+    epochs: int = 30,
     batch: int = 128,
     lr: float = 1e-3,
     patience: int | None = None,
     seed: int = 0,
     data_dir: str | None = None,
 ) -> Recipe:
-    """The baseline of the HFVAE figures: the same networks and latents, trained as a beta-VAE (Higgins et al., 2017)."""
+    """The baseline of the HFVAE figures: the same networks and latents as a beta-VAE (Higgins et al., 2017)."""
     return _structured("beta-vae", data, uw.beta_vae(beta), locals())
 
 
@@ -82,7 +82,7 @@ def vae(
     *,
     data: Images = "mnist",
     latents: int = 2,
-    epochs: int = 30,
+    epochs: int = 20,
     batch: int = 128,
     lr: float = 1e-3,
     patience: int | None = None,
@@ -97,7 +97,7 @@ def autoencoder(
     *,
     data: Images = "mnist",
     latents: int = 2,
-    epochs: int = 30,
+    epochs: int = 20,
     batch: int = 128,
     lr: float = 1e-3,
     patience: int | None = None,
@@ -114,7 +114,12 @@ def _structured(name: str, data: str, objective: Objective, flags: Mapping[str, 
 
 
 def _recipe(
-    name: str, data: str, family: partial[Model] | Any, objective: Objective, flags: Mapping[str, Any]
+    name: str,
+    data: str,
+    family: Callable[..., Model],
+    objective: Objective,
+    groups: tuple[str, ...] | None,
+    flags: Mapping[str, Any],
 ) -> Recipe:
     """A recipe on one of the image sets, hidden layers sized to its images."""
     load = getattr(uw.data, data.replace("-", "_"))
