@@ -1,62 +1,40 @@
-"""Runs side by side: the picture of their codes, and their scores in one table."""
+"""Runs side by side: their scores in one table, and means over seeds."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from . import plots
-from .disk import read_json, replacing
+from .disk import read_json
 
 
-def picture(runs: Sequence[str | Path], out: str | Path) -> Path:
-    """Draws the codes of each run in one row, each panel on its own scale, into the picture `out` (png, svg, pdf)."""
-    figure = Figure(figsize=(4.2 * len(runs), 4.4), layout="constrained")
-    panels = figure.subplots(1, len(runs), squeeze=False)[0]
-    for ax, run in zip(panels, map(Path, runs), strict=True):
-        config, scores = read_json(run / "config.json"), read_json(run / "scores.json")
-        with np.load(run / "evaluation.npz", allow_pickle=False) as arrays:
-            kind = str(arrays["embedding_kind"])
-            plots.scatter(arrays["embedding"], arrays["embedding_labels"], scores.get("classes"), ax=ax)
-            ax.set_title(f"{title(config)}\n{kind}, {len(arrays['embedding']):,} test items")
-            if kind == "codes":
-                ax.tick_params(left=True, bottom=True, labelleft=True, labelbottom=True)
-    with replacing(out) as draft:
-        figure.savefig(draft, format=Path(out).suffix.lstrip(".") or "png", dpi=150)
-    return Path(out)
+def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Column heads, and a row a score: its value in each run, then mean and standard deviation over the runs.
 
-
-def title(config: dict[str, Any]) -> str:
-    """What a panel shows: the recipe, its latents, its data."""
-    latents = (config.get("model") or {}).get("normals")
-    return f"{config['recipe']}, {latents} latents, {config['data']['name']}, seed {config['seed']}"
-
-
-def table(runs: Sequence[str | Path]) -> list[tuple[str, ...]]:
-    """A row a run under a heading row: test scores and exact terms, nats per item, with standard errors."""
+    Scores are nats per item (accuracies are shares); a run's own standard error stands in its report.
+    """
+    scores = [_flat(read_json(Path(run) / "config.json"), read_json(Path(run) / "scores.json")) for run in runs]
+    names = list(dict.fromkeys(name for score in scores for name in score))
     rows = []
-    for run in map(Path, runs):
-        config, scores = read_json(run / "config.json"), read_json(run / "scores.json")
-        cells = {f"test {name}": _pm(*value) for name, value in scores.get("test", {}).items()}
-        cells |= {name: _pm(term["exact"], term["se"]) for name, term in scores.get("terms", {}).items()}
-        for site, share in scores.get("accuracy", {}).items():
-            cells[f"accuracy {site}"] = f"{share:.3f}"
-            cells[f"I(x;{site}) discrete"] = f"{scores['discrete_information'][site]:.3f}"
-        for unit, total in zip(*_information(scores), strict=True):
-            cells[f"I({scores['factor']};{unit})"] = f"{total:.2f}"
-        rows.append({"run": run.name, "seconds": f"{config.get('seconds', 0):.0f}", **cells})
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return [tuple(columns), *(tuple(row.get(name, "") for name in columns) for row in rows)]
+    for name in names:
+        values = [score.get(name, math.nan) for score in scores]
+        whole = len(values) > 1 and not any(map(math.isnan, values))
+        spread = f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" if whole else ""
+        rows.append((name, *(f"{value:.3f}" for value in values), spread))
+    return ["score", *(Path(run).name for run in runs), "mean ± sd"], rows
 
 
-def _information(scores: dict[str, Any]) -> tuple[list[str], list[float]]:
-    found = scores.get("I(y;z)", {"names": [], "total": []})
-    return found["names"], found["total"]
-
-
-def _pm(value: float, error: float) -> str:
-    return f"{value:.2f} ± {error:.2f}"
+def _flat(config: dict[str, Any], scores: dict[str, Any]) -> dict[str, float]:
+    """Every score of a run by a name of its own."""
+    flat = {"seconds": float(config.get("seconds", math.nan))}
+    flat |= {f"{name}, test": value for name, (value, _) in scores.get("test", {}).items()}
+    flat |= {name: term["exact"] for name, term in scores.get("terms", {}).items()}
+    flat |= {f"I(x;{unit})": value for unit, (value, _) in scores.get("I(x;z)", {}).items()}
+    label = scores.get("factor", "label")
+    about = scores.get("I(y;z)", {"names": [], "total": []})
+    flat |= {f"I({label};{block})": total for block, total in zip(about["names"], about["total"], strict=True)}
+    flat |= {f"discrete I(x;{site})": value for site, value in scores.get("discrete_information", {}).items()}
+    return flat | {f"accuracy of {site}": value for site, value in scores.get("accuracy", {}).items()}

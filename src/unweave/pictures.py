@@ -1,0 +1,59 @@
+"""Pictures of runs for pages and slides, from run folders: what each latent unit does, and codes side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from . import plots
+from .disk import read_json, replacing
+
+
+def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Path:
+    """The traversals of the `most` informative units of a run, `rows` starting items each."""
+    scores, arrays = _read(Path(run))
+    ranked = sorted(scores["I(x;z)"].items(), key=lambda item: -item[1][0])[:most]
+    figure = Figure(figsize=(9.6, 1.35 * rows / 3 * np.ceil(len(ranked) / 2) + 0.1), layout="constrained")
+    panels = figure.subplots(-(-len(ranked) // 2), 2, squeeze=False).ravel()
+    for ax in panels:
+        ax.set_axis_off()
+    for ax, (unit, (value, _)) in zip(panels, ranked, strict=False):
+        plots.show(plots.traversal(1 - arrays[f"traversal/{unit}"][:rows]), ax)
+        ax.set_title(f"{unit}   I(x;{unit}) = {value:.2f} nats", fontsize=9, loc="left", pad=3)
+    return _save(figure, out)
+
+
+def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
+    """The test items' codes of several runs in one row, each panel on its own scale, coloured by label."""
+    figure = Figure(figsize=(4.4 * len(runs), 4.6), layout="constrained")
+    for ax, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], map(Path, runs), strict=True):
+        config, (scores, arrays) = read_json(run / "config.json"), _read(run)
+        names = [str(name) for name in arrays["embedding_names"]] if "embedding_names" in arrays else None
+        plots.scatter(arrays["embedding"], arrays["embedding_labels"], scores.get("classes"), names, ax)
+        latents = (config.get("model") or {}).get("normals")
+        ax.set_title(f"{config['recipe']}, {latents} latents: {arrays['embedding_kind']}", fontsize=10)
+    return _save(figure, out)
+
+
+PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
+    "units": lambda runs, out: units(runs[0], out),
+    "codes": codes,
+}
+"""What `unweave picture` can draw, by name."""
+
+
+def _read(run: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    scores = read_json(run / "scores.json")
+    with np.load(run / "evaluation.npz", allow_pickle=False) as arrays:
+        return scores, dict(arrays)
+
+
+def _save(figure: Figure, out: str | Path) -> Path:
+    """PNG, SVG or PDF, by the name's ending."""
+    with replacing(out) as draft:
+        figure.savefig(draft, format=Path(out).suffix.lstrip(".") or "png", dpi=130)
+    return Path(out)
