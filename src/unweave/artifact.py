@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from . import models
 from .disk import read_json, replacing, write_json
@@ -20,9 +21,9 @@ FORMAT = 1
 def save(model: Model, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
     """Writes `model` into `folder`, with anything else that `config` says of it."""
     folder = Path(folder)
-    state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    state = {name: t.detach().cpu().clone().contiguous() for name, t in model.state_dict().items()}  # tied weights, too
     with replacing(folder / "model.safetensors") as draft:
-        save_file(state, draft)
+        draft.write_bytes(to_bytes(state))  # safetensors' own writer does not say that a disk is full
     write_config(folder, {**(config or {}), "model": model.config})
     return folder
 
@@ -60,14 +61,13 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
 def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a run of this version."""
     config = read_json(Path(folder) / "config.json")
-    found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
+    held: dict[str, Any] = config if isinstance(config, dict) else {}
+    if held.get("format") != FORMAT:
         raise ValueError(
-            f"{folder} has format {found!r}, this version of unweave reads format {FORMAT}: "
-            f"use the version that wrote it ({config.get('unweave', 'unknown') if isinstance(config, dict) else 'unknown'})"
+            f"{folder} has format {held.get('format')!r}, this version of unweave reads format {FORMAT}: "
+            f"use the version that wrote it ({held.get('unweave', 'unknown')})"
         )
-    assert isinstance(config, dict)
-    return config
+    return held
 
 
 def _build(config: Any, folder: Path) -> Model:
@@ -81,6 +81,7 @@ def _build(config: Any, folder: Path) -> Model:
     try:
         with torch.random.fork_rng():
             model: Model = getattr(models, name)(**arguments)
+            model.units()  # an argument may be wrong that only a run refuses
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{folder}/config.json does not describe a {name} model: {error}") from None
     return model

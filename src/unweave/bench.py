@@ -44,7 +44,7 @@ def step(threads: int = 1, repeats: int = 60, batches: tuple[int, ...] = (128, 1
     ratios = {}
     for batch in batches:
         with torch.random.fork_rng():
-            ours, hand = _steps(batch)
+            ours, hand = steps(batch)
             times = _interleaved({"hand": hand, "ours": ours}, repeats, wall=threads > 1)
         pairs = [a / b for a, b in zip(times["ours"], times["hand"], strict=True)]
         low, ratios[batch], high = statistics.quantiles(pairs, n=4)
@@ -74,69 +74,82 @@ def _interleaved(steps: dict[str, Callable[[], Any]], repeats: int, *, wall: boo
     return times
 
 
-def _steps(batch: int, n: int = 55_000) -> tuple[Callable[[], None], Callable[[], None]]:
-    """One step of each, on the same random images (a step's cost does not depend on what they show)."""
+def recipe(batch: int, n: int) -> Recipe:
+    """The mnist recipe on random images: a step's cost does not depend on what they show."""
     x = np.random.default_rng(0).random((n, 28, 28), dtype=np.float32)
     data = Data(x, np.zeros((n, 0), np.int64), (), (), (), "random images")
-    recipe = Recipe(
+    return Recipe(
         "mnist", data, lambda: models.hfvae((28, 28)), hfvae(1, 12, 4), groups=("y", "z"), batch=batch, epochs=10**6
     )
-    trainer = Trainer(recipe, "cpu")
+
+
+def steps(batch: int, n: int = 55_000) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A training step of ours, and one as a person would write it for this one model."""
+    trainer = Trainer(recipe(batch, n), "cpu")
     order = trainer.epoch_order(0)
 
     def ours() -> None:
         trainer.one_step(order[trainer.step % trainer.per_epoch])
 
-    return ours, _by_hand(torch.as_tensor(x).flatten(1), batch, n)
-
-
-def _by_hand(data: Tensor, batch: int, n: int) -> Callable[[], None]:
-    """HFVAE as a person would write it for this one model: tensors, closed forms, no abstractions."""
-    enc_h, enc_y = nn.Linear(784, 400), nn.Linear(400, 10)
-    enc_m = nn.Sequential(nn.Linear(410, 200), nn.ReLU(), nn.Linear(200, 10))
-    enc_s = nn.Sequential(nn.Linear(410, 200), nn.ReLU(), nn.Linear(200, 10))
-    dec = nn.Sequential(nn.Linear(20, 200), nn.ReLU(), nn.Linear(200, 400), nn.ReLU(), nn.Linear(400, 784))
-    parts = nn.ModuleList([enc_h, enc_y, enc_m, enc_s, dec])
+    data, log_w, parts = trainer.train.x.flatten(1), log_weights(batch, n), hand_parts()
     adam = torch.optim.Adam(parts.parameters(), lr=1e-3, fused=True)
-    order = torch.randperm(n)[: n // batch * batch].reshape(-1, batch)
-    log_w = torch.full((batch, batch), math.log((n - 1) / (n * (batch - 1)))).fill_diagonal_(-math.log(n))
-    k, t, beta, gamma = 10, 0.66, 12.0, 4.0
-    constant = math.lgamma(k) + (k - 1) * math.log(t)
-    half_log_2pi = 0.5 * math.log(2 * math.pi)
     count = 0
 
-    def step() -> None:
+    def by_hand() -> None:
         nonlocal count
         x = data.index_select(0, order[count % len(order)])
         count += 1
-        h = F.relu(enc_h(x))
-        logits = enc_y(h)
-        gumbel = -torch.empty_like(logits).exponential_().log()
-        y = ((logits + gumbel) / t).softmax(-1)
-        hy = torch.cat([h, y], -1)
-        mean, std = enc_m(hy), scale(enc_s(hy))
-        z = mean + std * torch.randn_like(mean)
-        pixels = dec(torch.cat([y, z], -1))
-        recon = -F.binary_cross_entropy_with_logits(pixels, x, reduction="none").sum(-1)
-        log_y = y.clamp_min(1e-38).log()
-        log_py = constant - (t + 1) * log_y.sum(-1) - k * (-t * log_y).logsumexp(-1)
-        log_pz = -(0.5 * z * z + half_log_2pi).sum(-1)
-        scores = logits - t * log_y[:, None]
-        pair_y = (scores - log_y[:, None]).sum(-1) - k * scores.logsumexp(-1) + constant
-        u = (z.T[:, :, None] - mean.T[:, None]) / std.T[:, None]
-        pair_units = -0.5 * u * u - (std.log() + half_log_2pi).T[:, None]
-        pair_z = pair_units.sum(0)
-        log_q_x = (pair_y + pair_z).diagonal()
-        log_q = (pair_y + pair_z + log_w).logsumexp(-1)
-        log_q_y = (pair_y + log_w).logsumexp(-1)
-        log_q_z = (pair_z + log_w).logsumexp(-1)
-        log_q_units = (pair_units + log_w).logsumexp(-1).sum(0)
-        within = log_q_z - log_q_units
-        across = log_q - log_q_y - log_q_z
-        units = log_q_y + log_q_units - log_py - log_pz
-        loss = -(recon - (log_q_x - log_q) - beta * across - gamma * within - units).mean()
+        loss = hand_loss(parts, x, log_w)
         adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
 
-    return step
+    return ours, by_hand
+
+
+def log_weights(batch: int, n: int) -> Tensor:
+    """The balanced estimator's: own posterior 1/N, each other (N−1)/(N(B−1))."""
+    return torch.full((batch, batch), math.log((n - 1) / (n * (batch - 1)))).fill_diagonal_(-math.log(n))
+
+
+def hand_parts() -> nn.ModuleList:
+    """The mnist recipe's networks: h, log-weights of y, mean and log-scale of z, decoder."""
+    h, y = nn.Linear(784, 400), nn.Linear(400, 10)
+    mean = nn.Sequential(nn.Linear(410, 200), nn.ReLU(), nn.Linear(200, 10))
+    log_scale = nn.Sequential(nn.Linear(410, 200), nn.ReLU(), nn.Linear(200, 10))
+    decoder = nn.Sequential(nn.Linear(20, 200), nn.ReLU(), nn.Linear(200, 400), nn.ReLU(), nn.Linear(400, 784))
+    return nn.ModuleList([h, y, mean, log_scale, decoder])
+
+
+def hand_loss(parts: nn.ModuleList, x: Tensor, log_w: Tensor, beta: float = 12.0, gamma: float = 4.0) -> Tensor:
+    """HFVAE's loss on a batch (B, 784) with log-weights (B, B): tensors, closed forms, no abstractions."""
+    enc_h, enc_y, enc_mean, enc_scale, dec = parts
+    k, t = 10, 0.66
+    constant = math.lgamma(k) + (k - 1) * math.log(t)
+    half_log_2pi = 0.5 * math.log(2 * math.pi)
+    h = F.relu(enc_h(x))
+    logits = enc_y(h)
+    gumbel = -torch.empty_like(logits).exponential_().log()
+    y = ((logits + gumbel) / t).softmax(-1)
+    hy = torch.cat([h, y], -1)
+    mean, std = enc_mean(hy), scale(enc_scale(hy))
+    z = mean + std * torch.randn_like(mean)
+    pixels = dec(torch.cat([y, z], -1))
+    recon = -F.binary_cross_entropy_with_logits(pixels, x, reduction="none").sum(-1)
+    log_y, log_std = y.clamp_min(1e-38).log(), std.log()
+    log_py = constant - (t + 1) * log_y.sum(-1) - k * (-t * log_y).logsumexp(-1)
+    kl_z = (0.5 * (mean * mean + std * std - 1) - log_std).sum(-1)
+    scores = logits - t * log_y[:, None]
+    pair_y = (scores - log_y[:, None]).sum(-1) - k * scores.logsumexp(-1) + constant
+    u = (z.T[:, :, None] - mean.T[:, None]) / std.T[:, None]
+    pair_units = -0.5 * u * u - (log_std + half_log_2pi).T[:, None]
+    pair_z = pair_units.sum(0)
+    log_q = (pair_y + pair_z + log_w).logsumexp(-1)
+    log_q_y = (pair_y + log_w).logsumexp(-1)
+    log_q_z = (pair_z + log_w).logsumexp(-1)
+    log_q_units = (pair_units + log_w).logsumexp(-1).sum(0)
+    within = log_q_z - log_q_units
+    across = log_q - log_q_y - log_q_z
+    inference = pair_y.diagonal() - log_py + kl_z
+    loss: Tensor = -(recon - inference + log_q - beta * across - gamma * within - log_q_y - log_q_units).mean()
+    return loss

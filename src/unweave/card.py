@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -14,10 +15,11 @@ from . import __version__
 from .disk import replacing
 
 if TYPE_CHECKING:
+    from .models import Model
     from .train import Recipe
 
 
-def describe(recipe: Recipe) -> dict[str, Any]:
+def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
     """The settings of a run as JSON: enough to build it again from the command line."""
     import torch
 
@@ -29,7 +31,6 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         circled = objective.circled()
     except ValueError:
         circled = ""
-    model = recipe.model()
     return {
         "unweave": __version__,
         "recipe": recipe.name,
@@ -54,6 +55,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy", "scikit-learn")},
         },
+        "threads": torch.get_num_threads(),
         "machine": f"{os.cpu_count()} x {_processor()}, {torch.get_num_threads()} threads",
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -69,19 +71,24 @@ def _processor() -> str:
 
 def command(config: Mapping[str, Any]) -> str:
     """The command line that trains the run again."""
-    flags = (f"--{name.replace('_', '-')} {value}" for name, value in config["flags"].items() if value is not None)
-    return " ".join(["unweave train", config["recipe"], *flags])
+    words = ["unweave", "train", config["recipe"]]
+    for name, value in config["flags"].items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any]) -> Path:
     """README.md of a run: what the model is, how it was trained, what was measured and how."""
     data, test = config["data"], scores.get("test", {})
+    made_by = f"`{command(config)}`" if config["flags"] else "a recipe of its author's own"
     lines = [
         f"# {config['recipe']}: a model trained by unweave {config['unweave']}",
         "",
         f"Objective (nats, maximised): {config['circled'] or config['objective']}, that is `{config['objective']}`.",
-        f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, {data['test']:,} to test.",
-        f"Made by `{command(config)}` in {config.get('seconds', 0):.0f} s on {config['machine']}.",
+        f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, {data['test']:,} to "
+        "test.",
+        f"Made by {made_by} in {config.get('seconds', 0):.0f} s on {config['machine']}.",
         "",
         "```python",
         "import unweave as uw",
@@ -98,8 +105,8 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any
         )
     for name, term in scores.get("terms", {}).items():
         lines.append(
-            f"| {name} | {term['exact']:.2f} ± {term['se']:.2f} | exact q(z) of {scores['exact_n']:,} items, averaged over "
-            f"{scores['exact_points']:,} of them; the minibatch value is {term['minibatch']:.2f} |"
+            f"| {name} | {term['exact']:.2f} ± {term['se']:.2f} | exact q(z) of {scores['exact_n']:,} items, averaged "
+            f"over {scores['exact_points']:,} of them; the minibatch value is {term['minibatch']:.2f} |"
         )
     for site, value in scores.get("accuracy", {}).items():
         lines.append(
@@ -107,7 +114,7 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any
         )
     lines += [
         "",
-        "Limits: scores are of this run's seed alone. Traversals, curves and information per unit are in `report.html`.",
+        "Limits: scores are of this run's seed alone. Traversals, curves and information per unit: `report.html`.",
         "",
     ]
     with replacing(folder / "README.md") as draft:

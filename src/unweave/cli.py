@@ -24,7 +24,7 @@ Out = Annotated[Path | None, typer.Option(help="Run folder to write.  [default: 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda where there is one]")]
 Threads = Annotated[
-    int, typer.Option(help="Threads that torch may use; more pay off for large models on a quiet machine.")
+    int, typer.Option(min=1, help="Threads that torch may use; more pay off for large models on a quiet machine.")
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
@@ -84,15 +84,25 @@ for _name in recipes.__all__:
 
 
 @app.command()
-def resume(run: RunFolder, device: Device = None, threads: Threads = 1) -> None:
+def resume(
+    run: RunFolder,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.  [default: as it was]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that torch may use.  [default: as it was]")
+    ] = None,
+) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
+    from .artifact import read_config
+
+    was = read_config(run)
+    threads, device = threads or was.get("threads", 1), device or was.get("device")
     _fit(lambda: _recipe_of(run), run, threads, resume=True, device=device)
 
 
 @app.command()
 def evaluate(
     run: RunFolder,
-    points: Annotated[int, typer.Option(help="Items that exact terms are averaged over.")] = 2000,
+    points: Annotated[int, typer.Option(min=2, help="Items that exact terms are averaged over.")] = 2000,
 ) -> None:
     """Score a finished run again, and write its report."""
     from .artifact import load
@@ -109,6 +119,32 @@ def report(run: RunFolder) -> None:
     from .report import write
 
     typer.echo(f"report: {write(run)}")
+
+
+@app.command()
+def compare(runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")]) -> None:
+    """The scores of several runs side by side, and their mean and standard deviation."""
+    from .compare import table
+
+    heads, rows = table(runs)
+    drawn = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
+
+
+@app.command()
+def picture(
+    what: Annotated[str, typer.Argument(help="units: what each latent unit of a run does. codes: runs side by side.")],
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="The picture to write: png, svg or pdf.")] = Path("picture.png"),
+) -> None:
+    """Draw a picture of runs for a page or a slide."""
+    from .pictures import PICTURES
+
+    if what not in PICTURES:
+        raise typer.BadParameter(f"{what!r} is no picture; expected one of: {', '.join(PICTURES)}")
+    typer.echo(f"picture: {PICTURES[what](runs, out)}")
 
 
 @app.command()
@@ -149,13 +185,18 @@ def _recipe_of(run: Path) -> Any:
     from .artifact import read_config
 
     config = read_config(run)
-    name = config["recipe"].replace("-", "_")
+    name = config.get("recipe", "").replace("-", "_")
+    if not name:
+        raise ValueError(f"{run} holds a saved model, but no run: it does not say what it was trained on")
     if name not in recipes.__all__:
         raise ValueError(
             f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on with it from Python, "
             "`unweave.fit(recipe, out, resume=True)`"
         )
-    return getattr(recipes, name)(**config["flags"])
+    try:
+        return getattr(recipes, name)(**config["flags"])
+    except TypeError as error:
+        raise ValueError(f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}") from None
 
 
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:

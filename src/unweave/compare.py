@@ -28,13 +28,23 @@ def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]
 
 
 def _flat(config: dict[str, Any], scores: dict[str, Any]) -> dict[str, float]:
-    """Every score of a run by a name of its own."""
+    """Every score of a run by a name that means the same in another: units of a group go by rank, not by number."""
     flat = {"seconds": float(config.get("seconds", math.nan))}
     flat |= {f"{name}, test": value for name, (value, _) in scores.get("test", {}).items()}
     flat |= {name: term["exact"] for name, term in scores.get("terms", {}).items()}
-    flat |= {f"I(x;{unit})": value for unit, (value, _) in scores.get("I(x;z)", {}).items()}
-    label = scores.get("factor", "label")
+    flat |= _ranked("x", {unit: value for unit, (value, _) in scores.get("I(x;z)", {}).items()})
     about = scores.get("I(y;z)", {"names": [], "total": []})
-    flat |= {f"I({label};{block})": total for block, total in zip(about["names"], about["total"], strict=True)}
+    flat |= _ranked(scores.get("factor", "label"), dict(zip(about["names"], about["total"], strict=True)))
+    flat |= {f"H({site}|x)": value for site, value in scores.get("conditional_entropy", {}).items()}
     flat |= {f"discrete I(x;{site})": value for site, value in scores.get("discrete_information", {}).items()}
     return flat | {f"accuracy of {site}": value for site, value in scores.get("accuracy", {}).items()}
+
+
+def _ranked(about: str, information: dict[str, float]) -> dict[str, float]:
+    """`I(x;y)` as it is; `I(x;z[3])`, `I(x;z[7])`, … as `I(x;z) #1`, the largest, and so on."""
+    whole = {f"I({about};{name})": value for name, value in information.items() if "[" not in name}
+    groups = dict.fromkeys(name.partition("[")[0] for name in information if "[" in name)
+    for group in groups:
+        values = sorted((v for name, v in information.items() if name.startswith(f"{group}[")), reverse=True)
+        whole |= {f"I({about};{group}) #{rank}": value for rank, value in enumerate(values, 1)}
+    return whole

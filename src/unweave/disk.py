@@ -27,6 +27,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def append(path: str | Path, text: str) -> None:
+    """Adds text to a file, flushed to disk; what a crash cuts off is its end."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes drafts that a killed process left."""
+    for draft in Path(folder).rglob(".*.part"):
+        draft.unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, content: Any) -> None:
     with replacing(path) as draft:
         draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -37,6 +54,6 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: {path.parent} is no finished unweave run") from None
+        raise FileNotFoundError(f"{path} is missing: {path.parent} is no unweave run") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged, no JSON ({error}): restore it, or train the run again") from None

@@ -23,7 +23,7 @@ from .disk import replacing, write_json
 from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
 from .metrics import clustering_accuracy
-from .models.model import Model, code, hard, is_discrete, seeded, unit_names
+from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
 from .objective import Densities, elbo, kl, mi, recon, tc
 from .trace import Node, Trace
 from .train import Recipe, Trainer
@@ -35,7 +35,8 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
     """Scores `model` on the recipe's data and writes scores.json, evaluation.npz and the model card."""
     folder = Path(folder)
     model = model.cpu().eval()
-    trainer = Trainer(recipe, "cpu")
+    with torch.random.fork_rng():
+        trainer = Trainer(recipe, "cpu")
     trainer.model = model
     train = recipe.parts()[0]
     test = recipe.test or train
@@ -96,7 +97,7 @@ def _information(model: Model, x: Tensor, q: Trace, p: Trace, some: Tensor, grou
     }
 
 
-def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int = 10**7) -> dict[int, Tensor]:
+def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int = 4 * 10**6) -> dict[int, Tensor]:
     """By level: log q of its blocks with sites that depend on one another, less what independence would give.
 
     An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the exact sum,
@@ -106,7 +107,10 @@ def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int =
     runs the encoder on every item with the site fixed at y_i: for as many rows i as keep N·i below `pairs`.
     """
     able = set(inspect.signature(model.encoder.forward).parameters)
-    few = rows.take(torch.arange(max(2, min(len(next(iter(rows.values())).value), pairs // len(x)))))
+    n = len(next(iter(rows.values())).value)
+    few = rows.take(
+        torch.linspace(0, n - 1, max(2, min(n, pairs // len(x)))).round().long()
+    )  # whatever the items' order
     gaps = {}
     for level, blocks in enumerate(d.levels):
         joint = [b for b in blocks if len(b) > 1 and any(site in able for site, _ in b)]
@@ -157,7 +161,8 @@ def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) 
 def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     """I(c; z_block) = E[log q(z_block|c) − log q(z_block)], c a label, in total and class by class.
 
-    q(z|c) averages q(z|x_n) over the items of class c; the row of class c is KL(q(z_block|c) ‖ q(z_block)).
+    q(z|c) averages q(z|x_n) over the items of class c; the row of class c is KL(q(z_block|c) ‖ q(z_block)). Items
+    whose label is missing are left out.
     """
     labels, classes = torch.as_tensor(data.factors[:, 0]), data.sizes[0]
     sites = list(q)
@@ -165,6 +170,9 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     columns = [(site, "group") for site in sites] + units
     shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in q.items() if node.dist is not None}
     blocks = [block(name, shapes) for name, _ in columns]
+    some = some[labels[some] >= 0]
+    if not len(some):
+        return {}
     rows, own = q.take(some), labels[some]
     counts = torch.stack([(labels == c).sum() for c in range(classes)])
     log_q_c = torch.stack(
@@ -203,16 +211,16 @@ def _discrete_scores(model: Model, train: Data, test: Data) -> dict[str, Any]:
         total = -torch.special.xlogy(probs.mean(0), probs.mean(0)).sum()
         scores["conditional_entropy"][site] = float(left)
         scores["discrete_information"][site] = float(total - left)
-        if test.names:
+        if test.names and (known := test.factors[:, 0] >= 0).any():
             classes = code(model.posterior(test.x)[site]).long().squeeze(-1).numpy()
-            scores["accuracy"][site] = clustering_accuracy(classes, test.factors[:, 0])
+            scores["accuracy"][site] = clustering_accuracy(classes[known], test.factors[known, 0])
     return {name: values for name, values in scores.items() if values}
 
 
 def _pictures(model: Model, q: Trace, test: Data) -> dict[str, Any]:
     labels = test.factors[:, 0] if test.names else np.zeros(len(test.x), np.int64)
-    kinds = np.unique(labels)
-    spread = [np.flatnonzero(labels == c)[i] for i in range(len(labels)) for c in kinds if i < (labels == c).sum()][:20]
+    kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    spread = [items[i] for i in range(20) for items in kinds if i < len(items)][:20]
     x = test.x[spread]
     arrays: dict[str, Any] = {"x": x, "labels": labels[spread], "reconstruction": model.reconstruct(x)}
     start = {site: hard(node) for site, node in model.posterior(x[:5]).items()}
@@ -223,7 +231,8 @@ def _pictures(model: Model, q: Trace, test: Data) -> dict[str, Any]:
             arrays[f"traversal_at/{unit}"] = at
     arrays["traversal_quantiles"] = np.array(QUANTILES)
     if any(node.dist is not None for node in q.values()):
-        arrays["prior_samples"] = model.sample(60)
+        with seeded(0):
+            arrays["prior_samples"] = mean(model.decoder(None, q.free(60)))
     return arrays | _embedding(model, test, labels)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -119,12 +120,16 @@ def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
     return t.movedim(-1, 0)
 
 
-def _is_multivariate_normal(dist: Distribution) -> bool:
+def _is_multivariate_normal(dist: Distribution) -> TypeGuard[MultivariateNormal | LowRankMultivariateNormal]:
     return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
 
 
 def _normal_marginal(
-    dist: Distribution, value: Tensor, lead: int, subset: Sequence[int], keep: Tensor | None
+    dist: MultivariateNormal | LowRankMultivariateNormal,
+    value: Tensor,
+    lead: int,
+    subset: Sequence[int],
+    keep: Tensor | None,
 ) -> Tensor:
     size = dist.event_shape[0]
     if value.ndim - lead != 1:
@@ -135,9 +140,6 @@ def _normal_marginal(
     if len(subset) < size:
         index = torch.as_tensor(list(subset), device=value.device)
         covariance = dist.covariance_matrix[..., index[:, None], index]
-        dist, value = (
-            MultivariateNormal(dist.loc[..., index], covariance, validate_args=False),
-            value[..., index],
-        )
+        dist, value = MultivariateNormal(dist.loc[..., index], covariance, validate_args=False), value[..., index]
     density: Tensor = dist.log_prob(value)
     return density if keep is None else torch.where(keep[..., 0], density, 0.0)

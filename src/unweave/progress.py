@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Progress:
     """The loss split into its terms (nats per item), items a second, time left."""
 
-    def __init__(self, recipe: Recipe, per_epoch: int, quiet: bool = False) -> None:
+    def __init__(self, recipe: Recipe, per_epoch: int, step: int = 0, quiet: bool = False) -> None:
         self.batch, self.epochs, self.per_epoch, self.quiet = recipe.batch, recipe.epochs, per_epoch, quiet
         self.console = Console(file=sys.stderr, quiet=quiet)
         self._bar: Bar | None = None
-        self._next, self._from = 0.0, None
+        self._next = 0.0
         if self.console.is_terminal and not quiet:
             self._bar = Bar(
                 TextColumn("[bold]{task.description}"),
@@ -35,7 +35,7 @@ class Progress:
                 console=self.console,
             )
             total = self.epochs * per_epoch
-            self._task = self._bar.add_task(recipe.name, total=total, epoch="", terms="", rate=0.0)
+            self._task = self._bar.add_task(recipe.name, total=total, completed=step, epoch="", terms="", rate=0.0)
 
     def __enter__(self) -> Progress:
         if self._bar:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -175,19 +175,17 @@ class Trace(Mapping[str, Node]):
         trace = Trace()
         for name, node in self.items():
             size = node.value.shape[batch_dim]
-            pick = lambda t, size=size: (  # noqa: E731
-                t.index_select(batch_dim, index) if t.ndim > batch_dim and t.shape[batch_dim] == size else t
-            )
-            trace._add(
-                name,
-                Node(
-                    pick(node.value),
-                    node.role,
-                    node.dist and take(node.dist, index, batch_dim, size),
-                    pick(node.observed) if isinstance(node.observed, Tensor) else node.observed,
-                    node.score if node.score is None else pick(node.score),
-                ),
-            )
+            parts: dict[str, Any] = {
+                "value": node.value.index_select(batch_dim, index),
+                "dist": node.dist and take(node.dist, index, batch_dim, size),
+                "observed": node.observed,
+                "score": node.score,
+            }
+            for key in ("observed", "score"):
+                t = parts[key]
+                if isinstance(t, Tensor) and t.ndim > batch_dim and t.shape[batch_dim] == size:
+                    parts[key] = t.index_select(batch_dim, index)
+            trace._add(name, replace(node, **parts))
         return trace
 
     # -- the sites -----------------------------------------------------------------------------------------

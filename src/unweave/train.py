@@ -7,12 +7,13 @@ state that every checkpoint carries. A checkpoint is whole or absent, and holds 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
+import shlex
 import shutil
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from torch import Tensor
 from . import artifact
 from .aggregate import Weights, balanced, minibatch
 from .data import Data
-from .disk import replacing
+from .disk import append, read_json, replacing, sweep
 from .groups import Tree
 from .models import Model
 from .objective import Densities, Objective, elbo, kl, label, mi, recon, tc
@@ -99,18 +100,18 @@ def fit(
     """Trains `recipe` into the folder `out`; then evaluates it and writes its report.
 
     `resume` goes on from the last good checkpoint of `out`. Errors: FileExistsError if `out` holds something and
-    neither `resume` nor `overwrite` is set; ValueError for a folder of another version or recipe; NonFinite; Interrupted
-    after Ctrl-C, with the state saved.
+    neither `resume` nor `overwrite` is set; ValueError for a folder of another version or recipe; NonFinite;
+    Interrupted after Ctrl-C, with the state saved. What cannot be trained is refused before the folder is touched.
     """
-    folder = _open(Path(out), recipe, resume, overwrite)
+    folder = Path(out)
     with torch.random.fork_rng():
         trainer = Trainer(recipe, device)
+        _open(folder, trainer, resume, overwrite)
         last = load_checkpoint(folder) if resume else None
         if last is not None:
             trainer.restore(last)
         _keep_history(folder, trainer.step)
-        if not (resume and (folder / "model.safetensors").exists() and trainer.done):
-            _train(trainer, folder, quiet)
+        _train(trainer, folder, quiet)
     history = read_history(folder)
     model = trainer.model.eval()
     scores: dict[str, Any] = {}
@@ -127,8 +128,9 @@ class Trainer:
     """Everything that one more step depends on: weights, optimiser, step, random state, the epoch's sums."""
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
+        _check(recipe)
         self.recipe = recipe
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         torch.manual_seed(recipe.seed)
         self.model = recipe.model().to(self.device).train()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, fused=True)
@@ -136,8 +138,6 @@ class Trainer:
         self.train = _Items(train, recipe, self.device)
         self.held_out = _Items(held_out, recipe, self.device) if held_out else None
         n = len(train)
-        if not 1 < recipe.batch <= n:
-            raise ValueError(f"batch={recipe.batch}, but the training part has {n} items: expected 2 to {n}")
         self.aggregate = minibatch(n, recipe.weights)
         self.per_epoch = n // recipe.batch
         self.step, self.seconds = 0, 0.0
@@ -147,7 +147,7 @@ class Trainer:
         self.stale = 0
         self.stopped = False
         self._every = max(1, self.per_epoch // 50)
-        self._recent: deque[tuple[int, Tensor]] = deque(maxlen=1 if self.device.type == "cpu" else 50)
+        self.check_every = 1 if self.device.type == "cpu" else 50  # reading a number off an accelerator waits for it
 
     @property
     def epoch(self) -> int:
@@ -176,25 +176,19 @@ class Trainer:
                 return
 
     def one_step(self, items: Tensor) -> None:
-        self._recent.append((self.step, torch.get_rng_state()))
         objective = self.recipe.objective_at(self.step)
         x, labels = self.train.batch(items)
         d = self.densities(*self.model(x, **labels))
         loss = -d.score(objective).mean()
-        if self._is_checked and not math.isfinite(loss.item()):
-            raise NonFinite(self._diagnose(items))
+        if self.step % self.check_every == 0 and not math.isfinite(loss.item()):
+            raise NonFinite(self._diagnose(d, items, self.train))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         if self.step % self._every == 0:
             with torch.no_grad():
                 self._count({"loss": loss.detach(), **self.terms(d)})
         self.step += 1
-
-    @property
-    def _is_checked(self) -> bool:
-        """Reading a number off an accelerator waits for it, so there the loss is read now and then."""
-        return self.device.type == "cpu" or self.step % 50 == 0
 
     def terms(self, d: Densities) -> dict[str, Tensor]:
         """The named terms of a batch, averaged over it."""
@@ -239,7 +233,10 @@ class Trainer:
             for items in parts:
                 x, labels = held_out.batch(items)
                 d = self.densities(*self.model(x, **labels))
-                for name, value in {"loss": -d.score(objective).mean(), **self.terms(d)}.items():
+                loss = -d.score(objective).mean()
+                if not math.isfinite(loss.item()):
+                    raise NonFinite(self._diagnose(d, items, held_out))
+                for name, value in {"loss": loss, **self.terms(d)}.items():
                     totals[name] = totals.get(name, 0.0) + float(value) * len(items)
         self.model.train()
         return {name: total / sum(map(len, parts)) for name, total in totals.items()}
@@ -269,8 +266,11 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"the checkpoint is of another model than the recipe's: {error}") from None
         torch.set_rng_state(state["noise"])
         if state["noise_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["noise_cuda"], self.device)
@@ -278,30 +278,32 @@ class Trainer:
             setattr(self, name, state[name])
 
     @torch.no_grad()
-    def _diagnose(self, items: Tensor) -> str:
-        """Says where the loss stopped being finite, by running the step's forward pass again."""
-        step, noise = self._recent[-1]
-        where = f"the loss is not finite at step {step}"
+    def _diagnose(self, d: Densities, items: Tensor, part: _Items) -> str:
+        """Says where the loss stopped being finite, from the traces that gave it."""
+        where = f"the loss is not finite at step {self.step}"
+        slower = f"try a lower learning rate than {self.recipe.lr:g}"
         broken = [name for name, w in self.model.named_parameters() if not bool(torch.isfinite(w).all())]
         if broken:
             return (
                 f"{where}: the weights {', '.join(broken[:3])} had become NaN or infinite in the step before, from a "
-                f"gradient that was; try a lower learning rate than {self.recipe.lr:g}"
+                f"gradient that was; {slower}"
             )
-        torch.set_rng_state(noise)
-        x, labels = self.train.batch(items)
-        if not bool(torch.isfinite(x).all()):
-            bad = items[~torch.isfinite(x).flatten(1).all(1)]
-            return f"{where}: the data has NaN or infinite values in items {_few(bad)} of the training part"
-        q, p = self.model(x, **labels)
-        for side, trace in (("q", q), ("p", p)):
+        largest, name = max((float(w.abs().max()), name) for name, w in self.model.named_parameters() if w.numel())
+        grown = f"; the weights {name} have grown to {largest:.0e}: {slower}" if largest > 1e3 else ""
+        of = f"of the {'training' if part is self.train else 'held-out'} part"
+        fine = torch.isfinite(part.batch(items)[0]).flatten(1).all(1)
+        if not bool(fine.all()):
+            return f"{where}: the data has NaN or infinite values in items {_few(items[~fine])} {of}"
+        for side, trace in (("q", d.q), ("p", d.p)):
             for name, node in trace.items():
                 scored = node.log_prob if node.dist is not None or node.score is not None else node.value
                 for what, t in (("value", node.value), ("log-density", scored)):
-                    fine = torch.isfinite(t).reshape(len(items), -1).all(1) if t.ndim else torch.isfinite(t)
+                    each = torch.isfinite(t)
+                    fine = each.flatten(1).all(1) if each.ndim > 1 else each.expand(len(items))
                     if not bool(fine.all()):
-                        return f"{where}: site {name!r} of {side} has a {what} that is NaN or infinite, for items {_few(items[~fine])}"
-        return f"{where}, though every site's log-density is: a term of the objective overflows"
+                        bad = f"for items {_few(items[~fine])} {of}"
+                        return f"{where}: site {name!r} of {side} has a {what} that is NaN or infinite, {bad}{grown}"
+        return f"{where}, though every site's log-density is: a term of the objective overflows{grown}"
 
 
 class _Items:
@@ -321,7 +323,7 @@ class _Items:
 
 def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
     recipe = trainer.recipe
-    with _interruptible() as stop, Progress(recipe, trainer.per_epoch, quiet) as progress:
+    with _interruptible() as stop, Progress(recipe, trainer.per_epoch, trainer.step, quiet) as progress:
         while not trainer.done:
             started, before = time.perf_counter(), trainer.seconds
 
@@ -331,16 +333,16 @@ def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
 
             try:
                 trainer.run_epoch(stop, shown)
+                if trainer.step % trainer.per_epoch == 0:
+                    lines = list(trainer.close_epoch())
+                    append(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+                    progress.epoch(lines)
+                save_checkpoint(folder, trainer)
             except NonFinite as error:
-                raise NonFinite(f"{error}. {_last_good(folder)}") from None
-            if trainer.step % trainer.per_epoch == 0:
-                lines = list(trainer.close_epoch())
-                with open(folder / "metrics.jsonl", "a", encoding="utf-8") as log:
-                    log.writelines(json.dumps(line) + "\n" for line in lines)
-                progress.epoch(lines)
-            save_checkpoint(folder, trainer)
+                raise NonFinite(f"{_first_fault(trainer, folder) or error}. {_last_good(folder)}") from None
             if stop() and not trainer.done:
-                raise Interrupted(f"stopped at step {trainer.step} and saved; go on with: unweave resume {folder}")
+                command = shlex.join(["unweave", "resume", str(folder)])
+                raise Interrupted(f"stopped at step {trainer.step} and saved; go on with: {command}")
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best["model"])
     trainer.model.eval()
@@ -348,40 +350,103 @@ def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
     artifact.save(trainer.model, folder, {**config, "seconds": round(trainer.seconds, 1), "epochs": trainer.epoch})
 
 
+def _check(recipe: Recipe) -> None:
+    """Refuses what would fail only later."""
+    n = len(recipe.data) - recipe.held_out
+    if recipe.held_out == 1 or n < 2:
+        raise ValueError(
+            f"held_out={recipe.held_out} of {len(recipe.data)} items: expected 0, or 2 and more with 2 left to train on"
+        )
+    if not 1 < recipe.batch <= n:
+        raise ValueError(f"batch={recipe.batch}, but the training part has {n} items: expected 2 to {n}")
+    if recipe.patience is not None and not recipe.held_out:
+        raise ValueError(f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no patience")
+    unknown = [factor for factor in recipe.labels.values() if factor not in recipe.data.names]
+    if unknown:
+        names = ", ".join(map(repr, recipe.data.names)) or "none"
+        raise ValueError(f"labels name the factor {unknown[0]!r}, but the factors of {recipe.data.name} are: {names}")
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"device {name!r} is unknown: expected cpu, cuda, or cuda:1 for the second") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: torch finds no CUDA device on this machine; say cpu")
+    return device
+
+
+def _first_fault(trainer: Trainer, folder: Path) -> str | None:
+    """Where losses are read now and then: goes over the steps since the last checkpoint again, reading each."""
+    if trainer.check_every == 1:
+        return None
+    again, last = Trainer(trainer.recipe, str(trainer.device)), load_checkpoint(folder)
+    again.check_every = 1
+    if last is not None:
+        again.restore(last)
+    try:
+        while again.step <= trainer.step:
+            again.run_epoch(lambda: again.step > trainer.step, lambda _: None)
+    except NonFinite as error:
+        return str(error)
+    return None
+
+
 # -- the run folder --------------------------------------------------------------------------------------------
 
 
-def _open(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> Path:
+SETTINGS = ("recipe", "flags", "model", "groups", "objective", "estimator", "data", "seed", "batch", "lr")
+"""What must not change between a run and its resumption; it may be given more epochs."""
+
+FILES = ("model.safetensors", "metrics.jsonl", "scores.json", "evaluation.npz", "README.md", "report.html")
+"""A run's files: beside its checkpoints, all that --overwrite removes."""
+
+
+def _open(folder: Path, trainer: Trainer, resume: bool, overwrite: bool) -> None:
     from .card import describe
 
+    ours = json.loads(json.dumps(describe(trainer.recipe, trainer.model))) | {"device": str(trainer.device)}
     if resume:
+        sweep(folder)
         config = artifact.read_config(folder)
-        if (config["recipe"], config["flags"]) != (recipe.name, json.loads(json.dumps(dict(recipe.flags)))):
-            raise ValueError(
-                f"{folder} was trained as {config['recipe']!r} with {config['flags']}, not as {recipe.name!r} with "
-                f"{dict(recipe.flags)}: resume it as it was, or train into another folder"
-            )
-        return folder
+        for key in SETTINGS:
+            if config.get(key) != ours[key]:
+                raise ValueError(
+                    f"{folder} was trained with {key} = {config.get(key)!r}, not {ours[key]!r}: "
+                    "resume it as it was, or train into another folder"
+                )
+        return
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        ours = (folder / "config.json").exists()
-        if not overwrite or not ours:
+        is_run = _is_run(folder)
+        if not overwrite or not is_run:
             fix = (
                 "go on with `unweave resume`, replace it with --overwrite, or choose another --out"
-                if ours
-                else ("it is no unweave run, so it is left alone: choose another --out")
+                if is_run
+                else "it is no unweave run, so it is left alone: choose another --out"
             )
             raise FileExistsError(f"{folder} already exists and is not empty: {fix}")
-        shutil.rmtree(folder)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    artifact.write_config(folder, describe(recipe))
-    return folder
+    artifact.write_config(folder, ours)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether training wrote the folder, in whatever version."""
+    try:
+        config = read_json(folder / "config.json")
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and {"format", "unweave", "recipe"} <= config.keys()
 
 
 def read_history(folder: str | Path) -> History:
     """The lines of metrics.jsonl; a last line that was cut off is left out."""
     path = Path(folder) / "metrics.jsonl"
     history: History = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):
             history.append(json.loads(line))
     return history
@@ -400,7 +465,9 @@ def save_checkpoint(folder: Path, trainer: Trainer, keep: int = 2) -> Path:
         raise NonFinite(f"the weights became NaN or infinite by step {trainer.step}. {_last_good(folder)}")
     path = folder / "checkpoints" / f"{trainer.step:09d}.pt"
     with replacing(path) as draft:
-        torch.save(trainer.state(), draft)
+        buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
+        torch.save(trainer.state(), buffer)
+        draft.write_bytes(buffer.getbuffer())
     for old in sorted(path.parent.glob("*.pt"))[:-keep]:
         old.unlink()
     return path
@@ -409,12 +476,12 @@ def save_checkpoint(folder: Path, trainer: Trainer, keep: int = 2) -> Path:
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The last checkpoint that can be read; None if there is none yet (training begins anew, from the same seed).
 
-    Errors: ValueError if there are checkpoints and all are damaged.
+    Errors: ValueError if there are checkpoints and all are damaged, or a finished model without any.
     """
     paths = sorted((folder / "checkpoints").glob("*.pt"), reverse=True)
     for path in paths:
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:
             continue
         if isinstance(state, dict) and state.get("format") == artifact.FORMAT:
@@ -423,6 +490,11 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         raise ValueError(
             f"no checkpoint in {paths[0].parent} can be read ({', '.join(p.name for p in paths)}): they are damaged or "
             "of another version; train again with --overwrite, or into another folder"
+        )
+    if (folder / "model.safetensors").exists():
+        raise ValueError(
+            f"{folder} holds a finished model without its checkpoints: there is nothing to go on from; "
+            f"`unweave evaluate {folder}` scores it again"
         )
     return None
 

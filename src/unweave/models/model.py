@@ -50,7 +50,8 @@ class Model(nn.Module):
     def decode(self, **codes: Tensor) -> Tensor:
         """The decoder's mean for chosen values of every latent site, each (n, …)."""
         trace = Trace.given(**{name: self._tensor(value) for name, value in codes.items()})
-        return mean(self.decoder(None, trace))
+        with seeded(0):  # a decoder without data draws it, though only its mean is asked for
+            return mean(self.decoder(None, trace))
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
@@ -65,6 +66,10 @@ class Model(nn.Module):
             raise ValueError("this model does not know its data's shape: run its decoder on `q.free(n)` instead")
         with seeded(seed):
             q = self.encoder(self._tensor(np.zeros((1, *shape), np.float32)))
+            if all(node.dist is None for node in q.values()):
+                raise ValueError(
+                    "this model has no prior to draw from: its code is a function of x (decode codes instead)"
+                )
             return mean(self.decoder(None, q.free(n)))
 
     def units(self) -> list[str]:

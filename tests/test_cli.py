@@ -1,0 +1,269 @@
+"""The command: flags come from recipes, help is quick, errors are one message, and runs go all the way."""
+
+import dataclasses
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import typer
+
+import unweave as uw
+from unweave import artifact, cli, recipes
+from unweave.data import idx
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def unweave(monkeypatch, capsys):
+    """Runs the command in this process: (exit code, what it wrote, what it said of errors)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["unweave", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+# -- without torch ---------------------------------------------------------------------------------------------
+
+LIGHT = [
+    (["--help"], 0),
+    (["--version"], 0),
+    ([], 2),
+    (["list"], 0),
+    (["data"], 0),
+    (["train", "--help"], 0),
+    (["train", "mnist", "--help"], 0),
+    (["train", "beta-vae", "--help"], 0),
+    (["resume", "--help"], 0),
+    (["no-such-command"], 2),
+    (["train", "no-such-recipe"], 2),
+    (["train", "digits", "--no-such-flag", "1"], 2),
+    (["train", "digits", "--epochs", "many"], 2),
+    (["train", "vae", "--data", "cats"], 2),
+    (["train", "digits", "--threads", "0"], 2),
+    (["resume"], 2),
+    (["bench", "everything"], 2),
+    (["report", "no-such-run"], 1),
+]
+HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "safetensors", "pooch")
+RUNNER = f"""
+import json, sys
+from unweave import cli
+answers = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["unweave", *words]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as left:
+        code = left.code or 0
+    answers.append((code, [name for name in {HEAVY!r} if name in sys.modules]))
+print(json.dumps(answers), file=sys.__stderr__)
+"""
+
+
+@pytest.mark.slow
+def test_help_and_usage_errors_do_not_wait_for_torch():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, json.dumps([words for words, _ in LIGHT])],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert "Traceback" not in done.stderr
+    answers = json.loads(done.stderr.splitlines()[-1])
+    may = {"report": ["matplotlib"], "data": ["pooch"]}
+    allowed = set()
+    for (words, expected), (code, loaded) in zip(LIGHT, answers, strict=True):
+        allowed |= set(may.get(words[0] if words else "", ()))
+        assert code == expected, words
+        assert set(loaded) <= allowed, words
+
+
+def test_one_message_without_a_traceback(unweave, tmp_path):
+    code, out, err = unweave("report", tmp_path / "nothing")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert "unweave train RECIPE --out" in err
+    assert "Traceback" not in err
+
+
+def test_brackets_in_messages_are_not_markup(unweave, monkeypatch):
+    def failing(*args, **kwargs):
+        raise ValueError("site 'z[0]' of [bold]shape[/] [8, 8]")
+
+    monkeypatch.setattr(cli, "_recipe_of", failing)
+    monkeypatch.setattr(artifact, "read_config", lambda run: {})
+    assert unweave("resume", "run")[2] == "Error: site 'z[0]' of [bold]shape[/] [8, 8]\n"
+
+
+# -- flags -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", recipes.__all__)
+def test_flags_are_the_recipes_arguments(name):
+    command = typer.main.get_command(cli.app).commands["train"].commands[name.replace("_", "-")]
+    arguments = inspect.signature(getattr(recipes, name)).parameters
+    flags = {option.name: option for option in command.params}
+    assert set(flags) - {"help"} == {*arguments, "out", "overwrite", "device", "threads"}
+    for argument in arguments.values():
+        assert flags[argument.name].default == argument.default
+        assert flags[argument.name].opts == [f"--{argument.name.replace('_', '-')}"]
+    assert command.help == inspect.cleandoc(getattr(recipes, name).__doc__)
+
+
+def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("unweave.train.fit", lambda *args, **kwargs: seen.append((*args, kwargs)))
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = unweave("train", "digits", "--beta", "2.5", "--patience", "3", "--seed", "4", "--overwrite")
+    recipe, folder, options = seen[0]
+    assert (code, str(folder)) == (0, "runs/digits-seed4")
+    assert (recipe.objective, recipe.patience, recipe.seed, recipe.epochs) == (uw.hfvae(1, 2.5, 4), 3, 4, 200)
+    assert recipe.flags["beta"] == 2.5
+    assert options == {"overwrite": True, "device": None}
+    assert out == "report: runs/digits-seed4/report.html\n"
+
+
+def test_list_has_every_recipe(unweave):
+    code, out, _ = unweave("list")
+    assert code == 0
+    for name in recipes.__all__:
+        assert name.replace("_", "-") in out
+
+
+# -- runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
+    """And each again where it makes no sense."""
+    monkeypatch.setattr("unweave.evaluate._dependence", lambda *args: {})  # the slow part, tested elsewhere
+    run = tmp_path / "run"
+    code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
+    assert (code, out) == (0, f"report: {run}/report.html\n")
+    assert len(err.splitlines()) == 1  # a line an epoch
+    assert err.startswith("epoch 1/1  loss ")
+    assert "held-out loss" in err
+    model = (run / "model.safetensors").read_bytes()
+    made = "--beta 12.0 --gamma 4.0 --alpha 1.0 --epochs 1 --batch 128 --lr 0.001 --seed 0"
+    assert f"`unweave train digits {made}`" in (run / "README.md").read_text()
+    assert json.loads((run / "config.json").read_text())["threads"] == 1
+
+    code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
+    assert (code, out) == (1, "")
+    assert err == (
+        f"Error: {run} already exists and is not empty: go on with `unweave resume`, replace it with --overwrite, "
+        "or choose another --out\n"
+    )
+    assert unweave("resume", run)[0] == 0
+    assert (run / "model.safetensors").read_bytes() == model
+
+    for name in ("report.html", "scores.json"):
+        (run / name).unlink()
+    code, out, err = unweave("report", run)
+    assert code == 1
+    assert f"unweave evaluate {run}" in err
+    code, out, err = unweave("evaluate", run, "--points", "20")
+    assert (code, out) == (0, f"report: {run}/report.html\n")
+    assert json.loads((run / "scores.json").read_text())["exact_points"] == 20
+    (run / "report.html").unlink()
+    assert unweave("report", run)[0] == 0
+    assert (run / "report.html").exists()
+
+
+def test_a_run_is_resumed_with_the_threads_and_device_it_had(unweave, monkeypatch, tmp_path):
+    seen = []
+    flags = dict(uw.recipes.digits().flags)
+    artifact.write_config(tmp_path, {"recipe": "digits", "flags": flags, "threads": 2, "device": "cpu"})
+    monkeypatch.setattr(
+        "unweave.train.fit", lambda *args, **kwargs: seen.append(kwargs | {"n": torch.get_num_threads()})
+    )
+    unweave("resume", tmp_path)
+    unweave("resume", tmp_path, "--threads", 1, "--device", "cuda")
+    assert seen == [{"resume": True, "device": "cpu", "n": 2}, {"resume": True, "device": "cuda", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--batch", "5000"], "batch=5000, but the training part has 1300 items: expected 2 to 1300"),
+        (["--device", "tpu9"], "device 'tpu9' is unknown: expected cpu, cuda"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_folder(unweave, tmp_path, words, said):
+    code, _, err = unweave("train", "digits", "--out", tmp_path / "run", *words)
+    assert code == 1
+    assert err.startswith(f"Error: {said}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_that_are_no_runs(unweave, tmp_path):
+    code, _, err = unweave("resume", tmp_path / "nothing")
+    assert code == 1
+    assert "config.json is missing" in err
+    uw.save(uw.models.vae((8, 8), hidden=(8,), normals=2), tmp_path / "saved")
+    code, _, err = unweave("resume", tmp_path / "saved")
+    assert (code, "holds a saved model, but no run" in err) == (1, True)
+    artifact.write_config(tmp_path / "own", {"recipe": "mine", "flags": {}})
+    code, _, err = unweave("resume", tmp_path / "own")
+    assert (code, "recipe of its author's own, 'mine': go on with it from Python" in err) == (1, True)
+    artifact.write_config(tmp_path / "flags", {"recipe": "digits", "flags": {"sharpness": 3}})
+    code, _, err = unweave("evaluate", tmp_path / "flags")
+    assert (code, "config.json does not fit the recipe 'digits'" in err) == (1, True)
+
+
+# -- data ------------------------------------------------------------------------------------------------------
+
+
+def test_the_data_directory_is_remembered(unweave, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNWEAVE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("UNWEAVE_DATA", raising=False)
+    assert unweave("data", "--set-dir", tmp_path / "data") == (0, f"data directory: {tmp_path}/data\n", "")
+    assert unweave("data") == (0, f"data directory: {tmp_path}/data\n", "")
+    monkeypatch.setenv("UNWEAVE_DATA", "/elsewhere")
+    assert unweave("data")[1] == "data directory: /elsewhere\n"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "first"),
+    [
+        (["mnist"], "MNIST", "mnist"),
+        (["fashion-mnist"], "FASHION_MNIST", "fashion_mnist"),
+        (["vae", "--data", "mnist"], "MNIST", "mnist"),
+    ],
+)
+def test_absent_data_offline(unweave, tmp_path, monkeypatch, recipe, name, first):
+    """The file, its checksum, and where to put it; and no folder is left behind."""
+    published = getattr(idx, name)
+    monkeypatch.setattr(idx, name, dataclasses.replace(published, mirrors=("http://127.0.0.1:9/",)))  # a closed port
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    code, out, err = unweave("train", *recipe, "--data-dir", tmp_path / "data", "--out", tmp_path / "run")
+    file = "train-images-idx3-ubyte.gz"
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    for part in (file, published.train[0][0], str(tmp_path / "data" / first / file), "UNWEAVE_DATA", "--data-dir"):
+        assert part in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
