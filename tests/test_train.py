@@ -6,10 +6,12 @@ Run as a program, this file trains in child processes and kills each at one mome
 import contextlib
 import dataclasses
 import errno
+import io
 import json
 import os
 import pathlib
 import random
+import re
 import resource
 import shlex
 import signal
@@ -479,6 +481,38 @@ def test_the_log_holds_the_terms_and_rising_times(tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["epochs"] == 3
     assert config["seconds"] == pytest.approx(seconds[-1], abs=0.1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_terminal_shows_a_bar_and_the_terms_below(tmp_path, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    fit(tiny(), tmp_path / "run", evaluate=False)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n")
+    bar, *below = shown[shown.rindex("mine ━") :].splitlines()
+    assert re.search(r"^mine ━+ epoch 3.0/3 [\d,]+ items/s ", bar)  # the last state is the end
+    for name in ("loss", "elbo", "recon", "mi", "tc[0]", "tc[1]", "kl[2]", "held-out loss"):
+        assert name in " ".join(below)
+
+
+def test_elsewhere_a_line_an_epoch(tmp_path, monkeypatch):
+    lines = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", lines)
+    fit(tiny(), tmp_path / "run", evaluate=False)
+    text = lines.getvalue()
+    assert re.findall(r"^epoch (\d/\d)  loss \d.*  held-out loss \d.* items/s  \d+ s left$", text, re.MULTILINE) == [
+        *("1/3", "2/3", "3/3")
+    ]
+    assert "\x1b" not in text
 
 
 def test_held_out_means_weigh_every_item(monkeypatch):

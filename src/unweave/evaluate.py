@@ -108,9 +108,7 @@ def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int =
     """
     able = set(inspect.signature(model.encoder.forward).parameters)
     n = len(next(iter(rows.values())).value)
-    few = rows.take(
-        torch.linspace(0, n - 1, max(2, min(n, pairs // len(x)))).round().long()
-    )  # whatever the items' order
+    few = rows.take(torch.linspace(0, n - 1, max(2, min(n, pairs // len(x)))).round().long())  # from first to last
     gaps = {}
     for level, blocks in enumerate(d.levels):
         joint = [b for b in blocks if len(b) > 1 and any(site in able for site, _ in b)]
