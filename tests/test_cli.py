@@ -134,7 +134,7 @@ def test_flags_are_the_recipes_arguments(name):
 
 def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("unweave.train.fit", lambda *args, **kwargs: seen.append((*args, kwargs)))
+    monkeypatch.setattr("unweave.run.fit", lambda *args, **kwargs: seen.append((*args, kwargs)))
     monkeypatch.chdir(tmp_path)
     code, out, _ = unweave("train", "digits", "--beta", "2.5", "--patience", "3", "--seed", "4", "--overwrite")
     recipe, folder, options = seen[0]
@@ -166,7 +166,7 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err
     model = (run / "model.safetensors").read_bytes()
-    made = "--beta 12.0 --gamma 4.0 --alpha 1.0 --epochs 1 --batch 128 --lr 0.001 --seed 0"
+    made = "--beta 12 --gamma 4 --alpha 1 --epochs 1 --batch 128 --lr 0.001 --seed 0"
     assert f"`unweave train digits {made}`" in (run / "README.md").read_text()
     assert json.loads((run / "config.json").read_text())["threads"] == 1
 
@@ -196,9 +196,7 @@ def test_a_run_is_resumed_with_the_threads_and_device_it_had(unweave, monkeypatc
     seen = []
     flags = dict(uw.recipes.digits().flags)
     artifact.write_config(tmp_path, {"recipe": "digits", "flags": flags, "threads": 2, "device": "cpu"})
-    monkeypatch.setattr(
-        "unweave.train.fit", lambda *args, **kwargs: seen.append(kwargs | {"n": torch.get_num_threads()})
-    )
+    monkeypatch.setattr("unweave.run.fit", lambda *args, **kwargs: seen.append(kwargs | {"n": torch.get_num_threads()}))
     unweave("resume", tmp_path)
     unweave("resume", tmp_path, "--threads", 1, "--device", "cuda")
     assert seen == [{"resume": True, "device": "cpu", "n": 2}, {"resume": True, "device": "cuda", "n": 1}]

@@ -13,7 +13,8 @@ from torch.distributions import Normal, RelaxedOneHotCategorical
 import unweave as uw
 from unweave import evaluate
 from unweave.models.model import seeded
-from unweave.train import Recipe, Trainer, fit
+from unweave.run import fit
+from unweave.train import Recipe, Trainer
 
 N, POINTS, CLASSES, NORMALS = 14, 6, 3, 2
 T = 0.66

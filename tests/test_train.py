@@ -26,9 +26,11 @@ import torch
 from torch import nn
 
 import unweave as uw
-from unweave import artifact, disk, train
+from unweave import artifact, disk, run, train
 from unweave.data import Data
-from unweave.train import Interrupted, NonFinite, Trainer, fit, load_checkpoint, read_history
+from unweave.disk import read_lines
+from unweave.run import Interrupted, fit, load_checkpoint
+from unweave.train import NonFinite, Trainer
 
 DIGITS = uw.data.digits()
 STEPS = 5
@@ -93,7 +95,7 @@ RECIPES = {
 
 def bits(folder):
     """What must not depend on interruptions: the weights, and the log without its times."""
-    history = [{k: v for k, v in line.items() if k != "seconds"} for line in read_history(folder)]
+    history = [{k: v for k, v in line.items() if k != "seconds"} for line in read_lines(folder / "metrics.jsonl")]
     return (Path(folder) / "model.safetensors").read_bytes(), history
 
 
@@ -181,7 +183,7 @@ def halfway_through_the_log(turn):
             die()
         plain(path, text)
 
-    train.append = append
+    run.append = append
 
 
 MOMENTS = {
@@ -249,7 +251,7 @@ def test_the_command_killed_and_interrupted_resumes_to_the_same_bits(tmp_path):
 
     def wait_for(epochs):
         end = time.monotonic() + 60
-        while len(read_history(folder)) < 2 * epochs:
+        while len(read_lines(folder / "metrics.jsonl")) < 2 * epochs:
             assert time.monotonic() < end
             time.sleep(0.01)
 
@@ -260,7 +262,7 @@ def test_the_command_killed_and_interrupted_resumes_to_the_same_bits(tmp_path):
     assert process.returncode == -signal.SIGKILL
 
     process = start("resume", str(folder))
-    wait_for(len(read_history(folder)) // 2 + 3)
+    wait_for(len(read_lines(folder / "metrics.jsonl")) // 2 + 3)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
@@ -309,12 +311,12 @@ def test_an_interrupt_saves_in_the_middle_of_an_epoch(tmp_path, reference, step)
 def test_a_second_interrupt_is_obeyed_at_once(tmp_path, monkeypatch, reference):
     """During the write that the first one asked for, say: the checkpoint before stays the last."""
 
-    def saving(folder, trainer, plain=train.save_checkpoint):
+    def saving(folder, trainer, plain=run.save_checkpoint):
         if trainer.step == 8:
             signal.raise_signal(signal.SIGINT)
         return plain(folder, trainer)
 
-    monkeypatch.setattr(train, "save_checkpoint", saving)
+    monkeypatch.setattr(run, "save_checkpoint", saving)
     with interrupting(8), pytest.raises(KeyboardInterrupt):
         fit(tiny(), tmp_path / "run", evaluate=False, quiet=True)
     monkeypatch.undo()
@@ -402,7 +404,7 @@ def test_a_log_with_a_cut_or_garbled_end(tmp_path, reference):
     stopped_run(tmp_path / "run")
     with open(tmp_path / "run" / "metrics.jsonl", "ab") as log:
         log.write(b'{"split": "train", "step": 15, "epo\xff\xfe\0\0')
-    assert [line["step"] for line in read_history(tmp_path / "run")] == [5, 5, 10, 10]
+    assert [line["step"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")] == [5, 5, 10, 10]
     fit(tiny(), tmp_path / "run", resume=True, evaluate=False, quiet=True)
     assert bits(tmp_path / "run") == reference("plain")
 

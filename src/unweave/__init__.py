@@ -41,20 +41,21 @@ if TYPE_CHECKING:
     from .objective import recon as recon
     from .objective import tc as tc
     from .objective import tc_vae as tc_vae
+    from .run import Run as Run
+    from .run import fit as fit
     from .trace import Concrete as Concrete
     from .trace import Node as Node
     from .trace import Trace as Trace
     from .train import Recipe as Recipe
-    from .train import Run as Run
-    from .train import fit as fit
 
 _HOME = {
     "artifact": "load save",
     "aggregate": "balanced exact minibatch stratified weighted",
     "objective": "Atom Densities Objective beta_vae bottleneck corex dip_vae elbo evidence hfvae info_vae kl label "
     "mi recon tc tc_vae",
+    "run": "Run fit",
     "trace": "Concrete Node Trace",
-    "train": "Recipe Run fit",
+    "train": "Recipe",
 }
 _MODULES = ("data", "metrics", "models", "nets", "plots", "recipes")
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}

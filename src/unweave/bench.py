@@ -53,7 +53,9 @@ def step(threads: int = 1, repeats: int = 60, batches: tuple[int, ...] = (128, 1
         hand_ms, ours_ms = (_quartiles(times[name]) for name in ("hand", "ours"))
         table.add_row(str(batch), hand_ms, ours_ms, f"{ratios[batch]:.3f} [{low:.3f} to {high:.3f}]", verdict)
     console.print(table)
-    console.print(f"medians [quartiles] of {repeats} interleaved repetitions; load after {os.getloadavg()[0]:.2f}")
+    console.print(
+        f"medians [quartiles] of {repeats} interleaved repetitions; load after {os.getloadavg()[0]:.2f}", markup=False
+    )
     return ratios
 
 

@@ -69,12 +69,17 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def command(config: Mapping[str, Any]) -> str:
-    """The command line that trains the run again."""
-    words = ["unweave", "train", config["recipe"]]
+def command(config: Mapping[str, Any]) -> str | None:
+    """The command line that trains the run again; None for a recipe of its author's own."""
+    if not config.get("flags"):
+        return None
+    words = ["unweave", "train", str(config["recipe"])]
     for name, value in config["flags"].items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words += [f"--{flag}", str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)]
     return shlex.join(words)
 
 
@@ -92,7 +97,7 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any
         "",
         "```python",
         "import unweave as uw",
-        f'model = uw.load("{folder}")  # reads tensors and JSON, runs nothing from the folder',
+        f'model = uw.load("{folder.name}")  # reads tensors and JSON, runs nothing from the folder',
         "codes = model.encode(x)  # (n, units)",
         "```",
         "",

@@ -202,7 +202,7 @@ def _recipe_of(run: Path) -> Any:
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:
     import torch
 
-    from .train import Interrupted, fit
+    from .run import Interrupted, fit
 
     torch.set_num_threads(threads)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        raise OSError(error.errno, f"could not write {path}: {error.strerror}; what was there is untouched") from error
+        raise OSError(
+            error.errno, f"could not write {path}: {error.strerror or error}; what was there is untouched"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -57,3 +59,12 @@ def read_json(path: str | Path) -> Any:
         raise FileNotFoundError(f"{path} is missing: {path.parent} is no unweave run") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged, no JSON ({error}): restore it, or train the run again") from None
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines, none if there is no file; a line that a crash cut off is left out."""
+    path, lines = Path(path), []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines

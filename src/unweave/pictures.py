@@ -55,5 +55,5 @@ def _read(run: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
 def _save(figure: Figure, out: str | Path) -> Path:
     """PNG, SVG or PDF, by the name's ending."""
     with replacing(out) as draft:
-        figure.savefig(draft, format=Path(out).suffix.lstrip(".") or "png", dpi=130)
+        figure.savefig(draft, format=Path(out).suffix.lstrip(".") or "png", dpi=110)
     return Path(out)

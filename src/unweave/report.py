@@ -7,14 +7,9 @@ have, its report leaves out.
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
-import json
 import math
-import os
 import re
-import shlex
-import tempfile
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -30,7 +25,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
-from unweave import plots
+from . import plots
+from .card import command
+from .disk import read_json, read_lines, replacing
 
 Json: TypeAlias = Mapping[str, Any]
 Arrays: TypeAlias = Mapping[str, np.ndarray]
@@ -64,27 +61,19 @@ def write(folder: str | Path) -> Path:
     Raises FileNotFoundError, with the command that makes what is missing, for a folder that is not a finished run.
     """
     folder = Path(folder)
-    for name, command in (
+    for name, maker in (
         ("config.json", f"unweave train RECIPE --out {folder}"),
         ("scores.json", f"unweave evaluate {folder}"),
         ("evaluation.npz", f"unweave evaluate {folder}"),
     ):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} does not exist: `{command}` makes it")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+            raise FileNotFoundError(f"{folder / name} does not exist: `{maker}` makes it")
+    config, scores = read_json(folder / "config.json"), read_json(folder / "scores.json")
     with np.load(folder / "evaluation.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    page = render(config, _history(folder / "metrics.jsonl"), scores, arrays)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(page)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep colleagues from reading it
-        os.replace(temporary, folder / "report.html")
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    page = render(config, read_lines(folder / "metrics.jsonl"), scores, arrays)
+    with replacing(folder / "report.html") as draft:
+        draft.write_text(page, encoding="utf-8")
     return folder / "report.html"
 
 
@@ -107,7 +96,7 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             seed=_seed(config),
             scored=_scored(config),
             about=_about(config),
-            command=_command(config),
+            command=command(config),
             tiles=_tiles(config, scores),
             reconstructions=_reconstructions(arrays),
             units=_units(scores, arrays),
@@ -151,14 +140,6 @@ def _circled(text: str) -> Markup:
     parts = re.split(r"(ⓘ+|[①-⓿])", text)  # every second part is a sign
     sign = Markup('<span class="sign">{}</span>')
     return Markup("").join(sign.format(unicodedata.normalize("NFKC", p)) if i % 2 else p for i, p in enumerate(parts))
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    history = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        with contextlib.suppress(json.JSONDecodeError):  # a killed run leaves half a line
-            history.append(json.loads(line))
-    return history
 
 
 def _new(width: float, height: float) -> Axes:
@@ -260,21 +241,6 @@ def _duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _command(config: Json) -> str | None:
-    """The command line that repeats the run, from its recipe and flags."""
-    if "recipe" not in config:
-        return None
-    words = ["unweave", "train", str(config["recipe"])]
-    for name, value in config.get("flags", {}).items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
-        elif value is not None:
-            for v in value if isinstance(value, list) else [value]:
-                words += [flag, str(int(v)) if isinstance(v, float) and v.is_integer() and abs(v) < 1e6 else str(v)]
-    return shlex.join(words)
 
 
 def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, str]:

@@ -21,7 +21,7 @@ def digits(
     beta: float = 12.0,
     gamma: float = 4.0,
     alpha: float = 1.0,
-    epochs: int = 200,
+    epochs: int = 400,
     batch: int = 128,
     lr: float = 1e-3,
     patience: int | None = None,
@@ -88,7 +88,15 @@ def beta_vae(
     seed: int = 0,
     data_dir: str | None = None,
 ) -> Recipe:
-    """The baseline of the HFVAE figures: the same networks and latents as a beta-VAE (Higgins et al., 2017)."""
+    """The baseline of the HFVAE figures: the same networks and latents as a beta-VAE (Higgins et al., 2017).
+
+    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/beta-vae-seed*`), nats per item. MNIST: ELBO
+    −118.5 ± 0.2 and reconstruction −110.3 ± 0.3 on the test data; exact I(x;z) 7.63 ± 0.12, total correlation
+    0.012 ± 0.007 between y and z and 0.54 ± 0.01 within z, I(digit;z) 2.08 ± 0.00, six Normals in use.
+    Fashion-MNIST: −249.0 ± 0.3, −242.9 ± 0.3, 5.81 ± 0.08, 0.008 ± 0.005, 0.34 ± 0.02, 1.72 ± 0.02, four in use. The
+    Concrete stays idle on both (H(y|x) 2.30, accuracy 0.28 ± 0.04 and 0.29 ± 0.06). 227 s a run on average, one thread
+    of a 2-core AMD EPYC that trained another run beside it.
+    """
     return _structured("beta-vae", data, uw.beta_vae(beta), locals())
 
 
@@ -103,7 +111,11 @@ def vae(
     seed: int = 0,
     data_dir: str | None = None,
 ) -> Recipe:
-    """The plain VAE with 2 or 50 latents, to hold against the plain autoencoder: its codes have a scale."""
+    """The plain VAE with 2 or 50 latents, to hold against the plain autoencoder: its codes have a scale.
+
+    Measured on MNIST, one run each with seed 0, nats per item on the test data: 2 latents ELBO −141.4, reconstruction
+    −134.7, 163 s; 50 latents ELBO −101.6, reconstruction −81.4, 113 s; one thread, as for `beta_vae`.
+    """
     return _recipe("vae", data, partial(uw.models.vae, normals=latents), uw.elbo, ("z",), locals())
 
 
@@ -118,7 +130,11 @@ def autoencoder(
     seed: int = 0,
     data_dir: str | None = None,
 ) -> Recipe:
-    """The plain autoencoder with 2 or 50 latents: nothing keeps its codes to a scale."""
+    """The plain autoencoder with 2 or 50 latents: nothing keeps its codes to a scale.
+
+    Measured on MNIST, one run each with seed 0, nats per item on the test data: reconstruction −132.6 with 2 latents
+    (134 s) and −59.4 with 50 (85 s); one thread, as for `beta_vae`.
+    """
     return _recipe("autoencoder", data, partial(uw.models.autoencoder, normals=latents), uw.recon, None, locals())
 
 
