@@ -139,7 +139,8 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     code, out, _ = unweave("train", "digits", "--beta", "2.5", "--patience", "3", "--seed", "4", "--overwrite")
     recipe, folder, options = seen[0]
     assert (code, str(folder)) == (0, "runs/digits-seed4")
-    assert (recipe.objective, recipe.patience, recipe.seed, recipe.epochs) == (uw.hfvae(1, 2.5, 4), 3, 4, 200)
+    assert (recipe.objective, recipe.patience, recipe.seed) == (uw.hfvae(1, 2.5, 4), 3, 4)
+    assert recipe.epochs == inspect.signature(recipes.digits).parameters["epochs"].default
     assert recipe.flags["beta"] == 2.5
     assert options == {"overwrite": True, "device": None}
     assert out == "report: runs/digits-seed4/report.html\n"

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
         },
         "threads": torch.get_num_threads(),
         "machine": f"{os.cpu_count()} x {_processor()}, {torch.get_num_threads()} threads",
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -50,6 +50,8 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
             scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
             if train.names:
                 scores |= _class_information(q, some, train)
+        if test.names:
+            scores |= {"factor": test.names[0], "classes": list(test.values[0])}
         scores |= _discrete_scores(model, train, test)
         arrays = _pictures(model, q, test)
     write_json(folder / "scores.json", scores)
@@ -192,8 +194,6 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
             "total": gain.mean(0).tolist(),
             "per_class": [gain[own == c].mean(0).tolist() if (own == c).any() else None for c in range(classes)],
         },
-        "classes": list(data.values[0]),
-        "factor": data.names[0],
         "entropy_y": float(entropy),
     }
 

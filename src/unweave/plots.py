@@ -171,7 +171,7 @@ def curves(history: Sequence[Mapping[str, Any]], term: str, ax: Axes | None = No
         low, high = float(settled.min()), float(settled.max())
         margin = 0.06 * (high - low) or 0.05 * max(abs(low), 1e-3)
         ax.set_ylim(low - margin, high + margin)
-    ax.set_xlim(0, max(float(at.max(initial=0.0)), 1e-9))
+    ax.set_xlim(0, 1.03 * max(float(at.max(initial=0.0)), 1e-9))  # room for the last number
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(4))
     _quiet(ax)

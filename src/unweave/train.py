@@ -129,10 +129,11 @@ class Trainer:
 
     def terms(self, d: Densities) -> dict[str, Tensor]:
         """The named terms of a batch, averaged over it."""
-        named = {"elbo": elbo, "recon": recon}
+        named = {"recon": recon}
         if d.latents:
             deepest = len(d.levels) - 1
-            named |= {"mi": mi, **{f"tc[{l}]": tc[l] for l in range(deepest)}, f"kl[{deepest}]": kl[-1]}
+            correlations = {f"tc[{l}]": tc[l] for l in range(deepest)}
+            named = {"elbo": elbo, "recon": recon, "mi": mi, **correlations, f"kl[{deepest}]": kl[-1]}
         if self.recipe.labels:
             named["label"] = label
         return {name: d.score(term).mean() for name, term in named.items()}
