@@ -26,7 +26,7 @@ def test_blocks_run(code: str) -> None:
 
 def test_there_are_blocks_and_rows() -> None:
     assert len(BLOCKS) == 1
-    assert len(ROWS) == 7
+    assert len(ROWS) == 8
 
 
 @pytest.mark.parametrize(("code", "circled"), ROWS)

@@ -122,17 +122,14 @@ class Objective:
         Errors: ValueError if it is no sum of those terms.
         """
         c = {(atom.kind, atom.level): v for atom, v in self.coefficients.items() if not atom.of}
-        rest: Objective = Objective(
-            {atom: v for atom, v in self.coefficients.items() if atom.of or atom.kind == "label"}
-        )
-        recon, evidence, two = c.get(("recon", 0), 0), c.get(("evidence", 0), 0), -c.get(("posterior", 0), 0)
+        rest = {atom: v for atom, v in self.coefficients.items() if atom.of or atom.kind == "label"}
+        one, evident, two = c.get(("recon", 0), 0), c.get(("evidence", 0), 0), -c.get(("posterior", 0), 0)
         across = c.get(("p", 0), 0)
         within, units = across + c.get(("p", 1), 0), across + c.get(("p", 1), 0) + c.get(("p", -1), 0)
-        form = recon * globals()["recon"] + evidence * globals()["evidence"] - two * mi + rest
-        form -= across * tc[0] + within * tc[1:] + units * kl[-1]
-        if not form._is_close(self):
+        form = one * recon + evident * evidence - two * mi - across * tc[0] - within * tc[1:] - units * kl[-1]
+        if not (form + Objective(rest))._is_close(self):
             raise ValueError(f"{self} is no sum of the terms ① to ④, Ⓐ, Ⓑ, ⓘ and ⓘⓘ")
-        terms = [(recon, "①"), (two, "②"), (recon + evidence, "③")]
+        terms = [(one, "①"), (two, "②"), (one + evident, "③")]
         if across == within == units:
             terms += [(across, "④")]
         elif within == units:
@@ -141,7 +138,11 @@ class Objective:
             terms += [(across, "Ⓐ*"), (units, "Ⓑ*")]
         else:
             terms += [(across, "Ⓐ"), (within, "ⓘ"), (units, "ⓘⓘ")]
-        terms += [(v, str(atom)) for atom, v in rest.coefficients.items()]
+        for atom, v in list(rest.items()):
+            if atom.kind == "posterior" and rest.get(Atom("q", 0, atom.of)) == -v:  # information in an anchor
+                terms.append((-rest.pop(atom), "②ᵃ"))
+                del rest[Atom("q", 0, atom.of)]
+        terms += [(v, str(atom)) for atom, v in rest.items()]
         return _sum_of((v, name, "" if name[0] in "①②③④ⒶⒷⓘ" else "·") for v, name in terms)
 
     def _is_close(self, other: Objective) -> bool:

@@ -199,7 +199,7 @@ def information_bars(
     ax.errorbar(value, at, xerr=error, fmt="none", ecolor=ink, elinewidth=1, capsize=2)
     room = 0.012 * float(np.max(value + error, initial=1e-9))
     for y, v, e in zip(at, value, error, strict=True):
-        ax.text(max(v + e, 0) + room, y, f"{v:.2f}", va="center", size="small", color=ink)
+        ax.text(max(v + e, 0) + room, y, f"{round(v, 2) + 0.0:.2f}", va="center", size="small", color=ink)
     ax.set_yticks(at, names)
     ax.invert_yaxis()
     ax.set_xlim(min(0.0, float(value.min(initial=0.0))), 1.1 * max(float(np.max(value + error, initial=0.0)), 1e-3))
