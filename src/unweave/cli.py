@@ -130,7 +130,7 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", me
     drawn = Table(*heads, box=None, pad_edge=False)
     for row in rows:
         drawn.add_row(*row)
-    Console().print(drawn)
+    Console(width=60 + 30 * len(runs)).print(drawn)  # a number is never broken over two lines
 
 
 @app.command()
