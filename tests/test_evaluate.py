@@ -87,7 +87,7 @@ def mean(values):
 @torch.no_grad()
 def test_the_joint_runs_the_encoder_with_each_items_y(setting, twin):
     model, x, q, _, some = setting
-    found = evaluate._joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))), chunk=2 * N)
+    found = evaluate._joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))))
     expected = torch.stack([twin.mixture(twin.joint, i) for i in some])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     part = evaluate._joint(model, x, q.take(some), (("y", (0,)), ("z", (1,))))  # some units of a site
@@ -347,3 +347,56 @@ def test_a_traversal_changes_one_unit(setting):
     kinds = evaluate._traverse(model, start, "y", 0, torch.eye(10))
     assert kinds.shape == (3, 10, 8, 8)
     torch.testing.assert_close(kinds[:, 4], model.decode(y=torch.eye(10)[[4, 4, 4]], z=start["z"]))
+
+
+class TalksEncoder(torch.nn.Module):
+    """As in the talk: torch.cat joins the hidden layer and y, which needs both of one number of dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.h, self.y_log_weights = torch.nn.Linear(64, 8), torch.nn.Linear(8, 10)
+        self.z_mean, self.z_log_std = torch.nn.Linear(18, 2), torch.nn.Linear(18, 2)
+
+    def forward(self, x, y=None):
+        q = uw.Trace()
+        h = self.h(x.flatten(1)).relu()
+        y = q.concrete(self.y_log_weights(h), 0.66, value=y, name="y")
+        hy = torch.cat([h, y], -1)
+        q.normal(self.z_mean(hy), self.z_log_std(hy).exp(), name="z")
+        return q
+
+
+class TalksDecoder(torch.nn.Module):
+    """Flat pixels, where the data are images."""
+
+    def __init__(self):
+        super().__init__()
+        self.x_mean = torch.nn.Linear(12, 64)
+        self.bce = torch.nn.BCEWithLogitsLoss(reduction="none")
+
+    def forward(self, x, q):
+        p = uw.Trace()
+        y = p.concrete(torch.zeros(10), 0.66, value=q["y"], name="y")
+        z = p.normal(0.0, 1.0, value=q["z"], name="z")
+        p.loss(self.bce, self.x_mean(torch.cat([y, z], -1)), None if x is None else x.flatten(1), name="x")
+        return p
+
+
+@pytest.mark.slow
+def test_a_program_written_as_in_the_talk_is_trained_scored_and_drawn(tmp_path):
+    data = uw.data.digits().subset(range(60))
+    recipe = Recipe(
+        "talk",
+        data,
+        lambda: uw.models.Model(TalksEncoder(), TalksDecoder()),
+        uw.hfvae(1, 12, 4),
+        groups=("y", ("z[:1]", "z[1:]")),
+        labels={"y": "digit"},
+        epochs=1,
+        batch=20,
+    )
+    run = fit(recipe, tmp_path / "run", quiet=True)
+    assert (run.folder / "report.html").exists()
+    with np.load(run.folder / "evaluation.npz") as arrays:
+        assert arrays["reconstruction"].shape == arrays["x"].shape == (20, 8, 8)
+        assert arrays["traversal/z[1]"].shape[2:] == (8, 8)

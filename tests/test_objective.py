@@ -798,3 +798,9 @@ def test_a_consumed_generator_does_not_lose_the_log_prior_of_labels(fixed):
     same(d.score(uw.elbo), uw.Densities(q, p).score(uw.elbo))
     same(d.score(uw.recon), d.score(uw.recon))
     assert bool((d.score(uw.recon) < p["x"].log_prob.sum(-1)).all()) == fixed
+
+
+def test_division_is_scaling_and_a_number_is_no_objective():
+    assert uw.beta_vae(4) / 2 == 0.5 * uw.beta_vae(4)
+    with pytest.raises(TypeError):
+        uw.elbo + 1

@@ -20,9 +20,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 train = typer.Typer(no_args_is_help=True, help="Train a recipe; each has flags of its own.", rich_markup_mode="rich")
 app.add_typer(train, name="train")
 
-Out = Annotated[Path | None, typer.Option(help="Run folder to write.  [default: runs/RECIPE-seedN]")]
+Out = Annotated[Path | None, typer.Option(help="Run folder to write.  Default: runs/RECIPE-seedN.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda.  [default: cuda where there is one]")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda where there is one.")]
 Threads = Annotated[
     int, typer.Option(min=1, help="Threads that torch may use; more pay off for large models on a quiet machine.")
 ]
@@ -86,10 +86,8 @@ for _name in recipes.__all__:
 @app.command()
 def resume(
     run: RunFolder,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.  [default: as it was]")] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that torch may use.  [default: as it was]")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.  Default: as it was.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads that torch may use.  Default: as it was.")] = None,
 ) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
     from .artifact import read_config

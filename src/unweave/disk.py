@@ -56,7 +56,9 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: {path.parent} is no unweave run") from None
+        raise FileNotFoundError(
+            f"{path} is missing: {path.parent} is no unweave run, or its run did not finish"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged, no JSON ({error}): restore it, or train the run again") from None
 

@@ -123,26 +123,16 @@ def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int =
     return gaps
 
 
-def _joint(model: Model, x: Tensor, rows: Trace, part: Block, chunk: int = 3 * 10**4) -> Tensor:
-    """log q(block_i) of one block by running the encoder with its sites given, shape (rows,)."""
+def _joint(model: Model, x: Tensor, rows: Trace, part: Block) -> Tensor:
+    """log q(block_i) of one block by running the encoder on all items with its sites given as row i's, (rows,)."""
     able = set(inspect.signature(model.encoder.forward).parameters)
-    given = {site: rows[site].value.unsqueeze(1) for site, _ in part if site in able}
-    size, parts = max(1, chunk // len(x)), []
-    for start in range(0, len(next(iter(given.values()))), size):
-        some = slice(start, start + size)
-        q = model.encoder(
-            x, **{site: value[some].expand(-1, len(x), *value.shape[2:]) for site, value in given.items()}
-        )
-        log_q = sum(
-            (
-                log_marginals(dist, rows[site].value[some].unsqueeze(1), 2, [units])[0]
-                for site, units in part
-                if (dist := q[site].dist)
-            ),
-            torch.zeros(()),
-        )
-        parts.append(log_q.logsumexp(1) - math.log(len(x)))
-    return torch.cat(parts)
+    log_q = []
+    for i in range(len(next(iter(rows.values())).value)):
+        row = {site: rows[site].value[i].expand(len(x), *rows[site].value.shape[1:]) for site, _ in part}
+        q = model.encoder(x, **{site: value for site, value in row.items() if site in able})
+        parts = (log_marginals(dist, row[site], 1, [units])[0] for site, units in part if (dist := q[site].dist))
+        log_q.append(sum(parts, torch.zeros(())).logsumexp(0) - math.log(len(x)))
+    return torch.stack(log_q)
 
 
 def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> None:
@@ -220,18 +210,25 @@ def _pictures(model: Model, q: Trace, test: Data) -> dict[str, Any]:
     kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     spread = [items[i] for i in range(20) for items in kinds if i < len(items)][:20]
     x = test.x[spread]
-    arrays: dict[str, Any] = {"x": x, "labels": labels[spread], "reconstruction": model.reconstruct(x)}
+    shape = x.shape[1:]
+    arrays: dict[str, Any] = {"x": x, "labels": labels[spread], "reconstruction": _shaped(model.reconstruct(x), shape)}
     start = {site: hard(node) for site, node in model.posterior(x[:5]).items()}
     for site, node in q.items():
         for column, unit in enumerate(unit_names(site, node)):
             values, at = _range(node, column)
-            arrays[f"traversal/{unit}"] = _traverse(model, start, site, column, values)
+            arrays[f"traversal/{unit}"] = _shaped(_traverse(model, start, site, column, values), shape, 2)
             arrays[f"traversal_at/{unit}"] = at
     arrays["traversal_quantiles"] = np.array(QUANTILES)
     if any(node.dist is not None for node in q.values()):
         with seeded(0):
-            arrays["prior_samples"] = mean(model.decoder(None, q.free(60)))
+            arrays["prior_samples"] = _shaped(mean(model.decoder(None, q.free(60))), shape)
     return arrays | _embedding(model, test, labels)
+
+
+def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
+    """A decoder's means as items of the data's shape, where it gives as many numbers in another one."""
+    same = means.shape[lead:].numel() == math.prod(shape)
+    return means.reshape(*means.shape[:lead], *shape) if same else means
 
 
 def _range(node: Node, column: int) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,8 @@ class Objective:
     coefficients: Mapping[Atom, float]
 
     def __add__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
         total = dict(self.coefficients)
         for atom, c in other.coefficients.items():
             total[atom] = total.get(atom, 0.0) + c
@@ -81,6 +83,9 @@ class Objective:
         return Objective({atom: factor * c for atom, c in self.coefficients.items() if factor * c != 0})
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Objective:
+        return self * (1 / divisor)
 
     def __neg__(self) -> Objective:
         return -1.0 * self

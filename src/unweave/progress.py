@@ -68,6 +68,8 @@ class Progress:
         if self._bar is not None:
             self._bar.terms = _words(train) + self._held_out
             return
+        if train["epoch"] % max(1, self.epochs // 20) and train["epoch"] != self.epochs:
+            return  # some twenty lines, however long the run
         rate = train["step"] * self.batch / max(train["seconds"], 1e-9)
         left = train["seconds"] / train["step"] * (self.epochs * self.per_epoch - train["step"])
         text = f"epoch {train['epoch']}/{self.epochs}  {_words(train)}{self._held_out}"

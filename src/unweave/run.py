@@ -11,6 +11,7 @@ import json
 import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def fit(
     model = trainer.model.eval()
     scores: dict[str, Any] = {}
     if evaluate:
+        if not quiet:
+            print(f"evaluating on {len(recipe.data):,} items: a minute or a few", file=sys.stderr, flush=True)
         scores = evaluate_run(recipe, model, folder)
         report.write(folder)
     return Run(folder, model, history, scores)

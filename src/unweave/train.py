@@ -27,9 +27,10 @@ from .trace import Trace
 class Recipe:
     """What to train: data, a function that builds the model, an objective, and how long.
 
-    `objective` is an Objective or a schedule, a function of the step. `labels` maps sites of the encoder to factors
-    of the data (class numbers, −1 where missing). `held_out` items are taken from the training data for validation;
-    with `patience`, training stops after that many epochs without a better held-out loss and keeps the best weights.
+    `objective` is an Objective or a schedule, a function of the step. `labels` maps keyword arguments of the encoder
+    to factors of the data (class numbers, −1 where missing). `held_out` items are taken from the training data for
+    validation; with `patience`, training stops after that many epochs without a better held-out loss and keeps the
+    best weights.
     `flags` is what the command line would be given to build the same recipe.
     """
 
