@@ -32,6 +32,7 @@ def _flat(config: dict[str, Any], scores: dict[str, Any]) -> dict[str, float]:
     flat = {"seconds": float(config.get("seconds", math.nan))}
     flat |= {f"{name}, test": value for name, (value, _) in scores.get("test", {}).items()}
     flat |= {name: term["exact"] for name, term in scores.get("terms", {}).items()}
+    flat |= {f"{name}, minibatch": term["minibatch"] for name, term in scores.get("terms", {}).items()}
     flat |= _ranked("x", {unit: value for unit, (value, _) in scores.get("I(x;z)", {}).items()})
     about = scores.get("I(y;z)", {"names": [], "total": []})
     flat |= _ranked(scores.get("factor", "label"), dict(zip(about["names"], about["total"], strict=True)))
