@@ -163,7 +163,7 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     run = tmp_path / "run"
     code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
     assert (code, out) == (0, f"report: {run}/report.html\n")
-    assert len(err.splitlines()) == 1  # a line an epoch
+    assert [line.split()[0] for line in err.splitlines()] == ["epoch", "evaluating"]  # a line an epoch, then one more
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err
     model = (run / "model.safetensors").read_bytes()
