@@ -24,9 +24,9 @@ from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
 from .metrics import clustering_accuracy
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
-from .objective import Densities, elbo, kl, mi, recon, tc
+from .objective import Densities, elbo, mi, recon
 from .trace import Node, Trace
-from .train import Recipe, Trainer
+from .train import Recipe, Trainer, decomposition
 
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 
@@ -76,12 +76,9 @@ def _information(model: Model, x: Tensor, q: Trace, p: Trace, some: Tensor, grou
     """The exact decomposition, and the information in each unit."""
     rows = q.take(some)
     d = Densities(rows, p.take(some), groups=groups, aggregate=exact(q), kl="sampled")
-    deepest = len(d.levels) - 1
-    named = {"elbo": elbo, "recon": recon, "mi": mi, **{f"tc[{l}]": tc[l] for l in range(deepest)}}
-    named[f"kl[{deepest}]"] = kl[-1]
     gaps = _dependence(model, x, rows, d)
     terms = {}
-    for name, term in named.items():
+    for name, term in decomposition(d).items():
         value, error = _with_error(d.score(term))
         for level, gap in gaps.items():
             weight = sum(c for atom, c in term.coefficients.items() if atom.kind == "q" and atom.level == level)

@@ -130,11 +130,7 @@ class Trainer:
 
     def terms(self, d: Densities) -> dict[str, Tensor]:
         """The named terms of a batch, averaged over it."""
-        named = {"recon": recon}
-        if d.latents:
-            deepest = len(d.levels) - 1
-            correlations = {f"tc[{l}]": tc[l] for l in range(deepest)}
-            named = {"elbo": elbo, "recon": recon, "mi": mi, **correlations, f"kl[{deepest}]": kl[-1]}
+        named = decomposition(d) if d.latents else {"recon": recon}
         if self.recipe.labels:
             named["label"] = label
         return {name: d.score(term).mean() for name, term in named.items()}
@@ -243,6 +239,13 @@ class Trainer:
                         bad = f"for items {_few(items[~fine])} {of}"
                         return f"{where}: site {name!r} of {side} has a {what} that is NaN or infinite, {bad}{grown}"
         return f"{where}, though every site's log-density is: a term of the objective overflows{grown}"
+
+
+def decomposition(d: Densities) -> dict[str, Objective]:
+    """The ELBO and the terms that add up to it, named by the levels of the group tree."""
+    deepest = len(d.levels) - 1
+    correlations = {f"tc[{l}]": tc[l] for l in range(deepest)}
+    return {"elbo": elbo, "recon": recon, "mi": mi, **correlations, f"kl[{deepest}]": kl[-1]}
 
 
 class _Items:
