@@ -24,7 +24,7 @@ from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
 from .metrics import clustering_accuracy
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
-from .objective import Densities, elbo, mi, recon
+from .objective import Atom, Densities, elbo, mi, recon
 from .trace import Node, Trace
 from .train import Recipe, Trainer, decomposition
 
@@ -81,7 +81,7 @@ def _information(model: Model, x: Tensor, q: Trace, p: Trace, some: Tensor, grou
     for name, term in decomposition(d).items():
         value, error = _with_error(d.score(term))
         for level, gap in gaps.items():
-            weight = sum(c for atom, c in term.coefficients.items() if atom.kind == "q" and atom.level == level)
+            weight = sum(c for atom, c in term.coefficients.items() if isinstance(atom, Atom) and atom[:2] == ("q", level))
             shift, spread = _with_error(gap)
             value, error = value + weight * shift, math.hypot(error, weight * spread)
         terms[name] = {"exact": value, "se": error}

@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -61,15 +61,25 @@ class Atom(NamedTuple):
         return f"log {'Π' if self.level else ''}{self.kind}({z}{index})"
 
 
+class Term(Protocol):
+    """What is no log-density of one item and yet has a place in an objective: a moment, a distance, a critic.
+
+    Called on the densities of a batch it returns one number an item, (*samples, batch), or one for the whole batch; its
+    `str` is how objectives print it. Terms are compared as values (frozen dataclasses).
+    """
+
+    def __call__(self, d: Densities, /) -> Tensor: ...
+
+
 @dataclass(frozen=True, eq=True)
 class Objective:
-    """A linear form on atoms: add, subtract and scale it, print it, call it on traces.
+    """A linear form on atoms, and on other terms: add, subtract and scale it, print it, call it on traces.
 
     Called, it returns its value per item, `(*samples, batch)` in nats, to be maximised: the caller takes
     `-objective(q, p, …).mean()` as the loss. See `Densities` for the arguments.
     """
 
-    coefficients: Mapping[Atom, float]
+    coefficients: Mapping[Atom | Term, float]
 
     def __add__(self, other: Objective) -> Objective:
         if not isinstance(other, Objective):
@@ -100,7 +110,9 @@ class Objective:
         """
         return Objective(
             {
-                atom._replace(of=latents) if atom.kind in ("posterior", "q", "p") else atom: c
+                atom._replace(of=latents)
+                if isinstance(atom, Atom) and atom.kind in ("posterior", "q", "p")
+                else atom: c
                 for atom, c in self.coefficients.items()
             }
         )
@@ -126,8 +138,9 @@ class Objective:
 
         Errors: ValueError if it is no sum of those terms.
         """
-        c = {(atom.kind, atom.level): v for atom, v in self.coefficients.items() if not atom.of}
-        rest = {atom: v for atom, v in self.coefficients.items() if atom.of or atom.kind == "label"}
+        plain = {a: v for a, v in self.coefficients.items() if isinstance(a, Atom) and not a.of and a.kind != "label"}
+        c = {(atom.kind, atom.level): v for atom, v in plain.items()}
+        rest = {atom: v for atom, v in self.coefficients.items() if atom not in plain}
         one, evident, two = c.get(("recon", 0), 0), c.get(("evidence", 0), 0), -c.get(("posterior", 0), 0)
         across = c.get(("p", 0), 0)
         within, units = across + c.get(("p", 1), 0), across + c.get(("p", 1), 0) + c.get(("p", -1), 0)
@@ -144,7 +157,7 @@ class Objective:
         else:
             terms += [(across, "Ⓐ"), (within, "ⓘ"), (units, "ⓘⓘ")]
         for atom, v in list(rest.items()):
-            if atom.kind == "posterior" and rest.get(Atom("q", 0, atom.of)) == -v:  # information in an anchor
+            if isinstance(atom, Atom) and atom.kind == "posterior" and rest.get(Atom("q", 0, atom.of)) == -v:  # information in an anchor
                 terms.append((-rest.pop(atom), "②ᵃ"))
                 del rest[Atom("q", 0, atom.of)]
         terms += [(v, str(atom)) for atom, v in rest.items()]
@@ -205,11 +218,14 @@ class Densities:
     def score(self, objective: Objective) -> Tensor:
         """The objective per item, (*samples, batch), in nats."""
         table: dict[Atom, float] = {}
-        for given, c in objective.coefficients.items():
-            atom = self._resolve(given)
-            table[atom] = table.get(atom, 0.0) + c
-        table = {atom: c for atom, c in table.items() if not math.isclose(c, 0, abs_tol=1e-12)}
         total = self._zero
+        for given, c in objective.coefficients.items():
+            if isinstance(given, Atom):
+                atom = self._resolve(given)
+                table[atom] = table.get(atom, 0.0) + c
+            else:
+                total = total + c * given(self)
+        table = {atom: c for atom, c in table.items() if not math.isclose(c, 0, abs_tol=1e-12)}
         if self.kl == "closed" and not any(atom.kind == "evidence" for atom in table):
             for atom, c in list(table.items()):
                 prior = Atom("p", 0, atom.of)
@@ -475,10 +491,10 @@ def _align(name: str, observed: Tensor, density: Tensor) -> Tensor:
     return observed.reshape(*observed.shape, *[1] * (density.ndim - observed.ndim))
 
 
-def _order(item: tuple[Atom, float]) -> tuple[int, int, tuple[str, ...]]:
+def _order(item: tuple[Atom | Term, float]) -> tuple[int, int, tuple[str, ...]]:
     atom = item[0]
     kinds = ["recon", "label", "evidence", "posterior", "q", "p"]
-    return kinds.index(atom.kind), atom.level % 1000, atom.of
+    return (kinds.index(atom.kind), atom.level % 1000, atom.of) if isinstance(atom, Atom) else (len(kinds), 0, ())
 
 
 def _sum_of(terms: Iterable[tuple[float, str, str]]) -> str:
