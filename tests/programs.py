@@ -68,15 +68,15 @@ def encode(lead):
 
 
 def decode(q, correlated=False):
-    """Fixed, learned and data-dependent priors, none expanded; observed data, labels and a factor."""
+    """Fixed and learned priors, none expanded; observed data, labels and a factor."""
     p, lead = uw.Trace(), q["y"].value.shape[:-1]
     if correlated:
-        z = p.sample(MultivariateNormal(torch.randn(3), covariances(3)), q["z"], name="z")
+        p.sample(MultivariateNormal(torch.randn(3), covariances(3)), q["z"], name="z")
     else:
-        z = p.normal(0.0, 1.0, value=q["z"], name="z")
+        p.normal(0.0, 1.0, value=q["z"], name="z")
     p.normal(torch.randn(2, 2), 0.7, value=q["w"], name="w")
     p.concrete(torch.randn(3), 0.5, value=q["y"], name="y")
-    p.sample(MultivariateNormal(z[..., :2], covariances(2)), q["u"], name="u")
+    p.sample(MultivariateNormal(torch.randn(2), covariances(2)), q["u"], name="u")
     p.sample(Independent(Normal(torch.randn(2), torch.rand(2) + 0.5), 1), q["s"], name="s")
     p.bernoulli(torch.randn(*lead, 4), value=torch.rand(*lead, 4).round(), name="x")
     p.categorical(torch.randn(*lead, 3), value=torch.randint(3, lead), name="c")

@@ -147,22 +147,22 @@ def test_samples_lead():
 def test_roles_say_where_values_came_from():
     q, p = uw.Trace(), uw.Trace()
     z = q.normal(torch.zeros(3, 2), 1.0, name="z")
-    y = q.categorical(torch.zeros(3, 4), value=torch.tensor([0, 3, -1]), name="y")
+    y = q.concrete(torch.zeros(3, 4), 0.66, value=torch.tensor([0, 3, -1]), name="y")
     assert p.normal(0.0, 1.0, value=q["z"], name="z") is z
-    assert p.categorical(torch.zeros(4), value=q["y"], name="y") is y
+    assert p.concrete(torch.zeros(4), 0.66, value=q["y"], name="y") is y
     p.bernoulli(torch.zeros(3, 5), value=torch.ones(3, 5), name="x")
     p.factor(torch.zeros(3), name="f")
     p.loss(lambda a, b: (a - b) ** 2, z, None, name="l")
     assert [node.role for node in q.values()] == ["sampled", "observed"]
     assert [node.role for node in p.values()] == ["reused", "reused", "observed", "scored", "free"]
     assert repr(q) == (
-        "site  role              distribution       value\n"
-        "z     sampled           Normal             (3, 2)\n"
-        "y     observed in part  OneHotCategorical  (3, 4)"
+        "site  role              distribution  value\n"
+        "z     sampled           Normal        (3, 2)\n"
+        "y     observed in part  Concrete      (3, 4)"
     )
     assert repr(p).splitlines()[-2:] == [
-        "f     scored    score              (3,)",
-        "l     free      -                  (3, 2)",
+        "f     scored    score         (3,)",
+        "l     free      -             (3, 2)",
     ]
     assert (len(q), list(q), "z" in q, "x" in q, q.get("x", 7)) == (2, ["z", "y"], True, False, 7)
 
@@ -381,13 +381,14 @@ def test_concrete_gradients_agree_with_finite_differences():
 
 def test_labels_are_scored_by_the_mass_of_their_class():
     logits, label = torch.randn(5, 4), torch.tensor([0, 3, 1, -1, 2])
-    for observe in ("concrete", "categorical"):
-        q = uw.Trace()
-        args = (logits, 0.66) if observe == "concrete" else (logits,)
-        getattr(q, observe)(*args, value=label, name="y")
-        mass = logits.log_softmax(-1).gather(-1, label.clamp_min(0)[:, None])[:, 0]
-        same(q["y"].log_prob[label >= 0], mass[label >= 0])
-        same(q["y"].log_prob[label < 0], q["y"].dist.log_prob(q["y"].value)[label < 0])
+    mass = logits.log_softmax(-1).gather(-1, label.clamp_min(0)[:, None])[:, 0]
+    q = uw.Trace()
+    q.concrete(logits, 0.66, value=label, name="y")
+    same(q["y"].log_prob[label >= 0], mass[label >= 0])
+    same(q["y"].log_prob[label < 0], q["y"].dist.log_prob(q["y"].value)[label < 0])
+    q = uw.Trace()
+    q.categorical(logits, value=label.clamp_min(0), name="y")
+    same(q["y"].log_prob, mass.where(label >= 0, logits.log_softmax(-1)[:, 0]))
     soft = torch.rand(5, 4).softmax(-1)
     same(uw.Concrete(logits, 0.66).log_mass(soft), (soft * logits.log_softmax(-1)).sum(-1))
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .groups import Block
-from .marginals import log_marginals, unit_shape
+from .marginals import log_marginals, unwrap
 from .trace import Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
@@ -79,7 +79,7 @@ class minibatch:
             step = torch.arange(batch, device=value.device)
             log_w[step, (step + 1) % batch] = following
         log_w.fill_diagonal_(own)
-        return _log_mixture(q, q, blocks, log_w, batch_dim)
+        return log_mixture(q, q, blocks, log_w, batch_dim)
 
     def __repr__(self) -> str:
         return f"minibatch(n={self.n}, weights={self.weights.__name__})"
@@ -99,72 +99,165 @@ class exact:
     budget: int = 2**24
 
     def __call__(self, q: Trace, blocks: Sequence[Block], batch_dim: int = 0) -> list[Tensor]:
-        name, value = next((name, node.value) for name, node in self.posterior.items() if node.dist is not None)
+        posterior = self.posterior.aligned()
+        depth = 0 if q.classes() else len(posterior.classes())  # drawn classes meet enumerated ones
+        q = q.aligned(depth)
+        name, value = next((name, node.value) for name, node in posterior.items() if node.dist is not None)
+        batch_dim += depth
         n = value.shape[batch_dim - (q[name].value.ndim - value.ndim)]  # the posterior may have no sample dimensions
         log_w = torch.full((1, n), -math.log(n), dtype=value.dtype, device=value.device)
-        return _log_mixture(q, self.posterior, blocks, log_w, batch_dim, self.budget)
+        log_q = log_mixture(q, posterior, blocks, log_w, batch_dim, self.budget)
+        return [t.reshape(t.shape[depth:]) for t in log_q]
 
     def __repr__(self) -> str:
         return "exact"
 
 
-def _log_mixture(
+def log_mixture(
     q: Trace,
     posterior: Trace,
     blocks: Sequence[Block],
-    log_w: Tensor,
+    log_w: Tensor | None,
     batch_dim: int,
     budget: int | None = None,
 ) -> list[Tensor]:
-    """log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`.
+    """log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`; without `log_w`, j is i alone.
 
-    Items are moved to the front and components stand where items stood, (items, *samples, components, *units), so
-    that any distribution broadcasts without being rebuilt.
+    The classes of an enumerated site y are components as well: a block without y sums over them,
+    Σ_j w_ij Σ_k q(k|x_j) q(block_i | x_j, k), where it depends on y, and a block with y compares the row's y with the
+    component's. Where y is observed it leaves its block.
     """
-    names = {site for block in blocks for site, _ in block}
-    sites = {name: (_rows(q[name], batch_dim), _keep(q[name], batch_dim), posterior[name]) for name in names}
-    items = max(value.shape[0] for value, _, _ in sites.values())
-    chunk = items
-    if budget is not None:
-        entries = sum(math.prod(unit_shape(p.dist, v, batch_dim + 2)) for v, _, p in sites.values() if p.dist)
-        samples = max(math.prod(value.shape[1 : batch_dim + 1]) for value, _, _ in sites.values())
-        chunk = max(1, budget // (log_w.shape[-1] * samples * entries))
-    log_w = log_w.reshape(log_w.shape[0], *[1] * batch_dim, log_w.shape[1])
-    parts = []
-    for start in range(0, items, chunk):
-        part = slice(start, start + chunk)
-        rows = {name: (_part(v, part), k if k is None else _part(k, part), p) for name, (v, k, p) in sites.items()}
-        parts.append(_log_mixture_rows(rows, blocks, _part(log_w, part), batch_dim + 2))
-    whole = parts[0] if len(parts) == 1 else [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
-    return [log_q.movedim(0, batch_dim) for log_q in whole]
-
-
-def _log_mixture_rows(
-    sites: dict[str, tuple[Tensor, Tensor | None, Node]], blocks: Sequence[Block], log_w: Tensor, lead: int
-) -> list[Tensor]:
-    wanted: dict[str, dict[tuple[int, ...], None]] = {name: {} for name in sites}
+    cases = {block: _cases(q, block) for block in blocks}
+    log_q: dict[Block, Tensor] = {}
+    by_classes: dict[tuple[str, ...], list[Block]] = {}
+    for case in dict.fromkeys(case for some in cases.values() for _, case in some):
+        if case:
+            by_classes.setdefault(classes_summed(q, posterior, case, batch_dim), []).append(case)
+        else:  # all that the block held was observed
+            log_q[case] = torch.zeros(()) if log_w is None else log_w.logsumexp(-1)
+    for mixed, some in by_classes.items():
+        log_q.update(zip(some, _over(q, posterior, some, mixed, log_w, batch_dim, budget), strict=True))
+    whole = []
     for block in blocks:
-        for name, units in block:
-            wanted[name][units] = None
-    pair = {}
-    for name, (value, keep, node) in sites.items():
-        assert node.dist is not None
-        log_q = log_marginals(node.dist, value, lead, list(wanted[name]), keep)
-        pair.update({(name, units): density for units, density in zip(wanted[name], log_q, strict=True)})
-    return [torch.logsumexp(sum((pair[part] for part in block), log_w), -1) for block in blocks]
+        (_, case), *others = cases[block]
+        total = log_q[case]
+        for observed, case in others:
+            total = torch.where(observed, log_q[case], total)
+        whole.append(total)
+    return whole
 
 
-def _rows(node: Node, batch_dim: int) -> Tensor:
-    return node.value.movedim(batch_dim, 0).unsqueeze(batch_dim + 1)
+def _cases(q: Trace, block: Block) -> list[tuple[Tensor, Block]]:
+    """The block, then for labels that are missing item by item what is left of it where they are there."""
+    cases: list[tuple[Tensor, Block]] = [(torch.ones((), dtype=torch.bool), block)]
+    for site, _ in block:
+        observed = q[site].observed
+        if q[site].role == "enumerated" and isinstance(observed, Tensor):
+            cases += [(seen & observed, tuple(part for part in left if part[0] != site)) for seen, left in cases]
+    return cases
+
+
+def classes_summed(q: Trace, posterior: Trace, block: Block, batch_dim: int) -> tuple[str, ...]:
+    """The enumerated sites whose classes a block's density sums over: what it depends on and its rows do not hold."""
+    own = {dim: site for site, dim in posterior.classes().items()}
+    held = {site for site, _ in block if q[site].role == "enumerated"}
+    mixed = {site for site, _ in block if site in own.values()} - held
+    waiting = [site for site, _ in block]
+    while waiting:
+        needs = {own[dim] for dim in _depends_on(posterior[waiting.pop()], batch_dim) if dim in own} - held - mixed
+        mixed |= needs
+        waiting += needs
+    return tuple(site for site in own.values() if site in mixed)
+
+
+def _depends_on(node: Node, batch_dim: int) -> list[int]:
+    """The leading dimensions in which a site's parameters differ."""
+    assert node.dist is not None
+    dist = unwrap(node.dist)
+    missing = node.value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+    return [missing + d for d, size in enumerate(dist.batch_shape) if size > 1 and missing + d < batch_dim]
+
+
+def _over(
+    q: Trace,
+    posterior: Trace,
+    blocks: Sequence[Block],
+    mixed: Sequence[str],
+    log_w: Tensor | None,
+    batch_dim: int,
+    budget: int | None,
+) -> list[Tensor]:
+    """Items, and the rows' classes of `mixed` sites, are moved to the front; components stand where they stood.
+
+    (items, *classes, *samples, components, *units): so any distribution broadcasts without being rebuilt.
+    """
+    names = list(dict.fromkeys(site for block in blocks for site, _ in block))
+    classes = posterior.classes()
+    dims = [classes[site] for site in mixed]
+    front = dims if log_w is None else [*dims, batch_dim]
+    sizes = [max(q[name].value.shape[d] for name in names) for d in front]
+    rows = {name: _rows(q[name].value, front, sizes) for name in names}
+    keep = {name: None if (k := _keep(q[name], batch_dim)) is None else _rows(k, front, sizes) for name in names}
+    weights = [posterior[site].log_weight(len(classes)) for site in mixed]
+    drawn = {site for site in mixed if site in names}
+    for site in drawn:  # 0 at the row's class, −∞ at the others
+        at_class = q[site].value.transpose(classes[site], -1).squeeze(-1).log()
+        rows[site] = _rows(at_class, front[len(dims) :], sizes[len(dims) :])
+    lead = batch_dim + 2
+    if log_w is not None:
+        log_w = log_w if len(log_w) == 1 else log_w.expand(*sizes[:-1], *log_w.shape).flatten(0, -2)
+        log_w = log_w.reshape(len(log_w), *[1] * batch_dim, -1)
+    count = max(t.shape[0] for t in (*rows.values(), *([] if log_w is None else [log_w])))
+    chunk = count
+    if budget is not None:
+        dists = [(dist, value) for name, value in rows.items() if (dist := posterior[name].dist) and name not in drawn]
+        shapes = ((d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists)
+        entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes)  # of each row
+        chunk = max(1, budget // max(entries, 1))
+    over = [1 + d for d in dims] + ([-1] if log_w is not None else [])
+    parts = []
+    for start in range(0, count, chunk):
+        part = slice(start, start + chunk)
+        base = sum(weights, _ZERO if log_w is None else _part(log_w, part))
+        pair: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        for name, value in rows.items():
+            dist, kept = posterior[name].dist, keep[name]
+            assert dist is not None
+            wanted = list(dict.fromkeys(units for block in blocks for site, units in block if site == name))
+            value, some = _part(value, part), None if kept is None else _part(kept, part)
+            log_q = [value] if name in drawn else log_marginals(dist, value, lead, wanted, some)
+            pair.update({(name, units): density for units, density in zip(wanted, log_q, strict=True)})
+        terms = [sum((pair[of] for of in block), base) for block in blocks]
+        parts.append([term.logsumexp(over) if over else term for term in terms])
+    whole = parts[0] if len(parts) == 1 else [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
+    back = [log_q.expand(math.prod(sizes), *log_q.shape[1:]).unflatten(0, sizes or [1]) for log_q in whole]
+    return [log_q.movedim(list(range(len(front))), front) if front else log_q.squeeze(0) for log_q in back]
+
+
+_ZERO = torch.zeros(())
+
+
+def _rows(t: Tensor, front: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """(*leading, *units) -> (rows, *leading with ones, *units); one row if all would be the same memory."""
+    if not front:
+        return t.unsqueeze(0)
+    t = t.movedim(list(front), list(range(len(front))))
+    if all(t.stride(d) == 0 or t.shape[d] == 1 for d in range(len(front))):
+        t = t[(slice(0, 1),) * len(front)]
+    else:
+        t = t.expand(*sizes, *t.shape[len(front) :])
+    t = t.flatten(0, len(front) - 1)
+    for d in sorted(front):
+        t = t.unsqueeze(1 + d)
+    return t
 
 
 def _keep(node: Node, batch_dim: int) -> Tensor | None:
-    """Where a site is latent, aligned with `_rows`: observed entries are given, hence no part of q(z)."""
-    if node.observed is False:
+    """Where a site is latent: observed entries are given, hence no part of q(z)."""
+    if node.observed is False or node.role == "enumerated":
         return None
     latent = ~torch.as_tensor(node.observed, device=node.value.device)
-    latent = latent.expand(node.value.shape[: batch_dim + 1]) if latent.ndim == 0 else latent
-    return latent.movedim(batch_dim, 0).unsqueeze(batch_dim + 1)
+    return latent.expand(node.value.shape[: batch_dim + 1]) if latent.ndim == 0 else latent
 
 
 def _part(t: Tensor, part: slice) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 import torch
@@ -18,6 +18,7 @@ from torch.distributions import (
     Distribution,
     Independent,
     LowRankMultivariateNormal,
+    MixtureSameFamily,
     MultivariateNormal,
     Normal,
 )
@@ -34,29 +35,56 @@ def unwrap(dist: Distribution) -> Distribution:
 
 def is_factorised(dist: Distribution) -> bool:
     """Whether the joint log-density is the sum of the units' own, for every subset of units."""
-    return not _is_multivariate_normal(unwrap(dist))
+    return not (_is_multivariate_normal(unwrap(dist)) or _is_mixture(unwrap(dist)))
 
 
 def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
     """The units' shape: what follows the `lead` sample and batch dimensions (and is no event of its own)."""
     dist = unwrap(dist)
-    event = 0 if _is_multivariate_normal(dist) else len(dist.event_shape)
+    event = 0 if _is_multivariate_normal(dist) or _is_mixture(dist) else len(dist.event_shape)
     return tuple(value.shape[lead : value.ndim - event])
 
 
 def take(dist: Distribution, index: Tensor, dim: int, size: int) -> Distribution:
     """The distribution of some items: every parameter that holds `size` of them in dimension `dim`, indexed."""
-    some = copy.copy(dist)
+
+    def fits(shape: torch.Size) -> bool:
+        return len(shape) > dim and shape[dim] == size
+
+    return mapped(dist, fits, lambda t: t.index_select(dim, index), lambda s: [*s[:dim], len(index), *s[dim + 1 :]])
+
+
+def is_constant(dist: Distribution, dims: Sequence[int]) -> bool:
+    """Whether every parameter is the same along these dimensions of its batch shape."""
+    lead = dist.batch_shape
+    for part in vars(dist).values():
+        if isinstance(part, Distribution) and not is_constant(part, dims):
+            return False
+        if isinstance(part, Tensor) and part.shape[: len(lead)] == lead:
+            first = part
+            for d in dims:
+                first = first.narrow(d, 0, 1)
+            if not torch.equal(part, first.expand_as(part)):
+                return False
+    return True
+
+
+def mapped(
+    dist: Distribution,
+    fits: Callable[[torch.Size], bool],
+    change: Callable[[Tensor], Tensor],
+    reshape: Callable[[torch.Size], Sequence[int]],
+) -> Distribution:
+    """The distribution with `change` made to every parameter that fits, and `reshape` to its batch shape likewise."""
+    other = copy.copy(dist)
     for name, part in vars(dist).items():
         if isinstance(part, Distribution):
-            some.__dict__[name] = take(part, index, dim, size)
-        elif isinstance(part, Tensor) and part.ndim > dim and part.shape[dim] == size:
-            some.__dict__[name] = part.index_select(dim, index)
-    shape = list(dist.batch_shape)
-    if len(shape) > dim and shape[dim] == size:
-        shape[dim] = len(index)
-    some._batch_shape = torch.Size(shape)
-    return some
+            other.__dict__[name] = mapped(part, fits, change, reshape)
+        elif isinstance(part, Tensor) and fits(part.shape):
+            other.__dict__[name] = change(part)
+    if fits(dist.batch_shape):
+        other._batch_shape = torch.Size(reshape(dist.batch_shape))
+    return other
 
 
 def log_marginals(
@@ -92,6 +120,8 @@ def log_marginals(
         keep = keep.reshape(*keep.shape, *[1] * (lead + len(units) - keep.ndim))
     if _is_multivariate_normal(dist):
         return [_normal_marginal(dist, value, lead, subset, keep) for subset in subsets]
+    if _is_mixture(dist):
+        return [_mixture_marginal(dist, value, lead, subset, keep) for subset in subsets]
     each = _log_prob_units_first(dist, value, lead, units)
     if keep is not None:
         each = torch.where(_units_first(keep, lead, units), each, 0.0)
@@ -122,6 +152,22 @@ def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
 
 def _is_multivariate_normal(dist: Distribution) -> TypeGuard[MultivariateNormal | LowRankMultivariateNormal]:
     return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
+
+
+def _is_mixture(dist: Distribution) -> TypeGuard[MixtureSameFamily]:
+    """A mixture whose components' units have marginals: a MixtureSameFamily of Independent or multivariate normals."""
+    return isinstance(dist, MixtureSameFamily) and len(dist.event_shape) == 1
+
+
+def _mixture_marginal(
+    dist: MixtureSameFamily, value: Tensor, lead: int, subset: Sequence[int], keep: Tensor | None
+) -> Tensor:
+    """log Σ_k π_k p_k(z_subset); components stand after the leading dimensions."""
+    parts: Distribution = dist.component_distribution
+    log_w = dist.mixture_distribution.logits.log_softmax(-1)
+    some = None if keep is None else keep.unsqueeze(lead)
+    log_p = log_marginals(parts, value.unsqueeze(-2), lead + 1, [subset], some)[0]
+    return (log_p + log_w).logsumexp(-1)
 
 
 def _normal_marginal(

@@ -29,17 +29,18 @@ at the end spell out. Everything is in nats; the constant log N by which ① + �
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import kl_divergence
 
-from .aggregate import Aggregate
+from .aggregate import Aggregate, classes_summed, log_mixture
 from .groups import Block, Tree, block, chain, intersect, union
-from .marginals import is_factorised, log_marginals, unit_shape, unwrap
+from .marginals import is_constant, is_factorised, log_marginals, unit_shape, unwrap
 from .trace import Node, Trace
 
 
@@ -126,8 +127,10 @@ class Objective:
         aggregate: Aggregate | None = None,
         batch_dim: int = 0,
         kl: Literal["closed", "sampled"] = "closed",
+        prior: Trace | Callable[[], Trace] | None = None,
     ) -> Tensor:
-        return Densities(q, p, groups=groups, aggregate=aggregate, batch_dim=batch_dim, kl=kl).score(self)
+        d = Densities(q, p, groups=groups, aggregate=aggregate, batch_dim=batch_dim, kl=kl, prior=prior)
+        return d.score(self)
 
     def __str__(self) -> str:
         """The integrand."""
@@ -157,7 +160,9 @@ class Objective:
         else:
             terms += [(across, "Ⓐ"), (within, "ⓘ"), (units, "ⓘⓘ")]
         for atom, v in list(rest.items()):
-            if isinstance(atom, Atom) and atom.kind == "posterior" and rest.get(Atom("q", 0, atom.of)) == -v:  # information in an anchor
+            if (
+                isinstance(atom, Atom) and atom.kind == "posterior" and rest.get(Atom("q", 0, atom.of)) == -v
+            ):  # information in an anchor
                 terms.append((-rest.pop(atom), "②ᵃ"))
                 del rest[Atom("q", 0, atom.of)]
         terms += [(v, str(atom)) for atom, v in rest.items()]
@@ -193,27 +198,48 @@ class Densities:
         aggregate: Aggregate | None = None,
         batch_dim: int = 0,
         kl: Literal["closed", "sampled"] = "closed",
+        prior: Trace | Callable[[], Trace] | None = None,
     ) -> None:
-        self.q, self.p, self.aggregate, self.batch_dim, self.kl = q, p, aggregate, batch_dim, kl
-        self.lead = batch_dim + 1
+        self.prior = prior
+        self.classes = q.classes()
+        self.q, self.p, self.aggregate, self.kl = q.aligned(), p.aligned(len(self.classes)), aggregate, kl
+        q, p = self.q, self.p
+        self.batch_dim = len(self.classes) + batch_dim
+        self.lead = self.batch_dim + 1
         self.latents = {name: node for name, node in q.items() if node.dist is not None and node.observed is not True}
         self._check()
         sites = {name: node for name, node in q.items() if node.dist is not None and name in p}
         self.shapes = {name: unit_shape(node.dist, node.value, self.lead) for name, node in sites.items() if node.dist}
         self.levels = chain(groups if groups is not None else tuple(sites), self.shapes) if sites else []
-        self._factorised = all(self._splits(name, dist) for name in self.latents if (dist := p[name].dist))
         values = (node.value for node in q.values() if node.dist is not None)
         self._zero = next((v.new_zeros(v.shape[: self.lead]) for v in values), torch.zeros(()))
+        if self.classes:
+            self._zero = self._zero[(slice(0, 1),) * len(self.classes)]
         self._atoms: dict[Atom, Tensor] = {}
         self._log_q: dict[Block, Tensor] = {}
 
     def __getitem__(self, atom: Atom) -> Tensor:
         """An atom per item, (*samples, batch)."""
-        atom = self._resolve(atom)
+        return self._mean(self._atom(self._resolve(atom)))
+
+    def _atom(self, atom: Atom) -> Tensor:
         if atom not in self._atoms:
             self._prepare([atom])
             self._atoms[atom] = self._compute(atom)
         return self._atoms[atom]
+
+    def _mean(self, t: Tensor) -> Tensor:
+        """Σ q(y|x) t over the classes of enumerated sites."""
+        if not (depth := len(self.classes)):
+            return t
+        if any(size > 1 for size in t.shape[:depth]):
+            t = (self._log_class.exp() * t).sum(tuple(range(depth)), keepdim=True)
+        return t.reshape(t.shape[depth:])
+
+    @cached_property
+    def _log_class(self) -> Tensor:
+        """log-weights of the combinations of classes, (*classes, *samples, batch)."""
+        return self._sum(self.q[name].log_weight(len(self.classes)) for name in self.classes)
 
     def score(self, objective: Objective) -> Tensor:
         """The objective per item, (*samples, batch), in nats."""
@@ -229,13 +255,13 @@ class Densities:
         if self.kl == "closed" and not any(atom.kind == "evidence" for atom in table):
             for atom, c in list(table.items()):
                 prior = Atom("p", 0, atom.of)
-                if atom.kind == "posterior" and math.isclose(table.get(prior, 0.0), -c):
+                if atom.kind == "posterior" and math.isclose(table.get(prior, 0.0), -c) and self._is_whole(atom):
                     del table[atom], table[prior]
                     total = total + c * self._kl(atom.of)
         self._prepare(table)
         for atom, c in table.items():
-            total = total + c * self[atom]
-        return total
+            total = total + c * self._atom(atom)
+        return self._mean(total)
 
     # -- atoms ---------------------------------------------------------------------------------------------
 
@@ -246,20 +272,20 @@ class Densities:
             nodes = [(n, node) for n, node in self.q.items() if node.dist is not None or node.score is not None]
             return self._sum(self._given(name, node) for name, node in nodes)
         if atom.kind == "posterior":
-            return self._sum(self._log_density(self.latents, self._blocks(atom)))
+            return self._sum(self._log_marginals(self.q, b) for b in self._blocks(atom))
         if atom.kind == "p":
-            return self._sum(self._log_density(self.p, self._blocks(atom)))
+            return self._sum(self._log_prior(b) for b in self._blocks(atom))
         if atom.kind == "q":
             return self._sum(self._log_q[b] for b in self._blocks(atom))
-        if self.batch_dim == 0:
+        if self.batch_dim == len(self.classes):
             raise ValueError(
                 "log p(x) is estimated from several samples an item, in dimensions before the batch: this trace "
                 "has none; expand x to (samples, batch, …) and say batch_dim=1"
             )
-        weights = self[Atom("recon")] + self[Atom("p")] - self[Atom("posterior")]
-        samples = tuple(range(self.batch_dim))
-        count = math.prod(weights.shape[: self.batch_dim])
-        return (weights.logsumexp(samples, keepdim=True) - math.log(count)).expand_as(weights)
+        weights = self._atom(Atom("recon")) + self._atom(Atom("p")) - self._atom(Atom("posterior")) + self._log_class
+        draws = weights.shape[len(self.classes) : self.batch_dim]
+        mean = weights.logsumexp(tuple(range(self.batch_dim)), keepdim=True) - math.log(math.prod(draws))
+        return mean.expand(*mean.shape[: len(self.classes)], *draws, -1)
 
     def _given(self, name: str, node: Node) -> Tensor:
         """A site's log-density where q did not draw it, summed to one number an item."""
@@ -279,6 +305,49 @@ class Densities:
                 f"{self.batch_dim} (batch_dim={self.batch_dim}), after the samples; expand its value to that shape"
             )
         return t.flatten(self.lead).sum(-1) if t.ndim > self.lead else t
+
+    def _log_marginals(self, trace: Trace, part: Block) -> Tensor:
+        """log-density of a block given the item, enumerated classes outside it summed over."""
+        if classes_summed(self.q, trace, part, self.batch_dim):
+            return log_mixture(self.q, trace, [part], None, self.batch_dim)[0]
+        return self._sum(self._log_density(trace, [part]))
+
+    def _log_prior(self, part: Block) -> Tensor:
+        """log p(block): over enumerated parents the exact sum, over other parents the mean over draws of the prior."""
+        names = {site for site, _ in part}
+        orphans = [name for name in names if name in self.latents and self._parents(name) - names]
+        if not orphans:
+            return self._log_marginals(self._prior, part)
+        if self.prior is None or any(self._parents(name) & names for name in orphans):
+            parents = ", ".join(sorted({repr(site) for name in orphans for site in self._parents(name) - names}))
+            raise ValueError(
+                f"the density of {' and '.join(map(repr, sorted(names)))} under the prior integrates over {parents}, "
+                f"which {orphans[0]!r} depends on: give draws of the prior, prior=decoder(None, q.free(1000)), and "
+                "groups that do not split what hangs together within a block"
+            )
+        if not isinstance(self.prior, Trace):
+            self.prior = self.prior()
+        draws = self.prior[orphans[0]].value.shape[0]
+        log_w = self._zero.new_full((1, draws), -math.log(draws))
+        return log_mixture(self.q, self.prior, [part], log_w, self.batch_dim)[0]
+
+    def _parents(self, name: str) -> set[str]:
+        """The drawn latents that a site's prior may depend on: those before it in p, if it differs between items."""
+        dist = unwrap(self._prior[name].dist or self.q[name].dist)  # type: ignore[arg-type]
+        first = self.p[name].value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+        lead = range(max(len(self.classes) - first, 0), self.lead - first)
+        if self._is_fixed(name, classes=False) or is_constant(dist, lead):
+            return set()
+        return {site for site in list(self.p)[: list(self.p).index(name)] if site in self.latents} - set(self.classes)
+
+    @cached_property
+    def _prior(self) -> Trace:
+        """p's latent sites in the roles that q gives them."""
+        prior = Trace()
+        for name in self.shapes:
+            q = self.q[name]
+            prior._nodes[name] = replace(q, dist=self.p[name].dist)
+        return prior
 
     def _log_density(self, nodes: Mapping[str, Node], blocks: Iterable[Block]) -> list[Tensor]:
         parts = []
@@ -324,7 +393,8 @@ class Densities:
             except NotImplementedError:
                 kl = None
             if kl is not None:
-                kl = kl.expand(q.value.shape[: q.value.ndim - len(dist.event_shape)])  # (*samples, batch, *units)
+                entries = q.value.shape[: q.value.ndim - len(dist.event_shape)]  # (*samples, batch, *units)
+                kl = kl.expand(torch.broadcast_shapes(kl.shape, entries))
                 if isinstance(q.observed, Tensor):
                     kl = torch.where(_align(name, q.observed, kl), 0.0, kl)
                 kl = kl.flatten(self.lead) if kl.ndim > self.lead else kl.unsqueeze(-1)
@@ -332,20 +402,28 @@ class Densities:
         part = [((name, units),)]
         return self._sum(self._log_density(self.latents, part)) - self._sum(self._log_density(self.p, part))
 
+    def _is_whole(self, atom: Atom) -> bool:
+        """Whether no class outside the form's latents has to be summed over, in q or in the prior."""
+        blocks = [union(self._blocks(atom))] if self.classes else []
+        return not any(classes_summed(self.q, t, b, self.batch_dim) for b in blocks if b for t in (self.q, self._prior))
+
     def _is_integrable(self, name: str) -> bool:
         """Whether the prior's parameters can be held while z is integrated under q(z|x).
 
         They can if they are the same for all items and samples, or if p's earlier sites are all earlier in q too.
         """
+        before = {site for site in list(self.p)[: list(self.p).index(name)] if site in self.latents}
+        return self._is_fixed(name) or before <= set(list(self.q)[: list(self.q).index(name)])
+
+    def _is_fixed(self, name: str, *, classes: bool = True) -> bool:
+        """Whether a site's prior is the same for all items and samples, and for all classes of enumerated sites."""
         value, dist = self.p[name].value, self.p[name].dist
         assert dist is not None
         dist = unwrap(dist)
         units = value.ndim - len(dist.event_shape) - self.lead
         lead = dist.batch_shape[: max(len(dist.batch_shape) - units, 0)]
-        if not lead or math.prod(lead) == 1 < math.prod(value.shape[: self.lead]):
-            return True
-        before = {site for site in list(self.p)[: list(self.p).index(name)] if site in self.latents}
-        return before <= set(list(self.q)[: list(self.q).index(name)])
+        lead = lead if classes else lead[-(self.lead - len(self.classes)) :]
+        return not lead or math.prod(lead) == 1 < math.prod(value.shape[: self.lead])
 
     # -- small parts ---------------------------------------------------------------------------------------
 
@@ -358,7 +436,8 @@ class Densities:
             raise ValueError(
                 f"{atom}: the tree of groups has levels 0 to {depth - 1}, level {atom.level} was asked for"
             )
-        return atom._replace(level=0 if atom.kind == "p" and self._factorised else atom.level % depth)
+        level = atom.level % depth
+        return atom._replace(level=0 if atom.kind == "p" and level and self._factorised else level)
 
     def _within(self, of: tuple[str, ...]) -> Block:
         return union(block(leaf, self.shapes) for leaf in of) if of else union(self.levels[0] if self.levels else ())
@@ -373,10 +452,17 @@ class Densities:
     def _sum(self, parts: Iterable[Tensor]) -> Tensor:
         return sum(parts, self._zero)
 
-    def _splits(self, name: str, dist: Distribution) -> bool:
-        """Whether the prior of a site is the product of its units' priors."""
-        units = self.shapes[name]
-        return is_factorised(dist) and unit_shape(dist, self.p[name].value, self.lead)[: len(units)] == units
+    @cached_property
+    def _factorised(self) -> bool:
+        """Whether the prior is the product of its units' priors: then its levels are one."""
+        for name in self.latents:
+            units, dist = self.shapes[name], self.p[name].dist
+            assert dist is not None
+            alike = is_factorised(dist) and unit_shape(dist, self.p[name].value, self.lead)[: len(units)] == units
+            alone = ((name, tuple(range(math.prod(units)))),)
+            if not alike or self._parents(name) or classes_summed(self.q, self._prior, alone, self.batch_dim):
+                return False
+        return True
 
     def _check(self) -> None:
         for name, node in self.latents.items():
@@ -385,14 +471,15 @@ class Densities:
                     f"q draws {name!r}, but p has no such site; its sites are: {', '.join(map(repr, self.p))}"
                 )
             dist = node.dist
-            if torch.is_grad_enabled() and dist and not dist.has_rsample and node.log_prob.requires_grad:
+            discrete = dist and not dist.has_rsample and node.role != "enumerated"
+            if torch.is_grad_enabled() and discrete and node.log_prob.requires_grad:
                 raise ValueError(
                     f"site {name!r} draws from a {type(dist).__name__}, whose samples carry no gradient: the "
-                    "objective's gradient would be biased. Use q.concrete(logits, temperature, …), observe the "
-                    "site, or evaluate under torch.no_grad()"
+                    "objective's gradient would be biased. Use q.categorical(logits, …), which sums over its classes, "
+                    "or q.concrete(logits, temperature, …), observe the site, or evaluate under torch.no_grad()"
                 )
         for name, node in self.p.items():
-            if node.role == "sampled":
+            if node.role in ("sampled", "enumerated"):
                 hint = (
                     f"pass value=q[{name!r}]" if name in self.q else f"q has the sites {', '.join(map(repr, self.q))}"
                 )

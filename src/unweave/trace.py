@@ -15,7 +15,7 @@ Shapes read `(*samples, batch, *units)` throughout, followed by a distribution's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -24,9 +24,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical, constraints
 
-from .marginals import take
+from .marginals import mapped, take
 
-Role = Literal["sampled", "observed", "reused", "scored", "free"]
+Role = Literal["sampled", "enumerated", "observed", "reused", "scored", "free"]
+
+MOST_CLASSES = 4096
+"""How many combinations of classes are summed over at most."""
 
 
 class Concrete(Distribution):
@@ -93,11 +96,46 @@ class Concrete(Distribution):
 
 
 @dataclass(frozen=True)
+class Outer:
+    """The dimensions in front of `(*samples, batch)`, here `lead`, that run over the classes of enumerated sites.
+
+    Each enumerated site puts one in front of those before it. A tensor has those that it depends on, and none
+    further to the left.
+    """
+
+    sizes: tuple[int, ...]
+    lead: tuple[int, ...]
+
+    def count(self, shape: Sequence[int], what: str) -> int:
+        """How many of these dimensions a tensor of this shape has."""
+        n, depth = len(self.lead), len(self.sizes)
+        fits = [
+            e
+            for e in range(min(depth, len(shape)) + 1)
+            if tuple(shape[e : e + n]) == self.lead
+            and all(size in (1, k) for size, k in zip(shape[:e], self.sizes[depth - e :], strict=True))
+        ]
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            raise ValueError(
+                f"{what} has shape {tuple(shape)}, in which classes {self.sizes} and items {self.lead} cannot be told "
+                "apart: choose another batch size"
+            )
+        raise ValueError(
+            f"{what} has shape {tuple(shape)}: expected (*classes, *samples, batch, …) with classes {self.sizes} (as "
+            f"many of the last as it depends on) and items {self.lead}; unweave.nets.cat joins tensors that "
+            "differ in them"
+        )
+
+
+@dataclass(frozen=True)
 class Node:
     """One site: its value, where the value came from, and its log-density, computed when first asked for.
 
     `observed` says which entries of `(*samples, batch, *units)` were given rather than drawn: True, False, or a
-    boolean tensor (labels may be missing item by item).
+    boolean tensor (labels may be missing item by item). `outer` are the trace's enumerated dimensions, this site's
+    own included; at an enumerated site, `label` holds what was given where it was.
     """
 
     value: Tensor
@@ -105,6 +143,8 @@ class Node:
     dist: Distribution | None = None
     observed: Tensor | bool = False
     score: Tensor | None = None
+    outer: Outer | None = None
+    label: Tensor | None = None
 
     @cached_property
     def log_prob(self) -> Tensor:
@@ -121,6 +161,19 @@ class Node:
         log_prob: Tensor = self.dist.log_prob(self.value)
         return log_prob
 
+    def log_weight(self, depth: int) -> Tensor:
+        """log q(y|x) of an enumerated site's classes, in their dimension of `depth`; 0 and −∞ where y is given."""
+        assert self.dist is not None
+        assert self.outer is not None
+        own = depth - len(self.outer.sizes)
+        logits: Tensor = self.dist.logits  # type: ignore[attr-defined]
+        at = depth + len(self.outer.lead) - logits.ndim + 1
+        log_w = logits.reshape(*[1] * at, *logits.shape).transpose(own, -1).squeeze(-1)
+        if self.label is None:
+            return log_w
+        label = self.label.log().transpose(own, -1).squeeze(-1)
+        return torch.where(torch.as_tensor(self.observed), label, log_w)
+
 
 class Trace(Mapping[str, Node]):
     """A write-once, ordered mapping from names to sites; `repr` prints it as a table of shapes.
@@ -132,12 +185,20 @@ class Trace(Mapping[str, Node]):
     Values may be missing item by item: entries where the boolean `observed=` is False, and class numbers below
     zero, are drawn instead. Integer values of categorical and Concrete sites are class numbers, floats one-hot.
 
+    A categorical site without a value is not drawn but *enumerated*: its value holds every class in a new dimension
+    in front, `(classes, *samples, batch, classes)` one-hot, and objectives sum over it with weights q(y|x), exactly.
+    The sites after it carry that dimension where they depend on it (`nets.cat` joins tensors that differ in it).
+    That holds for programs that read no other trace; one that does, a decoder, draws what it is not given, and so
+    does `sample(OneHotCategorical(logits=...), name=...)` anywhere. `draw` picks classes, item by item.
+
     Errors: ValueError for a name used twice or a value whose shape does not fit; KeyError, listing the sites,
     for an unknown name.
     """
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        self._outer: Outer | None = None
+        self._reads = False
 
     @staticmethod
     def given(**values: Tensor) -> Trace:
@@ -160,7 +221,7 @@ class Trace(Mapping[str, Node]):
         for name in values:
             self[name]
         trace = Trace()
-        for name, node in self.items():
+        for name, node in self.draw().items():
             if node.dist is None:
                 continue
             if name in values:
@@ -188,6 +249,70 @@ class Trace(Mapping[str, Node]):
             trace._add(name, replace(node, **parts))
         return trace
 
+    def classes(self) -> dict[str, int]:
+        """The enumerated sites, each with the leading dimension that runs over its classes (see `aligned`)."""
+        sites = [name for name, node in self.items() if node.role == "enumerated"]
+        return {name: len(sites) - 1 - i for i, name in enumerate(sites)}
+
+    def draw(self) -> Trace:
+        """The same trace with one class an item at its enumerated sites, drawn in turn.
+
+        The classes of labelled items are their labels. Sites keep the values that they have for the drawn classes.
+        """
+        trace, picks, outer = Trace(), list[Tensor](), self._outer
+        if outer is None:
+            return self
+        grid = torch.meshgrid(*(torch.arange(size) for size in outer.lead), indexing="ij")
+
+        def at(t: Tensor) -> Tensor:
+            """(*classes, *lead, …) -> (*lead, …) at the classes that were picked."""
+            e = outer.count(t.shape, "a site's parameter")
+            places = [k if size > 1 else k * 0 for k, size in zip(picks[len(picks) - e :], t.shape, strict=False)]
+            return t[(*places, *(g.to(t.device) for g in grid))]
+
+        def fits(shape: torch.Size) -> bool:
+            return len(shape) >= len(outer.lead) and outer.lead in (
+                tuple(shape[e : e + len(outer.lead)]) for e in range(len(outer.sizes) + 1)
+            )
+
+        for name, node in self.items():
+            dist = node.dist and mapped(node.dist, fits, at, lambda shape: shape[outer.count(shape, "a site") :])
+            value, score = node.value, node.score
+            if node.role == "enumerated":
+                assert isinstance(dist, OneHotCategorical)
+                value = dist.sample()
+                if node.label is not None:
+                    value = torch.where(torch.as_tensor(node.observed)[..., None], node.label, value)
+                picks.insert(0, value.argmax(-1))
+            elif node.outer is not None:
+                value = at(value)
+            if score is not None and node.outer is not None:
+                score = at(score)
+            role: Role = "sampled" if node.role == "enumerated" else node.role
+            trace._add(name, Node(value, role, dist, node.observed, score))
+        return trace
+
+    def aligned(self, depth: int = 0) -> Trace:
+        """The same trace with every enumerated dimension at every site, of size one where it does not depend on it.
+
+        A trace without any gets `depth` of them.
+        """
+        outer = self._outer
+        depth = max(depth, len(outer.sizes) if outer else 0)
+        if not depth:
+            return self
+        trace = Trace()
+        trace._outer = outer
+        for name, node in self.items():
+            shape = (node.value if node.score is None else node.score).shape
+            missing = depth - (outer.count(shape, f"site {name!r}") if outer else 0)
+            parts: dict[str, Any] = {}
+            for key, more in (("value", missing), ("score", missing), ("observed", depth), ("label", depth)):
+                t = getattr(node, key)
+                parts[key] = t.reshape(*[1] * more, *t.shape) if isinstance(t, Tensor) else t
+            trace._nodes[name] = replace(node, **parts)
+        return trace
+
     # -- the sites -----------------------------------------------------------------------------------------
 
     def sample(
@@ -200,18 +325,22 @@ class Trace(Mapping[str, Node]):
     ) -> Tensor:
         """A site with any `torch.distributions` distribution: the one primitive under the sugar below."""
         dist._validate_args = False  # our own checks are made once, not at each evaluation
+        if isinstance(value, Node):
+            self._reads = True
+            if value.outer is not None and (self._outer is None or len(value.outer.sizes) > len(self._outer.sizes)):
+                self._outer = value.outer
         if isinstance(value, Node) and value.role == "free":
             batch_shape = value.value.shape[: value.value.ndim - len(dist.event_shape)]
             return self._add(name, Node(_draw(dist.expand(batch_shape)), "sampled", dist))
         if isinstance(value, Node) and value.dist is not None:
-            _check_shape(name, dist, value.value)
-            return self._add(name, Node(value.value, "reused", dist, value.observed))
+            _check_shape(name, dist, value.value, self._outer)
+            return self._add(name, Node(value.value, "reused", dist, value.observed, label=value.label))
         if isinstance(value, Node):  # chosen by `given` or `free`, in the words of a label: class numbers, one-hot
-            given, present = _given(name, dist, value.value, observed)
+            given, present = _given(name, dist, value.value, observed, self._outer)
             return self._add(name, Node(given, "reused", dist, present))
         if value is None:
             return self._add(name, Node(_draw(dist), "sampled", dist))
-        given, present = _given(name, dist, value, observed)
+        given, present = _given(name, dist, value, observed, self._outer)
         return self._add(name, Node(given, "observed", dist, present))
 
     def normal(
@@ -242,9 +371,38 @@ class Trace(Mapping[str, Node]):
     def categorical(
         self, logits: Tensor, value: Tensor | Node | None = None, *, name: str, observed: Tensor | None = None
     ) -> Tensor:
-        """Categorical with log weights `logits`, values one-hot; labels one-hot or as class numbers."""
+        """Categorical with log weights `logits`, values one-hot; labels one-hot or as class numbers.
+
+        Without a value, or where it is missing, all classes are enumerated (see `Trace`).
+        """
         dist = OneHotCategorical(logits=logits, validate_args=False)
-        return self.sample(dist, value, name=name, observed=observed)
+        if self._reads or isinstance(value, Node):
+            return self.sample(dist, value, name=name, observed=observed)
+        if value is None:
+            return self._enumerate(dist, name)
+        given, present = _given(name, dist, value, observed, self._outer)
+        if present is True or (isinstance(present, Tensor) and present.device.type == "cpu" and bool(present.all())):
+            return self._add(name, Node(given, "observed", dist, present))
+        return self._enumerate(dist, name, given, present)
+
+    def _enumerate(
+        self, dist: OneHotCategorical, name: str, label: Tensor | None = None, observed: Tensor | bool = False
+    ) -> Tensor:
+        classes, before = dist.event_shape[-1], self._outer or Outer((), tuple(dist.batch_shape))
+        before.count(dist.batch_shape, f"the logits of site {name!r}")
+        outer = Outer((classes, *before.sizes), before.lead)
+        if math.prod(outer.sizes) > MOST_CLASSES:
+            raise ValueError(
+                f"site {name!r} makes {' x '.join(map(str, reversed(outer.sizes)))} combinations of classes to sum "
+                f"over, expected at most {MOST_CLASSES}: relax it with q.concrete(logits, temperature, …), give its "
+                "value, or draw it, without a gradient, by q.sample(OneHotCategorical(logits=…), …)"
+            )
+        self._outer = outer
+        logits: Tensor = dist.logits
+        eye = torch.eye(classes, dtype=logits.dtype, device=logits.device)
+        value = eye.reshape(classes, *[1] * (len(before.sizes) + len(outer.lead)), classes)
+        value = value.expand(classes, *[1] * len(before.sizes), *outer.lead, classes)
+        return self._add(name, Node(value, "enumerated", dist, observed, label=label))
 
     def bernoulli(
         self, logits: Tensor, value: Tensor | Node | None = None, *, name: str, observed: Tensor | None = None
@@ -284,7 +442,7 @@ class Trace(Mapping[str, Node]):
     def _add(self, name: str, node: Node) -> Tensor:
         if name in self._nodes:
             raise ValueError(f"site {name!r} is already in this trace: each name is used once, give this one another")
-        self._nodes[name] = node
+        self._nodes[name] = node if self._outer is None else replace(node, outer=self._outer)
         return node.value
 
     def __getitem__(self, name: str) -> Node:
@@ -326,14 +484,18 @@ def _like(number: float | Tensor, *others: float | Tensor | Node | None) -> Tens
     return torch.tensor(number, dtype=dtype, device=like.device)
 
 
-def _check_shape(name: str, dist: Distribution, value: Tensor) -> None:
+def _check_shape(name: str, dist: Distribution, value: Tensor, outer: Outer | None = None) -> None:
     event = len(dist.event_shape)
     fits = value.shape[value.ndim - event :] == dist.event_shape if event <= value.ndim else False
+    entries = value.shape[: value.ndim - event]
     try:
-        full = torch.broadcast_shapes(dist.batch_shape, value.shape[: value.ndim - event])
+        full = torch.broadcast_shapes(dist.batch_shape, entries)
     except RuntimeError:
         fits, full = False, value.shape
-    if not fits or full != value.shape[: value.ndim - event]:
+    if fits and outer is not None:  # one value may serve all classes
+        full = full[outer.count(full, f"site {name!r}") :]
+        entries = entries[max(len(entries) - len(full), 0) :]
+    if not fits or full != entries:
         wanted = (*dist.batch_shape, *dist.event_shape)
         raise ValueError(
             f"site {name!r}: the value has shape {tuple(value.shape)}, but its {type(dist).__name__} "
@@ -341,7 +503,9 @@ def _check_shape(name: str, dist: Distribution, value: Tensor) -> None:
         )
 
 
-def _given(name: str, dist: Distribution, value: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | bool]:
+def _given(
+    name: str, dist: Distribution, value: Tensor, observed: Tensor | None, outer: Outer | None = None
+) -> tuple[Tensor, Tensor | bool]:
     """A given value and which of its entries were given; the others are drawn."""
     event, present = len(dist.event_shape), None
     if isinstance(dist, (Concrete, OneHotCategorical)) and not value.is_floating_point():
@@ -352,7 +516,7 @@ def _given(name: str, dist: Distribution, value: Tensor, observed: Tensor | None
                 "where the class is missing"
             )
         value = torch.nn.functional.one_hot(value.long().clamp_min(0), classes).to(dist.logits.dtype)
-    _check_shape(name, dist, value)
+    _check_shape(name, dist, value, outer)
     if observed is not None:
         entries = value.shape[: value.ndim - event]
         if observed.shape != entries[: observed.ndim]:
@@ -365,5 +529,5 @@ def _given(name: str, dist: Distribution, value: Tensor, observed: Tensor | None
     if present is None:
         return value, True
     present = present.expand(value.shape[: value.ndim - event])
-    drawn = _draw(dist.expand(present.shape))
+    drawn = _draw(dist.expand(torch.broadcast_shapes(present.shape, dist.batch_shape)))
     return torch.where(present.unsqueeze(-1) if event else present, value, drawn), present

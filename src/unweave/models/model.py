@@ -34,10 +34,10 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def posterior(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Trace:
-        """The encoder's trace for items x (n, …), drawn with a random state of its own."""
+        """The encoder's trace for items x (n, …), drawn with a random state of its own; so are enumerated classes."""
         with seeded(seed):
             trace: Trace = self.encoder(self._tensor(x))
-        return trace
+            return trace.draw()
 
     def encode(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
         """Codes (n, units): posterior means, and class numbers for discrete sites; columns as in `units`.
