@@ -81,7 +81,7 @@ def _information(model: Model, x: Tensor, q: Trace, p: Trace, some: Tensor, grou
     for name, term in decomposition(d).items():
         value, error = _with_error(d.score(term))
         for level, gap in gaps.items():
-            weight = term.coefficients.get(Atom("q", level), 0.0)
+            weight = c if isinstance(c := term.coefficients.get(Atom("q", level)), float) else 0.0
             shift, spread = _with_error(gap)
             value, error = value + weight * shift, math.hypot(error, weight * spread)
         terms[name] = {"exact": value, "se": error}

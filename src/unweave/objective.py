@@ -41,6 +41,7 @@ from torch.distributions import kl_divergence
 from .aggregate import Aggregate, classes_summed, log_mixture
 from .groups import Block, Tree, block, chain, intersect, union
 from .marginals import is_constant, is_factorised, log_marginals, unit_shape, unwrap
+from .schedule import Ramp
 from .trace import Node, Trace
 
 
@@ -76,11 +77,13 @@ class Term(Protocol):
 class Objective:
     """A linear form on atoms, and on other terms: add, subtract and scale it, print it, call it on traces.
 
+    Coefficients are numbers, or schedules (`Ramp`): `at(step)` then gives the objective of that step.
+
     Called, it returns its value per item, `(*samples, batch)` in nats, to be maximised: the caller takes
     `-objective(q, p, …).mean()` as the loss. See `Densities` for the arguments.
     """
 
-    coefficients: Mapping[Atom | Term, float]
+    coefficients: Mapping[Atom | Term, float | Ramp]
 
     def __add__(self, other: Objective) -> Objective:
         if not isinstance(other, Objective):
@@ -90,7 +93,9 @@ class Objective:
             total[atom] = total.get(atom, 0.0) + c
         return Objective({atom: c for atom, c in total.items() if c != 0})
 
-    def __mul__(self, factor: float) -> Objective:
+    def __mul__(self, factor: float | Ramp) -> Objective:
+        if not isinstance(factor, (int, float, Ramp)):
+            return NotImplemented
         return Objective({atom: factor * c for atom, c in self.coefficients.items() if factor * c != 0})
 
     __rmul__ = __mul__
@@ -103,6 +108,20 @@ class Objective:
 
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
+
+    def at(self, step: int) -> Objective:
+        """The objective of one step: schedules become numbers, in coefficients and in terms that have an `at` too."""
+        if not self._changes:
+            return self
+        now = {
+            atom if isinstance(atom, Atom) else getattr(atom, "at", lambda _, t=atom: t)(step): c
+            for atom, c in self.coefficients.items()
+        }
+        return Objective({atom: c(step) if isinstance(c, Ramp) else c for atom, c in now.items()})
+
+    @cached_property
+    def _changes(self) -> bool:
+        return any(isinstance(c, Ramp) or hasattr(atom, "at") for atom, c in self.coefficients.items())
 
     def of(self, *latents: str) -> Objective:
         """The same form on some of the latents: `mi.of("y")` is I(x;y), `tc[-1].of("z")` the correlation within z.
@@ -170,7 +189,7 @@ class Objective:
 
     def _is_close(self, other: Objective) -> bool:
         gap = (self - other).coefficients.values()
-        return all(math.isclose(v, 0, abs_tol=1e-9) for v in gap)
+        return all(_is_zero(v, 1e-9) for v in gap)
 
 
 class Densities:
@@ -246,6 +265,8 @@ class Densities:
         table: dict[Atom, float] = {}
         total = self._zero
         for given, c in objective.coefficients.items():
+            if isinstance(c, Ramp):
+                raise ValueError(f"the coefficient of {given} is a schedule, {c}: score objective.at(step)")
             if isinstance(given, Atom):
                 atom = self._resolve(given)
                 table[atom] = table.get(atom, 0.0) + c
@@ -529,37 +550,37 @@ elbo = recon - mi - kl[0]
 """① + ② + ③ + ④: the evidence lower bound (Kingma and Welling, 2014; Rezende et al., 2014)."""
 
 
-def beta_vae(beta: float) -> Objective:
+def beta_vae(beta: float | Ramp) -> Objective:
     """① + ③ + β(② + ④): β-VAE (Higgins et al., 2017)."""
     return recon - beta * (mi + kl[0])
 
 
-def dip_vae(lam: float) -> Objective:
+def dip_vae(lam: float | Ramp) -> Objective:
     """① + ② + ③ + λ④: DIP-VAE (Kumar et al., 2018) as a linear form; the paper trains on matched moments."""
     return recon - mi - lam * kl[0]
 
 
-def info_vae(lam: float) -> Objective:
+def info_vae(lam: float | Ramp) -> Objective:
     """① + ③ + λ④: InfoVAE (Zhao et al., 2017) at its α = 1, with the KL divergence as D."""
     return recon - lam * kl[0]
 
 
-def corex(lam: float, anchor: str) -> Objective:
+def corex(lam: float | Ramp, anchor: str) -> Objective:
     """① + ② + ③ + ④ − λ②ᵃ: information in the anchored latents is rewarded (Gao et al., 2018)."""
     return elbo + lam * mi.of(anchor)
 
 
-def bottleneck(beta: float, gamma: float) -> Objective:
+def bottleneck(beta: float | Ramp, gamma: float | Ramp) -> Objective:
     """① + ③ + β② + γⒶ*: information dropout (Achille and Soatto, 2018); Ⓐ* is over single units."""
     return recon - beta * mi - gamma * tc[:]
 
 
-def tc_vae(beta: float) -> Objective:
+def tc_vae(beta: float | Ramp) -> Objective:
     """① + ② + ③ + Ⓑ* + βⒶ*: FactorVAE (Kim and Mnih, 2018), β-TCVAE (Chen et al., 2018), over single units."""
     return recon - mi - beta * tc[:] - kl[-1]
 
 
-def hfvae(alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Objective:
+def hfvae(alpha: float | Ramp = 1.0, beta: float | Ramp = 1.0, gamma: float | Ramp = 1.0) -> Objective:
     """① + ③ + ⓘⓘ + α② + βⒶ + γⓘ: HFVAE (Esmaeili et al., 2019).
 
     β weighs the correlation between the top groups, γ that of every level below: for a coefficient of its own for
@@ -578,18 +599,25 @@ def _align(name: str, observed: Tensor, density: Tensor) -> Tensor:
     return observed.reshape(*observed.shape, *[1] * (density.ndim - observed.ndim))
 
 
-def _order(item: tuple[Atom | Term, float]) -> tuple[int, int, tuple[str, ...]]:
+def _order(item: tuple[Atom | Term, float | Ramp]) -> tuple[int, int, tuple[str, ...]]:
     atom = item[0]
     kinds = ["recon", "label", "evidence", "posterior", "q", "p"]
     return (kinds.index(atom.kind), atom.level % 1000, atom.of) if isinstance(atom, Atom) else (len(kinds), 0, ())
 
 
-def _sum_of(terms: Iterable[tuple[float, str, str]]) -> str:
+def _is_zero(c: float | Ramp, tol: float) -> bool:
+    return all(abs(v) < tol for _, v in c.knots) if isinstance(c, Ramp) else abs(c) < tol
+
+
+def _sum_of(terms: Iterable[tuple[float | Ramp, str, str]]) -> str:
     text = ""
     for c, name, dot in terms:
-        if math.isclose(c, 0, abs_tol=1e-12):
+        if _is_zero(c, 1e-12):
             continue
-        size = "" if math.isclose(abs(c), 1) else f"{abs(c):g}{dot}"
-        sign = ("-" if c < 0 else "") if not text else (" - " if c < 0 else " + ")
-        text += sign + size + name
+        if isinstance(c, Ramp) and _is_zero(c - c.knots[0][1], 1e-12):
+            c = c.knots[0][1]
+        minus = all(v <= 0 for _, v in c.knots) if isinstance(c, Ramp) else c < 0
+        size = -c if minus else c
+        shown = f"{size}·" if isinstance(size, Ramp) else "" if math.isclose(size, 1) else f"{size:g}{dot}"
+        text += (("-" if minus else "") if not text else (" - " if minus else " + ")) + shown + name
     return text or "0"
