@@ -136,12 +136,14 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr("unweave.run.fit", lambda *args, **kwargs: seen.append((*args, kwargs)))
     monkeypatch.chdir(tmp_path)
-    code, out, _ = unweave("train", "digits", "--beta", "2.5", "--patience", "3", "--seed", "4", "--overwrite")
+    code, out, _ = unweave(
+        "train", "digits", "--objective", "tc_vae(2.5)", "--patience", "3", "--seed", "4", "--overwrite"
+    )
     recipe, folder, options = seen[0]
     assert (code, str(folder)) == (0, "runs/digits-seed4")
-    assert (recipe.objective, recipe.patience, recipe.seed) == (uw.hfvae(1, 2.5, 4), 3, 4)
+    assert (recipe.objective, recipe.patience, recipe.seed) == (uw.tc_vae(2.5), 3, 4)
     assert recipe.epochs == inspect.signature(recipes.digits).parameters["epochs"].default
-    assert recipe.flags["beta"] == 2.5
+    assert recipe.flags["objective"] == "tc_vae(2.5)"
     assert options == {"overwrite": True, "device": None}
     assert out == "report: runs/digits-seed4/report.html\n"
 
@@ -167,7 +169,8 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err
     model = (run / "model.safetensors").read_bytes()
-    made = "--beta 12 --gamma 4 --alpha 1 --epochs 1 --batch 128 --lr 0.001 --seed 0"
+    made = "--objective 'hfvae(alpha=1, beta=12, gamma=4)' --discrete concrete --samples 1 --epochs 1"
+    made += " --batch 128 --lr 0.001 --seed 0"
     assert f"`unweave train digits {made}`" in (run / "README.md").read_text()
     assert json.loads((run / "config.json").read_text())["threads"] == 1
 

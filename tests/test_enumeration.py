@@ -286,6 +286,26 @@ def test_exact_with_drawn_rows_sums_over_the_components_classes():
         same(log_q, torch.stack([twin.q(i, int(a[i]), int(b[i]), part, everyone) for i in range(5)]))
 
 
+def test_taking_items_is_running_the_program_on_them():
+    labels, some = torch.tensor([1, -1, 0, -1, 2]), torch.tensor([3, 1, 0, 4])
+    q, _, twin = setup(labels)
+    h, x, noise, m = twin.args
+    few, again = q.take(some), program(h[some], x[some], noise[some], m, labels[some])[0].aligned()
+    blocks = [(("y", (0,)), ("z", (1,))), (("v", (0, 1)),)]
+    for log_q, expected in zip(*(uw.minibatch(9)(t, blocks, 2) for t in (few, again)), strict=True):
+        same(log_q, expected)
+    assert few.draw()["y"].value.argmax(-1)[2] == 1
+
+
+def test_exact_in_small_parts_is_exact():
+    q, _, _ = setup(torch.tensor([1, -1, 0, -1, 2]))
+    blocks = [(("y", (0,)),), (("y", (0,)), ("z", (0, 1))), (("z", (0, 1)),), (("c", (0,)), ("v", (0,)))]
+    q = q.aligned()
+    for budget in (1, 500):
+        for log_q, whole in zip(uw.exact(q, budget)(q, blocks, 2), uw.exact(q)(q, blocks, 2), strict=True):
+            same(log_q, whole)
+
+
 # -- refusals ------------------------------------------------------------------------------------------------
 
 

@@ -127,7 +127,7 @@ def test_the_dependence_is_the_gap_of_the_joint_blocks_alone(setting, twin):
 def test_the_decomposition(setting, twin):
     """Each term by double loops; together they are the ELBO, term by term and with its errors."""
     model, x, q, p, some = setting
-    found = evaluate._information(model, x, q, p, some, ("y", "z"))
+    found = evaluate._information(model, x, q, some, ("y", "z"))
     terms = {name: term["exact"] for name, term in found["terms"].items()}
 
     own = [twin.y(i, i) + twin.z(i, i) for i in some]

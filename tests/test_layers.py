@@ -11,11 +11,13 @@ import unweave
 
 SOURCE = Path(unweave.__file__).parent
 
-CORE = ("marginals", "groups", "trace", "aggregate", "objective")
+CORE = ("marginals", "groups", "trace", "native", "fused", "aggregate", "schedule", "objective", "penalties", "bounds")
 LEAVES = ("data", "metrics", "plots")
 ORDER = (
     CORE,
     ("nets",),
+    ("critic",),
+    ("formulas",),
     ("models",),
     LEAVES,
     ("disk",),
@@ -25,7 +27,7 @@ ORDER = (
     ("evaluate",),
     ("run",),
     ("recipes",),
-    ("bench",),
+    ("bench", "verify"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from .aggregate import weighted as weighted
     from .artifact import load as load
     from .artifact import save as save
+    from .critic import Critic as Critic
+    from .critic import Critics as Critics
+    from .critic import critic_tc as critic_tc
+    from .critic import factor_vae as factor_vae
+    from .formulas import formula as formula
     from .objective import Atom as Atom
     from .objective import Densities as Densities
     from .objective import Objective as Objective
@@ -41,8 +46,18 @@ if TYPE_CHECKING:
     from .objective import recon as recon
     from .objective import tc as tc
     from .objective import tc_vae as tc_vae
+    from .penalties import annealed_vae as annealed_vae
+    from .penalties import capacity as capacity
+    from .penalties import covariances as covariances
+    from .penalties import dip_vae_i as dip_vae_i
+    from .penalties import dip_vae_ii as dip_vae_ii
+    from .penalties import mmd as mmd
+    from .penalties import mmd_vae as mmd_vae
+    from .penalties import variances as variances
     from .run import Run as Run
     from .run import fit as fit
+    from .schedule import Ramp as Ramp
+    from .schedule import ramp as ramp
     from .trace import Concrete as Concrete
     from .trace import Node as Node
     from .trace import Trace as Trace
@@ -51,9 +66,13 @@ if TYPE_CHECKING:
 _HOME = {
     "artifact": "load save",
     "aggregate": "balanced exact minibatch stratified weighted",
+    "critic": "Critic Critics critic_tc factor_vae",
+    "formulas": "formula",
     "objective": "Atom Densities Objective beta_vae bottleneck corex dip_vae elbo evidence hfvae info_vae kl label "
     "mi recon tc tc_vae",
+    "penalties": "annealed_vae capacity covariances dip_vae_i dip_vae_ii mmd mmd_vae variances",
     "run": "Run fit",
+    "schedule": "Ramp ramp",
     "trace": "Concrete Node Trace",
     "train": "Recipe",
 }

@@ -228,7 +228,8 @@ def _over(
             log_q = [value] if name in drawn else log_marginals(dist, value, lead, wanted, some)
             pair.update({(name, units): density for units, density in zip(wanted, log_q, strict=True)})
         terms = [sum((pair[of] for of in block), base) for block in blocks]
-        parts.append([term.logsumexp(over) if over else term for term in terms])
+        log_q = [term.logsumexp(over) if over else term for term in terms]
+        parts.append([t.expand(min(chunk, count - start), *t.shape[1:]) for t in log_q])
     whole = parts[0] if len(parts) == 1 else [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
     back = [log_q.expand(math.prod(sizes), *log_q.shape[1:]).unflatten(0, sizes or [1]) for log_q in whole]
     return [log_q.movedim(list(range(len(front))), front) if front else log_q.squeeze(0) for log_q in back]

@@ -24,8 +24,9 @@ def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
     import torch
 
     from .aggregate import minibatch
+    from .objective import Objective
 
-    objective = recipe.objective_at(0)
+    objective = recipe.objective if isinstance(recipe.objective, Objective) else recipe.objective_at(0)
     n = len(recipe.data) - recipe.held_out
     try:
         circled = objective.circled()
@@ -50,7 +51,8 @@ def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
         },
         "seed": recipe.seed,
         "batch": recipe.batch,
-        "lr": recipe.lr,
+        "lr": recipe.lr if isinstance(recipe.lr, float) else str(recipe.lr),
+        "samples": recipe.samples,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy", "scikit-learn")},

@@ -58,6 +58,12 @@ def _about(
     """Structured, disentangled representations: train, look, measure."""
 
 
+def _flag(hint: Any) -> Any:
+    """A recipe's parameter as a flag: the text in its Annotated type is the flag's help."""
+    kind, *notes = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    return Annotated[kind, typer.Option(help=notes[0])] if notes else hint
+
+
 def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]:
     """A command with the recipe's flags and those that every training has."""
 
@@ -66,8 +72,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
         _fit(lambda: recipe(**flags), folder, threads, overwrite=overwrite, device=device)
 
-    hints = typing.get_type_hints(recipe, localns={"Recipe": Any})
-    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(recipe).parameters.values()]
+    hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
+    own = [p.replace(annotation=_flag(hints[p.name])) for p in inspect.signature(recipe).parameters.values()]
     common = {"out": (Out, None), "overwrite": (Overwrite, False), "device": (Device, None), "threads": (Threads, 1)}
     more = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
@@ -143,6 +149,26 @@ def picture(
     if what not in PICTURES:
         raise typer.BadParameter(f"{what!r} is no picture; expected one of: {', '.join(PICTURES)}")
     typer.echo(f"picture: {PICTURES[what](runs, out)}")
+
+
+@app.command()
+def verify(
+    objective: Annotated[list[str] | None, typer.Option(help="Also of this objective; may be repeated.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64, 256, 1024.")] = None,
+    repeats: Annotated[int, typer.Option(min=2, help="Random batches for each row.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the data set and the draws.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Also write the tables to this file.")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Compare each estimator with the exact value on a data set whose q(z) is known, by term and batch size."""
+    import torch
+
+    from .formulas import formula
+    from .verify import verify
+
+    torch.set_num_threads(threads)
+    verify([(text, formula(text)) for text in objective or ()], batch or (64, 256, 1024), repeats=repeats, seed=seed,
+           to=json)  # fmt: skip
 
 
 @app.command()

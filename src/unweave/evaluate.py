@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from . import artifact
-from .aggregate import exact
+from .aggregate import exact, log_mixture
+from .bounds import breaches
 from .card import write_card
 from .data import Data
 from .disk import replacing, write_json
@@ -24,9 +26,9 @@ from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
 from .metrics import clustering_accuracy
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
-from .objective import Atom, Densities, elbo, mi, recon
+from .objective import Atom, Densities, elbo, evidence, recon
 from .trace import Node, Trace
-from .train import Recipe, Trainer, decomposition
+from .train import PRIOR_DRAWS, Recipe, Trainer, decomposition
 
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 
@@ -41,19 +43,20 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
     train = recipe.parts()[0]
     test = recipe.test or train
     with torch.no_grad(), seeded(recipe.seed):
-        q, p = model(torch.as_tensor(train.x))
+        q = model.encoder(torch.as_tensor(train.x))
         some = torch.randperm(len(train))[:points].sort().values
-        scores: dict[str, Any] = {"test": _test_scores(model, test, recipe.groups)}
+        scores: dict[str, Any] = {"test": _test_scores(model, test, recipe)}
         if any(node.dist is not None for node in q.values()):
-            scores |= _information(model, torch.as_tensor(train.x), q, p, some, recipe.groups)
+            scores |= _information(model, torch.as_tensor(train.x), q, some, recipe.groups)
             _add_minibatch(scores["terms"], trainer)
             scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
+            scores["breaches"] = _breaches(scores["terms"], trainer)
             if train.names:
                 scores |= _class_information(q, some, train)
         if test.names:
             scores |= {"factor": test.names[0], "classes": list(test.values[0])}
         scores |= _discrete_scores(model, train, test)
-        arrays = _pictures(model, q, test)
+        arrays = _pictures(model, q.draw(), test)
     write_json(folder / "scores.json", scores)
     with replacing(folder / "evaluation.npz") as draft, open(draft, "wb") as file:
         np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
@@ -65,35 +68,54 @@ def _with_error(values: Tensor) -> list[float]:
     return [float(values.mean()), float(values.std() / math.sqrt(max(len(values), 1)))]
 
 
-def _test_scores(model: Model, test: Data, groups: Tree | None) -> dict[str, list[float]]:
-    q, p = model(torch.as_tensor(test.x))
-    d = Densities(q, p, groups=groups)
-    named = {"elbo": elbo, "recon": recon, "kl": recon - elbo} if d.latents else {"recon": recon}
-    return {name: _with_error(d.score(term)) for name, term in named.items()}
+def _test_scores(model: Model, test: Data, recipe: Recipe, rows: int = 1000) -> dict[str, list[float]]:
+    parts: dict[str, list[Tensor]] = {}
+    for x in torch.as_tensor(test.x).split(rows):
+        x = x if recipe.samples == 1 else x.expand(recipe.samples, *x.shape)
+        d = Densities(*model(x), groups=recipe.groups, batch_dim=x.ndim - test.x.ndim)
+        named = {"elbo": elbo, "recon": recon, "kl": recon - elbo} if d.latents else {"recon": recon}
+        if recipe.samples > 1:
+            named["evidence"] = evidence
+        for name, term in named.items():
+            value = d.score(term)
+            parts.setdefault(name, []).append(value if recipe.samples == 1 else value.mean(0))
+    return {name: _with_error(torch.cat(values)) for name, values in parts.items()}
 
 
-def _information(model: Model, x: Tensor, q: Trace, p: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
-    """The exact decomposition, and the information in each unit."""
-    rows = q.take(some)
-    d = Densities(rows, p.take(some), groups=groups, aggregate=exact(q), kl="sampled")
-    gaps = _dependence(model, x, rows, d)
+def _information(model: Model, x: Tensor, q: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
+    """The exact decomposition, and the information in each unit; classes of enumerated sites are drawn for the rows."""
+    own = q.take(some)
+    rows = own.draw()
+    p = model.decoder(x[some], rows)
+    prior = partial(model.decoder, None, rows.free(PRIOR_DRAWS))
+    d = Densities(rows, p, groups=groups, aggregate=exact(q), kl="sampled", prior=prior)
+    gaps = {} if q.classes() else _dependence(model, x, rows, d)
     terms = {}
     for name, term in decomposition(d).items():
         value, error = _with_error(d.score(term))
         for level, gap in gaps.items():
-            weight = c if isinstance(c := term.coefficients.get(Atom("q", level)), float) else 0.0
+            c = term.coefficients.get(Atom("q", level))
+            weight = c if isinstance(c, float) else 0.0
             shift, spread = _with_error(gap)
             value, error = value + weight * shift, math.hypot(error, weight * spread)
         terms[name] = {"exact": value, "se": error}
-    units = [(unit, site) for site, node in q.items() for unit in unit_names(site, node)]
+    units = [(unit, site) for site, node in rows.items() for unit in unit_names(site, node)]
     return {
         "terms": terms,
         "exact_n": len(x),
         "exact_points": len(some),
         "units": [unit for unit, _ in units],
         "unit_group": [site for _, site in units],
-        "I(x;z)": {unit: _with_error(d.score(mi.of(unit))) for unit, _ in units},
+        "I(x;z)": {unit: _with_error(_gain(unit, own, d)) for unit, _ in units},
     }
+
+
+def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
+    """log q(unit|x) − log q(unit) of each row: over its own classes, and over all items and theirs."""
+    part, depth = block(unit, d.shapes), len(own.classes())
+    assert d.aggregate is not None
+    log_q_x = log_mixture(d.q.aligned(depth), own, [part], None, depth)[0]
+    return log_q_x.reshape(log_q_x.shape[depth:]) - d.aggregate(d.q, [part], 0)[0]
 
 
 def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int = 4 * 10**6) -> dict[int, Tensor]:
@@ -145,6 +167,17 @@ def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) 
         terms[name] |= {"minibatch": float(np.mean(values)), "minibatch_sd": float(np.std(values))}
 
 
+def _breaches(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> list[str]:
+    """Values that cannot be, exact ones and the training's, with what would mend them."""
+    n = len(trainer.train)
+    exactly = {name: (term["exact"], term["se"]) for name, term in terms.items()}
+    training = {name: (term["minibatch"], term["minibatch_sd"] / math.sqrt(batches)) for name, term in terms.items()}
+    return [
+        *(f"{text}; take more points" for text in breaches(exactly, n, f"the exact sum over {n:,} items")),
+        *(f"{text}, read the exact value instead" for text in breaches(training, n, trainer.estimator)),
+    ]
+
+
 def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     """I(c; z_block) = E[log q(z_block|c) − log q(z_block)], c a label, in total and class by class.
 
@@ -152,15 +185,14 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     whose label is missing are left out.
     """
     labels, classes = torch.as_tensor(data.factors[:, 0]), data.sizes[0]
-    sites = list(q)
-    units = [(unit, "unit") for site in sites for unit in unit_names(site, q[site]) if unit != site]
-    columns = [(site, "group") for site in sites] + units
-    shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in q.items() if node.dist is not None}
-    blocks = [block(name, shapes) for name, _ in columns]
     some = some[labels[some] >= 0]
     if not len(some):
         return {}
-    rows, own = q.take(some), labels[some]
+    rows, own = q.take(some).draw(), labels[some]
+    units = [(unit, "unit") for site, node in rows.items() for unit in unit_names(site, node) if unit != site]
+    columns = [(site, "group") for site in rows] + units
+    shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in rows.items() if node.dist is not None}
+    blocks = [block(name, shapes) for name, _ in columns]
     counts = torch.stack([(labels == c).sum() for c in range(classes)])
     log_q_c = torch.stack(
         [

@@ -75,6 +75,11 @@ class Progress:
         text = f"epoch {train['epoch']}/{self.epochs}  {_words(train)}{self._held_out}"
         self.console.print(f"{text}  {rate:,.0f} items/s  {left:.0f} s left", highlight=False, soft_wrap=True)
 
+    def alarm(self, texts: Mapping[str, str]) -> None:
+        """Says what an estimate cannot be."""
+        for text in texts.values():
+            self.console.print(f"note: {text}", highlight=False, soft_wrap=True)
+
 
 class _Bar(Bar):
     """The bar, and the terms on a line of their own: in a narrow terminal they would crowd it out."""

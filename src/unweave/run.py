@@ -95,6 +95,7 @@ def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
                     lines = list(trainer.close_epoch())
                     append(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
                     progress.epoch(lines)
+                    progress.alarm(trainer.alarms)
                 save_checkpoint(folder, trainer)
             except NonFinite as error:
                 raise NonFinite(f"{_first_fault(trainer, folder) or error}. {_last_good(folder)}") from None

@@ -198,7 +198,7 @@ class Trace(Mapping[str, Node]):
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._outer: Outer | None = None
-        self._reads = False
+        self._reads = self._is_aligned = False
 
     @staticmethod
     def given(**values: Tensor) -> Trace:
@@ -233,20 +233,25 @@ class Trace(Mapping[str, Node]):
 
     def take(self, index: Tensor, *, batch_dim: int = 0) -> Trace:
         """The same trace for some of its items, by their numbers."""
-        trace = Trace()
-        for name, node in self.items():
-            size = node.value.shape[batch_dim]
-            parts: dict[str, Any] = {
-                "value": node.value.index_select(batch_dim, index),
-                "dist": node.dist and take(node.dist, index, batch_dim, size),
-                "observed": node.observed,
-                "score": node.score,
-            }
-            for key in ("observed", "score"):
-                t = parts[key]
-                if isinstance(t, Tensor) and t.ndim > batch_dim and t.shape[batch_dim] == size:
-                    parts[key] = t.index_select(batch_dim, index)
-            trace._add(name, replace(node, **parts))
+        trace, whole = Trace(), self.aligned()
+        trace._is_aligned = whole._is_aligned
+        dim = batch_dim + len(self.classes())
+        if self._outer:
+            lead = self._outer.lead
+            trace._outer = Outer(self._outer.sizes, (*lead[:batch_dim], len(index), *lead[batch_dim + 1 :]))
+        for name, node in whole.items():
+            size = node.value.shape[dim]
+            parts: dict[str, Any] = {"value": node.value.index_select(dim, index)}
+            if node.dist is not None:
+                missing = node.value.ndim - len(node.dist.event_shape) - len(node.dist.batch_shape)
+                parts["dist"] = take(node.dist, index, dim - missing, size) if dim >= missing else node.dist
+            if node.outer and trace._outer:
+                parts["outer"] = Outer(node.outer.sizes, trace._outer.lead)
+            for key in ("observed", "score", "label"):
+                t = getattr(node, key)
+                if isinstance(t, Tensor) and t.ndim > dim and t.shape[dim] == size:
+                    parts[key] = t.index_select(dim, index)
+            trace._nodes[name] = replace(node, **parts)
         return trace
 
     def classes(self) -> dict[str, int]:
@@ -267,7 +272,8 @@ class Trace(Mapping[str, Node]):
         def at(t: Tensor) -> Tensor:
             """(*classes, *lead, …) -> (*lead, …) at the classes that were picked."""
             e = outer.count(t.shape, "a site's parameter")
-            places = [k if size > 1 else k * 0 for k, size in zip(picks[len(picks) - e :], t.shape, strict=False)]
+            known = [torch.zeros_like(grid[0])] * (e - len(picks)) + picks[max(len(picks) - e, 0) :]
+            places = [k if size > 1 else k * 0 for k, size in zip(known, t.shape, strict=False)]
             return t[(*places, *(g.to(t.device) for g in grid))]
 
         def fits(shape: torch.Size) -> bool:
@@ -277,19 +283,22 @@ class Trace(Mapping[str, Node]):
 
         for name, node in self.items():
             dist = node.dist and mapped(node.dist, fits, at, lambda shape: shape[outer.count(shape, "a site") :])
-            value, score = node.value, node.score
+            value, score, observed = node.value, node.score, node.observed
+            if self._is_aligned and isinstance(observed, Tensor):
+                observed = observed.reshape(observed.shape[len(outer.sizes) :])
             if node.role == "enumerated":
                 assert isinstance(dist, OneHotCategorical)
                 value = dist.sample()
                 if node.label is not None:
-                    value = torch.where(torch.as_tensor(node.observed)[..., None], node.label, value)
+                    label = node.label.reshape(value.shape)
+                    value = torch.where(torch.as_tensor(observed)[..., None], label, value)
                 picks.insert(0, value.argmax(-1))
-            elif node.outer is not None:
+            elif node.outer is not None or self._is_aligned:
                 value = at(value)
-            if score is not None and node.outer is not None:
+            if score is not None and (node.outer is not None or self._is_aligned):
                 score = at(score)
             role: Role = "sampled" if node.role == "enumerated" else node.role
-            trace._add(name, Node(value, role, dist, node.observed, score))
+            trace._add(name, Node(value, role, dist, observed, score))
         return trace
 
     def aligned(self, depth: int = 0) -> Trace:
@@ -299,10 +308,10 @@ class Trace(Mapping[str, Node]):
         """
         outer = self._outer
         depth = max(depth, len(outer.sizes) if outer else 0)
-        if not depth:
+        if not depth or self._is_aligned:
             return self
         trace = Trace()
-        trace._outer = outer
+        trace._outer, trace._is_aligned = outer, True
         for name, node in self.items():
             shape = (node.value if node.score is None else node.score).shape
             missing = depth - (outer.count(shape, f"site {name!r}") if outer else 0)

@@ -16,21 +16,29 @@ from torch import Tensor
 
 from . import artifact
 from .aggregate import Weights, balanced, minibatch
+from .bounds import breaches
+from .critic import Critics, learn
 from .data import Data
 from .groups import Tree
 from .models import Model
 from .objective import Densities, Objective, elbo, kl, label, mi, recon, tc
+from .schedule import Ramp
 from .trace import Trace
+
+STATE = ("step", "seconds", "sums", "counted", "best", "stale", "stopped", "alarmed")
+
+PRIOR_DRAWS = 1000
+"""Draws of the prior by which conditional priors p(z2|z1) enter the terms of deeper levels."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What to train: data, a function that builds the model, an objective, and how long.
 
-    `objective` is an Objective or a schedule, a function of the step. `labels` maps keyword arguments of the encoder
-    to factors of the data (class numbers, −1 where missing). `held_out` items are taken from the training data for
-    validation; with `patience`, training stops after that many epochs without a better held-out loss and keeps the
-    best weights.
+    `objective` may hold schedules (`ramp`), or be a function of the step; so may the learning rate `lr`. `labels` maps
+    keyword arguments of the encoder to factors of the data (class numbers, −1 where missing). Each item is encoded
+    `samples` times. `held_out` items are taken from the training data for validation; with `patience`, training stops
+    after that many epochs without a better held-out loss and keeps the best weights.
     `flags` is what the command line would be given to build the same recipe.
     """
 
@@ -44,7 +52,8 @@ class Recipe:
     weights: Weights = balanced
     epochs: int = 50
     batch: int = 128
-    lr: float = 1e-3
+    lr: float | Ramp = 1e-3
+    samples: int = 1
     held_out: int = 0
     patience: int | None = None
     seed: int = 0
@@ -55,7 +64,11 @@ class Recipe:
         return self.data.split(self.held_out, seed=0) if self.held_out else (self.data, None)
 
     def objective_at(self, step: int) -> Objective:
-        return self.objective if isinstance(self.objective, Objective) else self.objective(step)
+        form = self.objective if isinstance(self.objective, Objective) else self.objective(step)
+        return form.at(step)
+
+    def lr_at(self, step: int) -> float:
+        return self.lr(step) if isinstance(self.lr, Ramp) else self.lr
 
 
 class NonFinite(ValueError):
@@ -63,7 +76,7 @@ class NonFinite(ValueError):
 
 
 class Trainer:
-    """Everything that one more step depends on: weights, optimiser, step, random state, the epoch's sums."""
+    """Everything that one more step depends on: weights, optimiser, critics, step, random state, the epoch's sums."""
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
         _check(recipe)
@@ -71,7 +84,8 @@ class Trainer:
         self.device = _device(device)
         torch.manual_seed(recipe.seed)
         self.model = recipe.model().to(self.device).train()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, fused=True)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr_at(0), fused=True)
+        self.critics = Critics(recipe.seed)
         train, held_out = recipe.parts()
         self.train = _Items(train, recipe, self.device)
         self.held_out = _Items(held_out, recipe, self.device) if held_out else None
@@ -84,8 +98,14 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.stale = 0
         self.stopped = False
+        self.alarmed: list[str] = []
+        self.alarms: dict[str, str] = {}
         self._every = max(1, self.per_epoch // 50)
         self.check_every = 1 if self.device.type == "cpu" else 50  # reading a number off an accelerator waits for it
+
+    @property
+    def estimator(self) -> str:
+        return f"{self.aggregate!r}, B={self.recipe.batch}"
 
     @property
     def epoch(self) -> int:
@@ -96,7 +116,15 @@ class Trainer:
         return self.stopped or self.step >= self.recipe.epochs * self.per_epoch
 
     def densities(self, q: Trace, p: Trace) -> Densities:
-        return Densities(q, p, groups=self.recipe.groups, aggregate=self.aggregate)
+        batch_dim = 0 if self.recipe.samples == 1 else 1
+        return Densities(
+            q,
+            p,
+            groups=self.recipe.groups,
+            aggregate=self.aggregate,
+            batch_dim=batch_dim,
+            prior=lambda: self.model.decoder(None, q.free(PRIOR_DRAWS, batch_dim=batch_dim)),
+        )
 
     def epoch_order(self, epoch: int) -> Tensor:
         """The epoch's batches of item numbers, (steps, batch), a function of the seed and the epoch alone."""
@@ -114,15 +142,19 @@ class Trainer:
                 return
 
     def one_step(self, items: Tensor) -> None:
-        objective = self.recipe.objective_at(self.step)
         x, labels = self.train.batch(items)
         d = self.densities(*self.model(x, **labels))
+        objective = self.critics.bind(self.recipe.objective_at(self.step), d)
         loss = -d.score(objective).mean()
         if self.step % self.check_every == 0 and not math.isfinite(loss.item()):
             raise NonFinite(self._diagnose(d, items, self.train))
+        if isinstance(self.recipe.lr, Ramp):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.lr(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        learn(objective, d)
         if self.step % self._every == 0:
             with torch.no_grad():
                 self._count({"loss": loss.detach(), **self.terms(d)})
@@ -143,11 +175,24 @@ class Trainer:
     def close_epoch(self) -> Iterator[dict[str, Any]]:
         """The finished epoch's lines for the log: mean terms of training, and of the held-out items."""
         at = {"step": self.step, "epoch": self.epoch}
-        yield {"split": "train", **at, **self._means(), "seconds": round(self.seconds, 3)}
+        means = self._means()
+        self.alarms = self._alarms(means)
+        yield {"split": "train", **at, **means, "seconds": round(self.seconds, 3)}
         if self.held_out is not None:
             valid = self.validate(self.held_out)
             yield {"split": "valid", **at, **valid}
             self._judge(valid["loss"])
+
+    def _alarms(self, means: Mapping[str, float]) -> dict[str, str]:
+        """What the epoch's mean terms cannot be, each term once in a run."""
+        of_terms = {name: (value, 0.0) for name, value in means.items() if name == "mi" or name[:2] in ("tc", "kl")}
+        found = {}
+        for name, term in of_terms.items():
+            for text in breaches({name: term}, len(self.train), self.estimator, slack=0.1):
+                if name not in self.alarmed:
+                    found[name] = f"{text} (larger batches less so); reports give exact values"
+        self.alarmed = sorted({*self.alarmed, *found})
+        return found
 
     def _means(self) -> dict[str, float]:
         means = {name: float(total) / self.counted for name, total in self.sums.items()}
@@ -168,7 +213,7 @@ class Trainer:
             for items in parts:
                 x, labels = held_out.batch(items)
                 d = self.densities(*self.model(x, **labels))
-                loss = -d.score(objective).mean()
+                loss = -d.score(self.critics.bind(objective, d)).mean()
                 if not math.isfinite(loss.item()):
                     raise NonFinite(self._diagnose(d, items, held_out))
                 for name, value in {"loss": loss, **self.terms(d)}.items():
@@ -190,11 +235,12 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        names = ("step", "seconds", "sums", "counted", "best", "stale", "stopped")
+        names = STATE
         return {
             "format": artifact.FORMAT,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "critics": self.critics.state(),
             "noise": torch.get_rng_state(),
             "noise_cuda": cuda,
             **{name: getattr(self, name) for name in names},
@@ -206,17 +252,18 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"the checkpoint is of another model than the recipe's: {error}") from None
+        self.critics.restore(state.get("critics", {}))
         torch.set_rng_state(state["noise"])
         if state["noise_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["noise_cuda"], self.device)
-        for name in ("step", "seconds", "sums", "counted", "best", "stale", "stopped"):
+        for name in STATE:
             setattr(self, name, state[name])
 
     @torch.no_grad()
     def _diagnose(self, d: Densities, items: Tensor, part: _Items) -> str:
         """Says where the loss stopped being finite, from the traces that gave it."""
         where = f"the loss is not finite at step {self.step}"
-        slower = f"try a lower learning rate than {self.recipe.lr:g}"
+        slower = f"try a lower learning rate than {self.recipe.lr_at(self.step):g}"
         broken = [name for name, w in self.model.named_parameters() if not bool(torch.isfinite(w).all())]
         if broken:
             return (
@@ -226,7 +273,7 @@ class Trainer:
         largest, name = max((float(w.abs().max()), name) for name, w in self.model.named_parameters() if w.numel())
         grown = f"; the weights {name} have grown to {largest:.0e}: {slower}" if largest > 1e3 else ""
         of = f"of the {'training' if part is self.train else 'held-out'} part"
-        fine = torch.isfinite(part.batch(items)[0]).flatten(1).all(1)
+        fine = torch.isfinite(part.x[items]).flatten(1).all(1)
         if not bool(fine.all()):
             return f"{where}: the data has NaN or infinite values in items {_few(items[~fine])} {of}"
         for side, trace in (("q", d.q), ("p", d.p)):
@@ -234,7 +281,9 @@ class Trainer:
                 scored = node.log_prob if node.dist is not None or node.score is not None else node.value
                 for what, t in (("value", node.value), ("log-density", scored)):
                     each = torch.isfinite(t)
-                    fine = each.flatten(1).all(1) if each.ndim > 1 else each.expand(len(items))
+                    by_item = each.ndim > d.batch_dim and each.shape[d.batch_dim] == len(items)
+                    by_item_first = each.movedim(d.batch_dim, 0) if by_item else each.all().expand(len(items))
+                    fine = by_item_first.reshape(len(items), -1).all(1)
                     if not bool(fine.all()):
                         bad = f"for items {_few(items[~fine])} {of}"
                         return f"{where}: site {name!r} of {side} has a {what} that is NaN or infinite, {bad}{grown}"
@@ -255,12 +304,17 @@ class _Items:
         self.x = torch.as_tensor(data.x, device=device)
         columns = {site: data.names.index(factor) for site, factor in recipe.labels.items()}
         self.labels = {site: torch.as_tensor(data.factors[:, c], device=device) for site, c in columns.items()}
+        self.samples = recipe.samples
 
     def __len__(self) -> int:
         return len(self.x)
 
     def batch(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.x.index_select(0, items), {site: y.index_select(0, items) for site, y in self.labels.items()}
+        """x and the labels of some items, `samples` times each in a dimension in front if that is more than once."""
+        x, labels = self.x.index_select(0, items), {site: y.index_select(0, items) for site, y in self.labels.items()}
+        if self.samples == 1:
+            return x, labels
+        return x.expand(self.samples, *x.shape), {s: y.expand(self.samples, *y.shape) for s, y in labels.items()}
 
 
 def _check(recipe: Recipe) -> None:
@@ -272,6 +326,8 @@ def _check(recipe: Recipe) -> None:
         )
     if not 1 < recipe.batch <= n:
         raise ValueError(f"batch={recipe.batch}, but the training part has {n} items: expected 2 to {n}")
+    if recipe.samples < 1 or recipe.epochs < 1:
+        raise ValueError(f"samples={recipe.samples}, epochs={recipe.epochs}: expected 1 or more of each")
     if recipe.patience is not None and not recipe.held_out:
         raise ValueError(f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no patience")
     unknown = [factor for factor in recipe.labels.values() if factor not in recipe.data.names]

@@ -5,3 +5,4 @@ from .families import hfvae as hfvae
 from .families import vae as vae
 from .model import Model as Model
 from .model import family as family
+from .views import invariant as invariant

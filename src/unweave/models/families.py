@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from ..nets import cat, mlp, scale
-from ..trace import Trace
+from ..trace import Node, Trace
 from .model import Model, family
 
 
 class _Encoder(nn.Module):
-    """q(y|x) q(z|x, y): a Concrete y of `classes` values, `normals` Normals z; either may be absent."""
+    """q(y|x) q(z|x, y): a discrete y of `classes` values, `normals` Normals z; either may be absent.
+
+    With a temperature y is a Concrete variable, without one it is enumerated.
+    """
 
     def __init__(
-        self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, temperature: float
+        self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, temperature: float | None
     ) -> None:
         super().__init__()
         self.dims, self.temperature = len(shape), temperature
@@ -31,10 +34,16 @@ class _Encoder(nn.Module):
         q = Trace()
         h = self.h(x.flatten(-self.dims))
         if self.y_log_weights is not None:
-            y = q.concrete(self.y_log_weights(h), self.temperature, value=y, name="y")
+            y = _discrete(q, self.y_log_weights(h), self.temperature, y)
             h = cat([h, y])
         q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
         return q
+
+
+def _discrete(trace: Trace, logits: Tensor, temperature: float | None, value: Tensor | Node | None) -> Tensor:
+    if temperature is None:
+        return trace.categorical(logits, value=value, name="y")
+    return trace.concrete(logits, temperature, value=value, name="y")
 
 
 class _Code(nn.Module):
@@ -48,7 +57,7 @@ class _Code(nn.Module):
         return Trace.given(z=self.z(x.flatten(-self.dims)))
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
     """p(y) p(z) p(x|y, z): uniform y, standard Normal z, Bernoulli pixels; `prior=False` leaves p(z) out."""
 
     y_log_weights: Tensor
@@ -59,7 +68,7 @@ class _Decoder(nn.Module):
         hidden: Sequence[int],
         classes: int,
         normals: int,
-        temperature: float,
+        temperature: float | None,
         *,
         prior: bool = True,
     ) -> None:
@@ -72,7 +81,7 @@ class _Decoder(nn.Module):
         p = Trace()
         h = p.normal(0.0, 1.0, value=q["z"], name="z") if self.prior else q["z"].value
         if self.classes:
-            y = p.concrete(self.y_log_weights, self.temperature, value=q["y"], name="y")
+            y = _discrete(p, self.y_log_weights, self.temperature, q["y"])
             h = cat([y, h])
         p.bernoulli(self.x(h).unflatten(-1, self.shape), value=x, name="x")
         return p
@@ -84,25 +93,27 @@ def hfvae(
     hidden: Sequence[int] = (400, 200),
     classes: int = 10,
     normals: int = 10,
-    temperature: float = 0.66,
+    temperature: float | None = 0.66,
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
+
+    Without a temperature y is categorical, and enumerated.
 
     Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
     (10+10)-200-400-x back. Groups: ("y", "z").
     """
     return Model(
-        _Encoder(shape, hidden, classes, normals, temperature), _Decoder(shape, hidden, classes, normals, temperature)
+        _Encoder(shape, hidden, classes, normals, temperature), Decoder(shape, hidden, classes, normals, temperature)
     )
 
 
 @family
 def vae(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
     """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups: ("z",)."""
-    return Model(_Encoder(shape, hidden, 0, normals, 1.0), _Decoder(shape, hidden, 0, normals, 1.0))
+    return Model(_Encoder(shape, hidden, 0, normals, 1.0), Decoder(shape, hidden, 0, normals, 1.0))
 
 
 @family
 def autoencoder(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
     """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from; train on `recon`."""
-    return Model(_Code(shape, hidden, normals), _Decoder(shape, hidden, 0, normals, 1.0, prior=False))
+    return Model(_Code(shape, hidden, normals), Decoder(shape, hidden, 0, normals, 1.0, prior=False))

@@ -3,11 +3,13 @@
 Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs/x")` does.
 """
 
+from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
+from .images import clustering as clustering
 from .images import digits as digits
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
 from .images import vae as vae
 
-__all__ = ["autoencoder", "beta_vae", "digits", "fashion_mnist", "mnist", "vae"]
+__all__ = ["ablation", "autoencoder", "beta_vae", "clustering", "digits", "fashion_mnist", "mnist", "vae"]
