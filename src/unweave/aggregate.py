@@ -8,18 +8,24 @@ q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from . import fused
+from .distributed import gathered, world
 from .groups import Block
 from .marginals import log_marginals, unwrap
 from .trace import Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
 """(q, blocks, batch_dim) -> log q(block) for each block, shapes (*samples, batch), in nats."""
+
+Ahead = Sequence["float | Tensor"]
+"""For each block a number or a tensor (*classes, *samples, batch): up to a common factor, what Σ ahead · log q(block)
+will be differentiated. The fused estimator then makes that gradient with the values: a hint, never an assumption."""
 
 Weights = Callable[[int, int], tuple[float, float, float]]
 """(B, N) -> weights of an item's own posterior, of the next item's, and of every other item's in the batch."""
@@ -59,30 +65,40 @@ class minibatch:
     Unbiased for q(z) with `balanced` (default) and `stratified` weights; its logarithm is biased (for N ≫ B,
     information is overestimated and total correlations are underestimated): train with it, report `exact` values.
 
+    Where several processes train together, the batch is that of all of them: rank r scores its B/P rows against the
+    posteriors of all B items, in columns r·B/P on its own (see `distributed.gathered`). With `gather=False` each rank
+    keeps to its part.
+
     Errors: ValueError if the batch has one item, or more than `n`.
     """
 
     n: int
     weights: Weights = balanced
+    gather: bool = True
 
-    def __call__(self, q: Trace, blocks: Sequence[Block], batch_dim: int = 0) -> list[Tensor]:
+    def __call__(
+        self, q: Trace, blocks: Sequence[Block], batch_dim: int = 0, ahead: Ahead | None = None
+    ) -> list[Tensor]:
         value = next(node.value for node in q.values() if node.dist is not None)
-        batch = value.shape[batch_dim]
+        rank, ranks = world() if self.gather else (0, 1)
+        rows = value.shape[batch_dim]
+        batch = rows * ranks
         if batch > self.n or (batch == 1 < self.n):
             raise ValueError(
                 f"minibatch(n={self.n}) got a batch of {batch}: expected 2 to {self.n} items, drawn without "
                 "replacement from the data set of n items; set n to its size and drop a last batch of one"
             )
         own, following, other = (math.log(w) if w > 0 else -math.inf for w in self.weights(batch, self.n))
-        log_w = torch.full((batch, batch), other, dtype=value.dtype, device=value.device)
+        log_w = torch.full((rows, batch), other, dtype=value.dtype, device=value.device)
         if following != other:
-            step = torch.arange(batch, device=value.device)
-            log_w[step, (step + 1) % batch] = following
-        log_w.fill_diagonal_(own)
-        return log_mixture(q, q, blocks, log_w, batch_dim)
+            row = torch.arange(rows, device=value.device)
+            log_w[row, (rank * rows + row + 1) % batch] = following
+        log_w.diagonal(rank * rows).fill_(own)
+        return log_mixture(q, gathered(q, batch_dim) if ranks > 1 else q, blocks, log_w, batch_dim)
 
     def __repr__(self) -> str:
-        return f"minibatch(n={self.n}, weights={self.weights.__name__})"
+        local = "" if self.gather else ", gather=False"
+        return f"minibatch(n={self.n}, weights={self.weights.__name__}{local})"
 
 
 @dataclass(frozen=True)
@@ -98,15 +114,16 @@ class exact:
     posterior: Trace
     budget: int = 2**24
 
-    def __call__(self, q: Trace, blocks: Sequence[Block], batch_dim: int = 0) -> list[Tensor]:
+    def __call__(
+        self, q: Trace, blocks: Sequence[Block], batch_dim: int = 0, ahead: Ahead | None = None
+    ) -> list[Tensor]:
         posterior = self.posterior.aligned()
         depth = 0 if q.classes() else len(posterior.classes())  # drawn classes meet enumerated ones
         q = q.aligned(depth)
         name, value = next((name, node.value) for name, node in posterior.items() if node.dist is not None)
         batch_dim += depth
         n = value.shape[batch_dim - (q[name].value.ndim - value.ndim)]  # the posterior may have no sample dimensions
-        log_w = torch.full((1, n), -math.log(n), dtype=value.dtype, device=value.device)
-        log_q = log_mixture(q, posterior, blocks, log_w, batch_dim, self.budget)
+        log_q = log_mixture(q, posterior, blocks, (-math.log(n),) * 3, batch_dim, self.budget, ahead=ahead)
         return [t.reshape(t.shape[depth:]) for t in log_q]
 
     def __repr__(self) -> str:
@@ -117,26 +134,42 @@ def log_mixture(
     q: Trace,
     posterior: Trace,
     blocks: Sequence[Block],
-    log_w: Tensor | None,
+    log_w: tuple[float, float, float] | None,
     batch_dim: int,
-    budget: int | None = None,
+    budget: int = 2**24,
+    *,
+    first: int = 0,
+    ahead: Ahead | None = None,
 ) -> list[Tensor]:
     """log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`; without `log_w`, j is i alone.
+
+    `log_w` are the log-weights of an item's own component, of the next one, and of any other; the items are components
+    `first`, `first` + 1, and so on. See `Ahead` for `ahead`; at most `budget` numbers are held at a time where a sum
+    over classes keeps the estimator from being fused.
 
     The classes of an enumerated site y are components as well: a block without y sums over them,
     Σ_j w_ij Σ_k q(k|x_j) q(block_i | x_j, k), where it depends on y, and a block with y compares the row's y with the
     component's. Where y is observed it leaves its block.
     """
     cases = {block: _cases(q, block) for block in blocks}
+    coefficients = dict(zip(blocks, ahead, strict=True)) if ahead is not None else {}
     log_q: dict[Block, Tensor] = {}
-    by_classes: dict[tuple[str, ...], list[Block]] = {}
+    alike: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Block]] = {}
     for case in dict.fromkeys(case for some in cases.values() for _, case in some):
         if case:
-            by_classes.setdefault(classes_summed(q, posterior, case, batch_dim), []).append(case)
+            summed = classes_summed(q, posterior, case, batch_dim)
+            alike.setdefault((summed, _classes_held(q, posterior, case)), []).append(case)
         else:  # all that the block held was observed
-            log_q[case] = torch.zeros(()) if log_w is None else log_w.logsumexp(-1)
-    for mixed, some in by_classes.items():
-        log_q.update(zip(some, _over(q, posterior, some, mixed, log_w, batch_dim, budget), strict=True))
+            log_q[case] = _weights(q, posterior, log_w, batch_dim, first).logsumexp(-1) if log_w else torch.zeros(())
+    for (summed, held), some in alike.items():
+        if summed or log_w is None:
+            matrix = _weights(q, posterior, log_w, batch_dim, first) if log_w else None
+            found: Iterable[Tensor] = unfused(q, posterior, some, summed, matrix, batch_dim, budget)
+        else:
+            known = [_of_classes(coefficients[case], held) for case in some if case in coefficients]
+            given = known if len(known) == len(some) else None
+            found = fused.log_mixture(q, posterior, some, log_w, batch_dim, ahead=given, first=first)
+        log_q.update(zip(some, found, strict=True))
     whole = []
     for block in blocks:
         (_, case), *others = cases[block]
@@ -145,6 +178,33 @@ def log_mixture(
             total = torch.where(observed, log_q[case], total)
         whole.append(total)
     return whole
+
+
+def _weights(q: Trace, posterior: Trace, log_w: tuple[float, float, float], batch_dim: int, first: int) -> Tensor:
+    """log-weights (rows, components), or (1, components) if they are all the same."""
+    name, value = next((name, node.value) for name, node in posterior.items() if node.dist is not None)
+    n = value.shape[batch_dim - (q[name].value.ndim - value.ndim)]
+    own, following, other = log_w
+    if own == following == other:
+        return value.new_full((1, n), other)
+    rows = torch.arange(q[name].value.shape[batch_dim], device=value.device)
+    matrix = value.new_full((len(rows), n), other)
+    matrix[rows, (first + rows + 1) % n] = following
+    matrix[rows, first + rows] = own
+    return matrix
+
+
+def _classes_held(q: Trace, posterior: Trace, block: Block) -> tuple[int, ...]:
+    """Sizes of the enumerated dimensions in which a block's values differ."""
+    depth = len(q.classes())
+    shapes = [q[site].value.shape[:depth] for site, _ in block]
+    return tuple(torch.broadcast_shapes(*shapes))
+
+
+def _of_classes(coefficient: float | Tensor, held: tuple[int, ...]) -> float | Tensor:
+    """Summed over the classes that the block does not tell apart."""
+    over = [d for d, size in enumerate(held) if size == 1]
+    return coefficient.sum(over, keepdim=True) if isinstance(coefficient, Tensor) and over else coefficient
 
 
 def _cases(q: Trace, block: Block) -> list[tuple[Tensor, Block]]:
@@ -178,14 +238,14 @@ def _depends_on(node: Node, batch_dim: int) -> list[int]:
     return [missing + d for d, size in enumerate(dist.batch_shape) if size > 1 and missing + d < batch_dim]
 
 
-def _over(
+def unfused(
     q: Trace,
     posterior: Trace,
     blocks: Sequence[Block],
     mixed: Sequence[str],
     log_w: Tensor | None,
     batch_dim: int,
-    budget: int | None,
+    budget: int,
 ) -> list[Tensor]:
     """Items, and the rows' classes of `mixed` sites, are moved to the front; components stand where they stood.
 
@@ -208,12 +268,10 @@ def _over(
         log_w = log_w if len(log_w) == 1 else log_w.expand(*sizes[:-1], *log_w.shape).flatten(0, -2)
         log_w = log_w.reshape(len(log_w), *[1] * batch_dim, -1)
     count = max(t.shape[0] for t in (*rows.values(), *([] if log_w is None else [log_w])))
-    chunk = count
-    if budget is not None:
-        dists = [(dist, value) for name, value in rows.items() if (dist := posterior[name].dist) and name not in drawn]
-        shapes = ((d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists)
-        entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes)  # of each row
-        chunk = max(1, budget // max(entries, 1))
+    dists = [(dist, value) for name, value in rows.items() if (dist := posterior[name].dist) and name not in drawn]
+    shapes = ((d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists)
+    entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes)  # of each row
+    chunk = max(1, budget // max(entries, 1))
     over = [1 + d for d in dims] + ([-1] if log_w is not None else [])
     parts = []
     for start in range(0, count, chunk):

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from .aggregate import Aggregate, classes_summed, log_mixture
+from .aggregate import Aggregate, classes_summed, exact, log_mixture, minibatch
 from .groups import Block, Tree, block, chain, intersect, union
 from .marginals import is_constant, is_factorised, log_marginals, unit_shape, unwrap
 from .schedule import Ramp
@@ -243,7 +243,7 @@ class Densities:
 
     def _atom(self, atom: Atom) -> Tensor:
         if atom not in self._atoms:
-            self._prepare([atom])
+            self._prepare({atom: 1.0})
             self._atoms[atom] = self._compute(atom)
         return self._atoms[atom]
 
@@ -349,8 +349,7 @@ class Densities:
         if not isinstance(self.prior, Trace):
             self.prior = self.prior()
         draws = self.prior[orphans[0]].value.shape[0]
-        log_w = self._zero.new_full((1, draws), -math.log(draws))
-        return log_mixture(self.q, self.prior, [part], log_w, self.batch_dim)[0]
+        return log_mixture(self.q, self.prior, [part], (-math.log(draws),) * 3, self.batch_dim)[0]
 
     def _parents(self, name: str) -> set[str]:
         """The drawn latents that a site's prior may depend on: those before it in p, if it differs between items."""
@@ -383,17 +382,28 @@ class Densities:
             parts += log_marginals(node.dist, node.value, self.lead, wanted, keep, self.shapes[site])
         return parts
 
-    def _prepare(self, atoms: Iterable[Atom]) -> None:
-        """All blocks that the atoms need are asked of the aggregate at once."""
-        needed = (b for atom in atoms if atom.kind == "q" for b in self._blocks(atom))
-        blocks = list(dict.fromkeys(b for b in needed if b not in self._log_q))
+    def _prepare(self, atoms: Mapping[Atom, float]) -> None:
+        """All blocks that the atoms need are asked of the aggregate at once, which is told their coefficients."""
+        weights: dict[Block, float] = {}
+        for atom, c in atoms.items():
+            for b in self._blocks(atom) if atom.kind == "q" else ():
+                if b not in self._log_q:
+                    weights[b] = weights.get(b, 0.0) + c
+        blocks = list(weights)
         if blocks and self.aggregate is None:
             raise ValueError(
                 "this objective needs log q(z), the aggregate posterior: say how to estimate it, with "
                 "aggregate=unweave.minibatch(n) for a data set of n items, or unweave.exact(posterior)"
             )
         if blocks and self.aggregate is not None:
-            self._log_q.update(zip(blocks, self.aggregate(self.q, blocks, self.batch_dim), strict=True))
+            share: float | Tensor = self._log_class.detach().exp() if self.classes else 1.0
+            told = (
+                {"ahead": [c * share for c in weights.values()]}
+                if isinstance(self.aggregate, (minibatch, exact))
+                else {}
+            )
+            log_q = self.aggregate(self.q, blocks, self.batch_dim, **told)
+            self._log_q.update(zip(blocks, log_q, strict=True))
 
     # -- closed-form KL ------------------------------------------------------------------------------------
 

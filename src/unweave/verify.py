@@ -26,7 +26,7 @@ from .nets import cat
 from .objective import Densities, Objective, elbo, kl, mi, tc
 from .trace import Concrete, Trace
 
-N, FEATURES, CLASSES, NORMALS = 2000, 8, 5, 6
+N, FEATURES, CLASSES, NORMALS = 1000, 8, 5, 6
 GROUPS = ("y", ("z[:3]", "z[3:]"))
 TERMS = {"mi": mi, "tc[0]": tc[0], "tc[1]": tc[1], "tc[2]": tc[2], "kl[-1]": kl[-1]}
 ESTIMATORS: dict[str, Weights] = {"balanced": balanced, "stratified": stratified, "weighted": weighted}
@@ -47,7 +47,7 @@ class Setting:
         x = torch.randn(n, FEATURES, generator=g, dtype=torch.double)
         theta = 0.45 * torch.randn(FEATURES + 1, CLASSES + 2 * NORMALS, generator=g, dtype=torch.double)
         theta[:, CLASSES + NORMALS :] *= 0.3
-        theta[-1, CLASSES + NORMALS :] -= 1.2  # posteriors of a scale of about 0.3
+        theta[-1, CLASSES + NORMALS :] -= 0.7  # posteriors of a scale of about 0.5
         return Setting(x, theta.requires_grad_(), torch.randn(CLASSES + NORMALS, 12, generator=g, dtype=x.dtype))
 
     def parameters(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,7 +112,7 @@ def estimates(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         everyone = torch.arange(N)
-        sums = [_all_terms(setting, everyone, terms, lambda q: exact(q.aligned())) for _ in range(8)]
+        sums = [_all_terms(setting, everyone, terms, lambda q: exact(q.aligned())) for _ in range(4)]
         truth = {name: (_mean(s[name][0] for s in sums), _mean(s[name][1] for s in sums)) for name in terms}
         rows = []
         for batch in batches:
