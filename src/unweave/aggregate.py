@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal, OneHotCategorical
 
 from . import fused
 from .distributed import gathered, world
 from .groups import Block
-from .marginals import log_marginals, unwrap
-from .trace import Node, Trace
+from .marginals import log_marginals, mapped, unwrap
+from .trace import Concrete, Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
 """(q, blocks, batch_dim) -> log q(block) for each block, shapes (*samples, batch), in nats."""
@@ -89,12 +90,9 @@ class minibatch:
                 "replacement from the data set of n items; set n to its size and drop a last batch of one"
             )
         own, following, other = (math.log(w) if w > 0 else -math.inf for w in self.weights(batch, self.n))
-        log_w = torch.full((rows, batch), other, dtype=value.dtype, device=value.device)
-        if following != other:
-            row = torch.arange(rows, device=value.device)
-            log_w[row, (rank * rows + row + 1) % batch] = following
-        log_w.diagonal(rank * rows).fill_(own)
-        return log_mixture(q, gathered(q, batch_dim) if ranks > 1 else q, blocks, log_w, batch_dim)
+        posterior = gathered(q, batch_dim) if ranks > 1 else q
+        log_w = own, following, other
+        return log_mixture(q, posterior, blocks, log_w, batch_dim, first=rank * rows, ahead=ahead)
 
     def __repr__(self) -> str:
         local = "" if self.gather else ", gather=False"
@@ -162,12 +160,15 @@ def log_mixture(
         else:  # all that the block held was observed
             log_q[case] = _weights(q, posterior, log_w, batch_dim, first).logsumexp(-1) if log_w else torch.zeros(())
     for (summed, held), some in alike.items():
-        if summed or log_w is None:
+        known = [_of_classes(coefficients[case], held) for case in some if case in coefficients]
+        given = known if len(known) == len(some) else None
+        found: Iterable[Tensor]
+        if log_w is None or (summed and not all(_is_foldable(q, posterior, case) for case in some)):
             matrix = _weights(q, posterior, log_w, batch_dim, first) if log_w else None
-            found: Iterable[Tensor] = unfused(q, posterior, some, summed, matrix, batch_dim, budget)
+            found = unfused(q, posterior, some, summed, matrix, batch_dim, budget)
+        elif summed:
+            found = _folded(q, posterior, some, summed, log_w, batch_dim, given, first)
         else:
-            known = [_of_classes(coefficients[case], held) for case in some if case in coefficients]
-            given = known if len(known) == len(some) else None
             found = fused.log_mixture(q, posterior, some, log_w, batch_dim, ahead=given, first=first)
         log_q.update(zip(some, found, strict=True))
     whole = []
@@ -291,6 +292,75 @@ def unfused(
     whole = parts[0] if len(parts) == 1 else [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
     back = [log_q.expand(math.prod(sizes), *log_q.shape[1:]).unflatten(0, sizes or [1]) for log_q in whole]
     return [log_q.movedim(list(range(len(front))), front) if front else log_q.squeeze(0) for log_q in back]
+
+
+def _folded(
+    q: Trace,
+    posterior: Trace,
+    blocks: Sequence[Block],
+    summed: Sequence[str],
+    log_w: tuple[float, float, float],
+    batch_dim: int,
+    ahead: Ahead | None,
+    first: int,
+) -> Iterable[Tensor]:
+    """The fused estimator on (class, item) pairs: the classes that are summed over join the items."""
+    names = list(dict.fromkeys(site for block in blocks for site, _ in block))
+    depth, dims = len(posterior.classes()), [posterior.classes()[site] for site in summed]
+    mine = [max(q[name].value.shape[d] for name in names) for d in dims]
+    theirs = [posterior[site].value.shape[d] for site, d in zip(summed, dims, strict=True)]
+    before = batch_dim - len(dims)
+    rows, components = Trace(), Trace()
+
+    def fold(t: Tensor, sizes: Sequence[int]) -> Tensor:
+        """(*classes, *samples, batch, …) -> (*other classes, *samples, summed classes x batch, …)"""
+        shape = list(t.shape)
+        for d, size in zip(dims, sizes, strict=True):
+            shape[d] = size
+        return t.expand(shape).movedim(dims, list(range(before, batch_dim))).flatten(before, batch_dim)
+
+    for name in names:
+        node, other = q[name], posterior[name]
+        assert other.dist is not None
+        dist = unwrap(other.dist)
+        missing = other.value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+
+        def change(t: Tensor, missing: int = missing) -> Tensor:
+            return fold(t.reshape(*[1] * missing, *t.shape), theirs)
+
+        def fits(shape: torch.Size, batch_shape: torch.Size = dist.batch_shape) -> bool:
+            return shape[: len(batch_shape)] == batch_shape
+
+        def reshape(shape: torch.Size, change: Callable[[Tensor], Tensor] = change) -> Sequence[int]:
+            return change(torch.empty(shape, device="meta")).shape
+
+        observed = node.observed
+        if isinstance(observed, Tensor):
+            observed = False if node.role == "enumerated" else fold(observed, mine)
+        rows._nodes[name] = Node(fold(node.value, mine), "sampled", node.dist, observed)
+        folded = mapped(dist, fits, change, reshape)
+        components._nodes[name] = Node(fold(other.value, theirs), "sampled", folded)
+    weights = sum((posterior[site].log_weight(depth) for site in summed), _ZERO)
+    weights = weights.reshape(*[1] * (batch_dim + 1 - weights.ndim), *weights.shape)
+    log_q = fused.log_mixture(
+        rows,
+        components,
+        blocks,
+        log_w,
+        before,
+        ahead=ahead and [fold(c, mine) if isinstance(c, Tensor) else c for c in ahead],
+        first=first,
+        classes=(math.prod(mine), math.prod(theirs)),
+        log_v=fold(weights, theirs),
+    )
+    return (t.unflatten(-1, (*mine, -1)).movedim(list(range(before, batch_dim)), dims) for t in log_q)
+
+
+def _is_foldable(q: Trace, posterior: Trace, block: Block) -> bool:
+    """Whether rows hold classes as components do, and every site is of a kind whose parameters can be folded."""
+    dists = [unwrap(dist) for site, _ in block if (dist := posterior[site].dist)]
+    kinds = all(isinstance(dist, (Normal, Concrete, OneHotCategorical)) for dist in dists)
+    return kinds and len(q.classes()) == len(posterior.classes())
 
 
 _ZERO = torch.zeros(())

@@ -459,12 +459,16 @@ def log_mixture(
     *,
     ahead: Sequence[float | Tensor] | None = None,
     first: int = 0,
+    classes: tuple[int, int] = (1, 1),
+    log_v: Tensor | None = None,
     body: type[Body] | None = None,
 ) -> Tensor:
     r"""log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`: (blocks, *samples, batch).
 
     `log_w` are the log-weights (own, next, other), in nats, of component j = i, of j = i + 1 and of any other; the
-    items of `q` are components `first`, `first` + 1 and so on. `ahead`, a number or a tensor (*samples, batch) for
+    items of `q` are components `first`, `first` + 1 and so on. Rows and components may stand for (class, item) pairs,
+    class by class: `classes` says how many of each, and `log_v` (*some leading, components) weighs the components
+    further, as log q(class|x_j) does. `ahead`, a number or a tensor (*samples, batch) for
     each block, says up to a common factor which sum Σ ahead · log q will be differentiated: its gradient is then made
     with the values. If another gradient is asked for after all, it is made then.
 
@@ -492,11 +496,12 @@ def log_mixture(
             pairs += _other_units(lay, node, dist, found.subsets[site])
             row_bytes += lay.sets * lay.n_comps * math.prod(node.value.shape[batch_dim + 1 :]) * lay.dtype.itemsize
     z, mean, std, keep = _joined(lay, normals, q[next(iter(kinds))].value)
-    items = torch.arange(first, first + lay.n_rows, device=z.device)
-    if z.shape[1] > lay.n_rows:
-        items = items.repeat(z.shape[1] // lay.n_rows)
-    m = Mixture(log_w, items, lay.n_comps, found.blocks, found.bases, None, keep, row_bytes, body)
-    log_q = mixture(m, z, mean, std, pairs, ahead=None if ahead is None else _coefficients(lay, ahead, z))
+    own, others = lay.n_rows // classes[0], lay.n_comps // classes[1]
+    items = torch.arange(first, first + own, device=z.device).repeat(z.shape[1] // own)
+    comps = None if classes[1] == 1 else torch.arange(others, device=z.device).repeat(classes[1])
+    m = Mixture(log_w, items, others, found.blocks, found.bases, comps, keep, row_bytes, body)
+    v = None if log_v is None else lay.components(log_v, ())
+    log_q = mixture(m, z, mean, std, pairs, v, None if ahead is None else _coefficients(lay, ahead, z))
     return log_q.view(len(blocks), *lay.samples, lay.n_rows)
 
 
