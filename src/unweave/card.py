@@ -23,6 +23,7 @@ def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
     """The settings of a run as JSON: enough to build it again from the command line."""
     import torch
 
+    from . import native
     from .aggregate import minibatch
     from .objective import Objective
 
@@ -42,6 +43,7 @@ def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
         "objective": str(objective) + ("" if recipe.objective is objective else " (at the first step)"),
         "circled": circled,
         "estimator": f"{minibatch(n, recipe.weights)!r}, B={recipe.batch}",
+        "backend": native.status(),
         "data": {
             "name": recipe.data.name,
             "n": n,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,16 +28,27 @@ Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda wh
 Threads = Annotated[
     int, typer.Option(min=1, help="Threads that torch may use; more pay off for large models on a quiet machine.")
 ]
+Local = Annotated[
+    bool,
+    typer.Option("--local-estimator", help="Under torchrun: each rank estimates log q(z) from its own items alone."),
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
 
 def main() -> None:
-    """Runs the command; errors that a person can mend are one message, without a traceback."""
+    """Runs the command; errors that a person can mend are one message, without a traceback.
+
+    Of several ranks (`torchrun -m unweave …`) the one with the error says it.
+    """
+    rank = int(os.environ.get("RANK", 0))
     try:
         app()
     except (ValueError, OSError, KeyError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        Console(stderr=True).print(f"[bold red]Error:[/] {_plain(str(text))}", highlight=False, soft_wrap=True)
+        if not isinstance(error.__cause__, ConnectionAbortedError):
+            where = f" at rank {rank}" if rank else ""
+            console = Console(stderr=True)
+            console.print(f"[bold red]Error{where}:[/] {_plain(str(text))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -68,13 +81,25 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
     """A command with the recipe's flags and those that every training has."""
 
     @functools.wraps(recipe)
-    def command(*, out: Path | None, overwrite: bool, device: str | None, threads: int, **flags: Any) -> None:
+    def command(
+        *, out: Path | None, overwrite: bool, device: str | None, threads: int, local_estimator: bool, **flags: Any
+    ) -> None:
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
-        _fit(lambda: recipe(**flags), folder, threads, overwrite=overwrite, device=device)
+
+        def made() -> Any:
+            return replace(recipe(**flags), gather=not local_estimator)
+
+        _fit(made, folder, threads, overwrite=overwrite, device=device)
 
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
     own = [p.replace(annotation=_flag(hints[p.name])) for p in inspect.signature(recipe).parameters.values()]
-    common = {"out": (Out, None), "overwrite": (Overwrite, False), "device": (Device, None), "threads": (Threads, 1)}
+    common = {
+        "out": (Out, None),
+        "overwrite": (Overwrite, False),
+        "device": (Device, None),
+        "threads": (Threads, 1),
+        "local_estimator": (Local, False),
+    }
     more = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
         for key, (hint, default) in common.items()
@@ -154,7 +179,7 @@ def picture(
 @app.command()
 def verify(
     objective: Annotated[list[str] | None, typer.Option(help="Also of this objective; may be repeated.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64, 256, 1024.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64 and 256.")] = None,
     repeats: Annotated[int, typer.Option(min=2, help="Random batches for each row.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the data set and the draws.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Also write the tables to this file.")] = None,
@@ -167,22 +192,29 @@ def verify(
     from .verify import verify
 
     torch.set_num_threads(threads)
-    verify([(text, formula(text)) for text in objective or ()], batch or (64, 256, 1024), repeats=repeats, seed=seed,
+    verify([(text, formula(text)) for text in objective or ()], batch or (64, 256), repeats=repeats, seed=seed,
            to=json)  # fmt: skip
 
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="What to time: step.")] = "step",
-    threads: Annotated[int, typer.Option(help="Threads that torch may use.")] = 1,
-    repeats: Annotated[int, typer.Option(help="Timed steps of each, interleaved.")] = 60,
+    what: Annotated[str, typer.Argument(help="step: a training step. marginal: the estimator of q(z).")] = "step",
+    threads: Threads = 1,
+    repeats: Annotated[int | None, typer.Option(min=5, help="Timed repetitions of each, interleaved.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="marginal: a minute's worth.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="marginal: also other libraries that are installed.")] = False,
+    json: Annotated[Path | None, typer.Option(help="marginal: also write the figures to this file.")] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    if what != "step":
-        raise typer.BadParameter(f"{what!r} is not timed; expected: step")
-    from .bench import step
+    if what not in ("step", "marginal"):
+        raise typer.BadParameter(f"{what!r} is not timed; expected: step or marginal")
+    from . import bench as benches
 
-    step(threads=threads, repeats=repeats)
+    if what == "step":
+        benches.step(threads=threads, repeats=repeats or 60)
+    else:
+        benches.marginal(threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json)
 
 
 @app.command()
@@ -218,7 +250,7 @@ def _recipe_of(run: Path) -> Any:
             "`unweave.fit(recipe, out, resume=True)`"
         )
     try:
-        return getattr(recipes, name)(**config["flags"])
+        return replace(getattr(recipes, name)(**config["flags"]), gather=config.get("gather", True))
     except TypeError as error:
         raise ValueError(f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}") from None
 
@@ -229,9 +261,12 @@ def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) 
     from .run import Interrupted, fit
 
     torch.set_num_threads(threads)
+    leads = os.environ.get("RANK", "0") == "0"
     try:
         fit(recipe(), folder, **options)
     except Interrupted as stopped:
-        typer.echo(str(stopped), err=True)
+        if leads:
+            typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"report: {folder / 'report.html'}")
+    if leads:
+        typer.echo(f"report: {folder / 'report.html'}")

@@ -19,11 +19,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.distributions import OneHotCategorical
+from torch.distributions import MultivariateNormal, OneHotCategorical
 
 from .aggregate import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
 from .nets import cat
-from .objective import Densities, Objective, elbo, kl, mi, tc
+from .objective import Densities, Objective, elbo, evidence, kl, mi, tc
 from .trace import Concrete, Trace
 
 N, FEATURES, CLASSES, NORMALS = 1000, 8, 5, 6
@@ -93,6 +93,7 @@ class Row:
     estimator: str
     batch: int
     exact: float
+    exact_se: float
     estimate: float
     se: float
     sd: float
@@ -112,8 +113,11 @@ def estimates(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         everyone = torch.arange(N)
-        sums = [_all_terms(setting, everyone, terms, lambda q: exact(q.aligned())) for _ in range(4)]
-        truth = {name: (_mean(s[name][0] for s in sums), _mean(s[name][1] for s in sums)) for name in terms}
+        sums = [_all_terms(setting, everyone, terms, lambda q: exact(q.aligned())) for _ in range(8)]
+        truth = {}
+        for name in terms:
+            values, gradients = (torch.stack(part) for part in zip(*(s[name] for s in sums), strict=True))
+            truth[name] = (values.mean(), gradients.mean(0), values.std() / math.sqrt(len(sums)))
         rows = []
         for batch in batches:
             for name, weights in ESTIMATORS.items():
@@ -139,7 +143,9 @@ def _all_terms(
     }
 
 
-def _row(term: str, name: str, batch: int, truth: tuple[Tensor, Tensor], draws: list[tuple[Tensor, Tensor]]) -> Row:
+def _row(
+    term: str, name: str, batch: int, truth: tuple[Tensor, Tensor, Tensor], draws: list[tuple[Tensor, Tensor]]
+) -> Row:
     values, gradients = (torch.stack(list(part)) for part in zip(*draws, strict=True))
     mean = gradients.mean(0)
     return Row(
@@ -147,6 +153,7 @@ def _row(term: str, name: str, batch: int, truth: tuple[Tensor, Tensor], draws: 
         estimator=name,
         batch=batch,
         exact=float(truth[0]),
+        exact_se=float(truth[2]),
         estimate=float(values.mean()),
         se=float(values.std() / math.sqrt(len(values))),
         sd=float(values.std()),
@@ -195,23 +202,55 @@ def variances(batch: int = 128, *, repeats: int = 400, seed: int = 0) -> list[Va
     return rows
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """The importance-sampled log p(x) of a linear Gaussian model, where it is known, with a q too wide by half."""
+
+    samples: int
+    exact: float
+    estimate: float
+    se: float
+
+
+def evidences(samples: Iterable[int] = (1, 10, 100, 1000), *, n: int = 1000, seed: int = 0) -> list[Evidence]:
+    """How much too low log p(x) comes out, by the number of samples: x = W z + noise, 2 latents, 8 numbers an item."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        w, noise = torch.randn(8, 2, dtype=torch.double), 0.5
+        x = torch.randn(n, 2, dtype=w.dtype) @ w.T + noise * torch.randn(n, 8, dtype=w.dtype)
+        covariance = torch.linalg.inv(torch.eye(2, dtype=w.dtype) + w.T @ w / noise**2)
+        mean, scale = x @ w @ covariance / noise**2, 1.5 * covariance.diagonal().sqrt()
+        of_x = MultivariateNormal(torch.zeros_like(x), w @ w.T + noise**2 * torch.eye(8, dtype=w.dtype))
+        exactly, rows = of_x.log_prob(x), []
+        for s in samples:
+            q, p = Trace(), Trace()
+            z = q.normal(mean.expand(s, n, 2), scale, name="z")
+            p.normal(0.0, 1.0, value=q["z"], name="z")
+            p.normal(z @ w.T, noise, value=x.expand(s, n, 8), name="x")
+            gap = evidence(q, p, batch_dim=1)[0] - exactly
+            error = float(gap.std() / math.sqrt(n))
+            rows.append(Evidence(s, float(exactly.mean()), float((exactly + gap).mean()), error))
+    return rows
+
+
 def verify(
     objectives: Iterable[tuple[str, Objective]] = (),
-    batches: Iterable[int] = (64, 256, 1024),
+    batches: Iterable[int] = (64, 256),
     *,
     repeats: int = 200,
     seed: int = 0,
     to: Path | None = None,
 ) -> None:
-    """Prints both tables, and writes them as JSON."""
-    console, terms = Console(width=100), {**TERMS, **dict(objectives)}
+    """Prints the tables, and writes them as JSON."""
+    console, terms = Console(width=110), {**TERMS, **dict(objectives)}
     rows = estimates(terms, batches, repeats=repeats, seed=seed)
     console.print(
         f"{N} items, y of {CLASSES} classes, {NORMALS} Normals, groups {GROUPS}; seed {seed}, {repeats} batches each;\n"
-        "nats; cosine: of the mean gradient with the exact one; noise: the gradient's sd / the exact gradient's norm\n",
+        "nats; cosine: of the mean gradient with the exact one; noise: the gradient's sd / the exact gradient's norm.\n"
+        "Exact terms sum over all items, with 8 draws of the latents.\n",
         highlight=False,
     )
-    heads = ("term", "estimator", "batch", "exact", "estimate", "bias ± se", "sd", "cosine", "noise")
+    heads = ("term", "estimator", "batch", "exact ± se", "estimate", "bias ± se", "sd", "cosine", "noise")
     table = Table(*heads, box=None, pad_edge=False)
     for i, row in enumerate(rows):
         first = i == 0 or rows[i - 1].term != row.term
@@ -219,7 +258,7 @@ def verify(
             row.term if first else "",
             row.estimator,
             str(row.batch),
-            f"{row.exact:.3f}" if first else "",
+            f"{row.exact:.3f} ± {row.exact_se:.3f}" if first else "",
             f"{row.estimate:.3f}",
             f"{row.bias:+.3f} ± {row.se:.3f}",
             f"{row.sd:.3f}",
@@ -234,8 +273,16 @@ def verify(
         table.add_row(v.y, v.kl, f"{v.elbo:.3f}", f"{v.cosine:.3f}", f"{v.noise:.3f}")
     console.print("\nThe ELBO's gradient on 128 items, against the sum over y with many draws of z\n", highlight=False)
     console.print(table)
+    bounds = evidences(seed=seed)
+    table = Table("samples", "log p(x)", "estimate", "bias ± se", box=None, pad_edge=False)
+    for e in bounds:
+        bias = f"{e.estimate - e.exact:+.3f} ± {e.se:.3f}"
+        table.add_row(str(e.samples), f"{e.exact:.3f}", f"{e.estimate:.3f}", bias)
+    console.print("\nlog p(x) by importance sampling, q half as wide again as the posterior\n", highlight=False)
+    console.print(table)
     if to is not None:
-        to.write_text(json.dumps({"estimates": [asdict(r) for r in rows], "variances": [asdict(v) for v in found]}))
+        tables: dict[str, list[Any]] = {"estimates": rows, "variances": found, "evidence": bounds}
+        to.write_text(json.dumps({name: [asdict(row) for row in table] for name, table in tables.items()}))
 
 
 def _same(aggregate: Aggregate, _: Trace) -> Aggregate:
