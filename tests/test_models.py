@@ -166,7 +166,14 @@ def test_the_networks_of_the_published_model():
     }
     assert model.config == {
         "family": "hfvae",
-        **{"shape": (28, 28), "hidden": (400, 200), "classes": 10, "normals": 10, "temperature": 0.66},
+        **{
+            "shape": (28, 28),
+            "hidden": (400, 200),
+            "classes": 10,
+            "normals": 10,
+            "temperature": 0.66,
+            "prior": "standard",
+        },
     }
 
 
@@ -227,3 +234,53 @@ def test_cat_broadcasts_all_but_its_dimension():
     assert torch.equal(cat([c, d], -2), torch.cat([c, d.expand(2, 4, 3)], -2))
     with pytest.raises(RuntimeError, match=r"shape mismatch|broadcast"):
         cat([torch.zeros(5, 3), torch.zeros(4, 3)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", ["learned", "correlated", "mixture"])
+def test_learned_priors_train_save_and_draw(prior, tmp_path):
+    """Each learns away from where it starts, and its part of the total correlation is in the terms."""
+    recipe = uw.recipes.digits(objective="bottleneck(1, 2) - kl[-1]", prior=prior, epochs=8)
+    run = uw.fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
+    start = recipe.model().decoder.prior
+    learnt = run.model.decoder.prior.state_dict()
+    assert all(float((w - learnt[name]).abs().max()) > 1e-3 for name, w in start.state_dict().items())
+    assert uw.load(tmp_path / "run").sample(7).shape == (7, 8, 8)
+    q, p = run.model(torch.as_tensor(recipe.data.x[:64]))
+    d = uw.Densities(q, p, groups=("y", "z"))
+    gap = (d[uw.Atom("p", 1)] - d[uw.Atom("p", 2)]).abs().max()
+    assert (gap > 1e-3) == (prior != "learned")
+
+
+def test_an_unknown_prior_is_named():
+    with pytest.raises(ValueError, match="prior='gamma': expected one of standard, learned, correlated, mixture"):
+        uw.models.hfvae((8, 8), prior="gamma")
+
+
+def test_views_keep_size_range_and_differ():
+    torch.manual_seed(0)
+    x = torch.rand(5, 28, 28).round()
+    model = uw.models.invariant((28, 28))
+    a, b = model.encoder.view(x), model.encoder.view(x)
+    assert a.shape == x.shape
+    assert not torch.equal(a, b)
+    assert a.min() >= -1e-6
+    assert a.max() <= 1 + 1e-6
+    rest = dict.fromkeys(("shear", "zoom", "shift", "width", "dim"), 0.0)
+    still = uw.models.invariant((28, 28), views={**rest, "rotation": 0.0})
+    torch.testing.assert_close(still.encoder.view(x), x, rtol=1e-5, atol=1e-5)
+    turned = uw.models.invariant((28, 28), views=rest)
+    assert (turned.encoder.view(x).sum() / x.sum() - 1).abs() < 0.15
+
+
+def test_the_invariant_model_scores_a_second_view_while_training():
+    x = torch.rand(6, 28, 28)
+    model = uw.models.invariant((28, 28))
+    q, p = model(x)
+    assert list(q) == ["y", "view", "z"]
+    d = uw.Densities(q, p, aggregate=uw.minibatch(50))
+    assert (d.score(uw.label) < 0).all()
+    torch.testing.assert_close(d.score(uw.label), (q["y"].dist.probs.T * q["view"].score).sum(0))
+    q, p = model.eval()(x)
+    assert list(q) == ["y", "z"]
+    assert float(uw.label(q, p).abs().max()) == 0

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
 from ..nets import cat, mlp, scale
 from ..trace import Node, Trace
@@ -57,8 +66,36 @@ class _Code(nn.Module):
         return Trace.given(z=self.z(x.flatten(-self.dims)))
 
 
+PriorKind = Literal["standard", "learned", "correlated", "mixture"]
+
+
+class Prior(nn.Module):
+    """A learned p(z) over `size` numbers: factorised, correlated, or a mixture of `parts` factorised Normals."""
+
+    def __init__(self, kind: PriorKind, size: int, parts: int = 10) -> None:
+        super().__init__()
+        if kind not in get_args(PriorKind):
+            raise ValueError(f"prior={kind!r}: expected one of {', '.join(get_args(PriorKind))}")
+        self.kind = kind
+        shape = (parts, size) if kind == "mixture" else (size,)
+        self.loc = nn.Parameter(torch.randn(shape) if kind == "mixture" else torch.zeros(shape))
+        self.log_scale = nn.Parameter(torch.zeros(shape))
+        if kind == "mixture":
+            self.log_weights = nn.Parameter(torch.zeros(parts))
+        if kind == "correlated":
+            self.below = nn.Parameter(torch.zeros(size, size))
+
+    def forward(self) -> Distribution:
+        if self.kind == "correlated":
+            return MultivariateNormal(self.loc, scale_tril=self.below.tril(-1) + scale(self.log_scale).diag())
+        each = Normal(self.loc, scale(self.log_scale))
+        if self.kind == "mixture":
+            return MixtureSameFamily(Categorical(logits=self.log_weights), Independent(each, 1))
+        return each
+
+
 class Decoder(nn.Module):
-    """p(y) p(z) p(x|y, z): uniform y, standard Normal z, Bernoulli pixels; `prior=False` leaves p(z) out."""
+    """p(y) p(z) p(x|y, z): uniform y, Bernoulli pixels; `prior=None` leaves p(z) out."""
 
     y_log_weights: Tensor
 
@@ -70,16 +107,20 @@ class Decoder(nn.Module):
         normals: int,
         temperature: float | None,
         *,
-        prior: bool = True,
+        prior: PriorKind | None = "standard",
     ) -> None:
         super().__init__()
-        self.shape, self.classes, self.temperature, self.prior = tuple(shape), classes, temperature, prior
+        self.shape, self.classes, self.temperature = tuple(shape), classes, temperature
+        self.kind, self.prior = prior, Prior(prior, normals) if prior not in (None, "standard") else None
         self.register_buffer("y_log_weights", torch.zeros(classes), persistent=False)
         self.x = mlp([classes + normals, *reversed(hidden), math.prod(shape)])
 
     def forward(self, x: Tensor | None, q: Trace) -> Trace:
         p = Trace()
-        h = p.normal(0.0, 1.0, value=q["z"], name="z") if self.prior else q["z"].value
+        if self.prior is not None:
+            h = p.sample(self.prior(), q["z"], name="z")
+        else:
+            h = p.normal(0.0, 1.0, value=q["z"], name="z") if self.kind else q["z"].value
         if self.classes:
             y = _discrete(p, self.y_log_weights, self.temperature, q["y"])
             h = cat([y, h])
@@ -94,16 +135,18 @@ def hfvae(
     classes: int = 10,
     normals: int = 10,
     temperature: float | None = 0.66,
+    prior: PriorKind = "standard",
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
-    Without a temperature y is categorical, and enumerated.
+    Without a temperature y is categorical, and enumerated. p(z) is standard Normal, or learned (see `Prior`).
 
     Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
     (10+10)-200-400-x back. Groups: ("y", "z").
     """
     return Model(
-        _Encoder(shape, hidden, classes, normals, temperature), Decoder(shape, hidden, classes, normals, temperature)
+        _Encoder(shape, hidden, classes, normals, temperature),
+        Decoder(shape, hidden, classes, normals, temperature, prior=prior),
     )
 
 
@@ -116,4 +159,4 @@ def vae(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int =
 @family
 def autoencoder(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
     """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from; train on `recon`."""
-    return Model(_Code(shape, hidden, normals), Decoder(shape, hidden, 0, normals, 1.0, prior=False))
+    return Model(_Code(shape, hidden, normals), Decoder(shape, hidden, 0, normals, 1.0, prior=None))

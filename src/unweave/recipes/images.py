@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Images = Annotated[Literal["digits", "mnist", "fashion-mnist"], "Images to train on."]
 Formula = Annotated[str, "What is maximised: vae, tc_vae(6), recon - mi - 6*tc[0] - kl[-1], hfvae(1, ramp(1, 12), 4)."]
 Discrete = Annotated[Literal["concrete", "categorical"], "The class variable: relaxed, or summed over exactly."]
+Prior = Annotated[Literal["standard", "learned", "correlated", "mixture"], "p(z): standard Normal, or learned."]
 Samples = Annotated[int, "Draws of the latents for each item."]
 Latents = Annotated[int, "Normal latents."]
 Epochs = Annotated[int, "Passes over the training data."]
@@ -31,6 +32,7 @@ def digits(
     *,
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
+    prior: Prior = "standard",
     samples: Samples = 1,
     epochs: Epochs = 400,
     batch: Batch = 128,
@@ -53,6 +55,7 @@ def mnist(
     *,
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
+    prior: Prior = "standard",
     samples: Samples = 1,
     epochs: Epochs = 30,
     batch: Batch = 128,
@@ -76,6 +79,7 @@ def fashion_mnist(
     *,
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
+    prior: Prior = "standard",
     samples: Samples = 1,
     epochs: Epochs = 30,
     batch: Batch = 128,
@@ -213,7 +217,9 @@ def ablation(
 
 def _structured(name: str, data: str, flags: Mapping[str, Any], objective: Objective | None = None) -> Recipe:
     """One discrete variable of ten classes, ten Normals; the objective as its flag writes it."""
-    family = partial(uw.models.hfvae, temperature=None) if flags.get("discrete") == "categorical" else uw.models.hfvae
+    family = partial(uw.models.hfvae, prior=flags.get("prior", "standard"))
+    if flags.get("discrete") == "categorical":
+        family = partial(family, temperature=None)
     return _recipe(name, data, family, objective or uw.formula(flags["objective"]), ("y", "z"), flags)
 
 
