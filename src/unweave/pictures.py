@@ -39,9 +39,33 @@ def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
     return _save(figure, out)
 
 
+def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
+    """Runs of the ablation recipe, one a row: codes beside the prior's two standard deviations, items, prior draws."""
+    figure = Figure(figsize=(11, 2.5 * len(runs)), layout="constrained")
+    panels = figure.subplots(len(runs), 3, squeeze=False, width_ratios=(1.0, 1.9, 1.9))
+    around = np.linspace(0, 2 * np.pi, 100)
+    for (codes_ax, items_ax, draws_ax), run in zip(panels, map(Path, runs), strict=True):
+        drop, (scores, arrays) = read_json(run / "config.json")["flags"].get("drop", "none"), _read(run)
+        terms, test = scores["terms"], scores["test"]
+        plots.scatter(arrays["embedding"], arrays["embedding_labels"], scores.get("classes"), ax=codes_ax)
+        codes_ax.plot(2 * np.cos(around), 2 * np.sin(around), color="black", lw=0.8)
+        codes_ax.set_title(
+            "the ELBO" if drop == "none" else f"without {'①②③④'[int(drop) - 1]}", loc="left", weight="bold"
+        )
+        plots.show(plots.reconstructions(1 - arrays["x"][:10], 1 - arrays["reconstruction"][:10], columns=10), items_ax)
+        plots.show(plots.image_grid(1 - arrays["prior_samples"][:20], columns=10), draws_ax)
+        outside = sum(term["exact"] for name, term in terms.items() if name.startswith(("tc", "kl")))
+        information = f"I(x;z) {terms['mi']['exact']:.2f}"
+        density = f"log p(x|z) {test['recon'][0]:.1f}   log p(x) {test['evidence'][0]:.1f}"
+        items_ax.set_title(f"{density}   {information}", fontsize=9)
+        draws_ax.set_title(f"draws of the prior   KL(q(z) ‖ p(z)) {outside:.2f}", fontsize=9)
+    return _save(figure, out)
+
+
 PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
     "units": lambda runs, out: units(runs[0], out),
     "codes": codes,
+    "ablation": ablation,
 }
 """What `unweave picture` can draw, by name."""
 
