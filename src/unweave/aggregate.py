@@ -149,6 +149,8 @@ def log_mixture(
     Σ_j w_ij Σ_k q(k|x_j) q(block_i | x_j, k), where it depends on y, and a block with y compares the row's y with the
     component's. Where y is observed it leaves its block.
     """
+    if log_w is not None and not posterior.classes() and not q.classes():
+        return list(fused.log_mixture(q, posterior, blocks, log_w, batch_dim, ahead=ahead, first=first))
     cases = {block: _cases(q, block) for block in blocks}
     coefficients = dict(zip(blocks, ahead, strict=True)) if ahead is not None else {}
     log_q: dict[Block, Tensor] = {}
@@ -221,6 +223,8 @@ def _cases(q: Trace, block: Block) -> list[tuple[Tensor, Block]]:
 def classes_summed(q: Trace, posterior: Trace, block: Block, batch_dim: int) -> tuple[str, ...]:
     """The enumerated sites whose classes a block's density sums over: what it depends on and its rows do not hold."""
     own = {dim: site for site, dim in posterior.classes().items()}
+    if not own:
+        return ()
     held = {site for site, _ in block if q[site].role == "enumerated"}
     mixed = {site for site, _ in block if site in own.values()} - held
     waiting = [site for site, _ in block]

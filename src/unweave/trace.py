@@ -497,6 +497,8 @@ def _check_shape(name: str, dist: Distribution, value: Tensor, outer: Outer | No
     event = len(dist.event_shape)
     fits = value.shape[value.ndim - event :] == dist.event_shape if event <= value.ndim else False
     entries = value.shape[: value.ndim - event]
+    if fits and entries == dist.batch_shape:
+        return
     try:
         full = torch.broadcast_shapes(dist.batch_shape, entries)
     except RuntimeError:

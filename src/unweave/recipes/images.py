@@ -164,8 +164,9 @@ def clustering(
     *,
     data: Annotated[Literal["mnist", "fashion-mnist"], "Images to train on."] = "mnist",
     objective: Formula = "elbo + 11*mi.of('y') - 49*kl[0].of('y') + 10*label",
+    views: Annotated[Literal["all", "affine", "none"], "What may change about an image that keeps its class."] = "all",
     latents: Latents = 10,
-    epochs: Epochs = 6,
+    epochs: Epochs = 10,
     batch: Batch = 500,
     lr: Rate = 1e-3,
     patience: Patience = None,
@@ -179,7 +180,9 @@ def clustering(
     rate rises for 50 steps and falls to a twentieth.
     """
     flags = locals()
-    model = partial(uw.models.invariant, normals=latents)
+    strokes, places = ("width", "dim"), ("rotation", "shear", "zoom", "shift")
+    still = {"all": (), "affine": strokes, "none": strokes + places}[views]
+    model = partial(uw.models.invariant, normals=latents, views=dict.fromkeys(still, 0.0))
     recipe = _recipe("clustering", data, model, uw.formula(objective), ("y", "z"), flags)
     steps = epochs * ((len(recipe.data) - recipe.held_out) // batch)
     return replace(recipe, lr=uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.05 * lr))))
