@@ -9,6 +9,7 @@ from programs import float64, same  # noqa: F401
 from torch.distributions import OneHotCategorical, kl_divergence
 
 import unweave as uw
+from unweave import aggregate
 from unweave.groups import chain
 from unweave.nets import cat
 
@@ -295,6 +296,23 @@ def test_taking_items_is_running_the_program_on_them():
     for log_q, expected in zip(*(uw.minibatch(9)(t, blocks, 2) for t in (few, again)), strict=True):
         same(log_q, expected)
     assert few.draw()["y"].value.argmax(-1)[2] == 1
+
+
+@pytest.mark.parametrize("depends", [False, True])
+def test_exact_with_drawn_rows_of_one_site_is_the_plain_sum(depends):
+    """Class by class, against all pairs at once; z given y or not."""
+    logits, mean, by_class = torch.randn(20, 3), torch.randn(20, 4), torch.randn(3, 4)
+    q = uw.Trace()
+    y = q.categorical(logits, name="y")
+    q.normal(mean + (y @ by_class if depends else 0.0), 0.4, name="z")
+    rows, posterior = q.take(torch.arange(3, 15)).draw(), q.aligned()
+    blocks = [(("y", (0,)), ("z", (0, 1, 2, 3))), (("y", (0,)), ("z", (2,))), (("z", (0, 1)),), (("y", (0,)),)]
+    weights = torch.full((1, 20), -math.log(20))
+    for block, log_q in zip(blocks, uw.exact(q)(rows, blocks), strict=True):
+        lone = rows.aligned(1)
+        summed = aggregate.classes_summed(lone, posterior, block, 1)
+        (plain,) = aggregate.unfused(lone, posterior, [block], summed, weights, 1, 10**6)
+        same(log_q, plain.flatten())
 
 
 def test_exact_in_small_parts_is_exact():

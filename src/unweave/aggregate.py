@@ -165,7 +165,9 @@ def log_mixture(
         known = [_of_classes(coefficients[case], held) for case in some if case in coefficients]
         given = known if len(known) == len(some) else None
         found: Iterable[Tensor]
-        if log_w is None or (summed and not all(_is_foldable(q, posterior, case) for case in some)):
+        if log_w and len({*log_w, 0.0}) == 2 and all(_is_drawn(q, case, summed, batch_dim) for case in some):
+            found = _class_by_class(q, posterior, some, summed[0], log_w[2], batch_dim)
+        elif log_w is None or (summed and not all(_is_foldable(q, posterior, case) for case in some)):
             matrix = _weights(q, posterior, log_w, batch_dim, first) if log_w else None
             found = unfused(q, posterior, some, summed, matrix, batch_dim, budget)
         elif summed:
@@ -358,6 +360,46 @@ def _folded(
         log_v=fold(weights, theirs),
     )
     return (t.unflatten(-1, (*mine, -1)).movedim(list(range(before, batch_dim)), dims) for t in log_q)
+
+
+def _is_drawn(q: Trace, block: Block, summed: Sequence[str], batch_dim: int) -> bool:
+    """Whether a block's rows, without samples, hold drawn classes of the one site that would be summed over."""
+    alone = len(summed) == 1 and batch_dim == 1 and len(block) > 1
+    return alone and not q.classes() and summed[0] in {name for name, _ in block}
+
+
+def _class_by_class(
+    q: Trace, posterior: Trace, blocks: Sequence[Block], site: str, log_w: float, batch_dim: int
+) -> Iterable[Tensor]:
+    """Σ_j w q(y_i|x_j) q(rest_i|x_j, y_i) for drawn classes y_i: the rows of one class meet that class's components."""
+    dim, depth = posterior.classes()[site], len(posterior.classes())
+    rest = [tuple(part for part in block if part[0] != site) for block in blocks]
+    own = q[site].value.argmax(-1).flatten()
+    log_q = [own.new_zeros(own.shape, dtype=q[site].value.dtype) for _ in blocks]
+    for k in own.unique().tolist():
+        rows = (own == k).nonzero().squeeze(1)
+        some = Trace()
+        for name in {name for block in rest for name, _ in block}:
+            node = posterior[name]
+            assert node.dist is not None
+            dist = unwrap(node.dist)
+            at = dim - (node.value.ndim - len(dist.event_shape) - len(dist.batch_shape))
+
+            def fits(shape: torch.Size, at: int = at) -> bool:
+                return len(shape) > at >= 0 and shape[at] > 1
+
+            def pick(t: Tensor, at: int = at, k: int = k) -> Tensor:
+                return t.narrow(at, k, 1)
+
+            picked = mapped(dist, fits, pick, lambda shape, at=at: [*shape[:at], 1, *shape[at + 1 :]])  # type: ignore[misc]
+            value = node.value.narrow(dim, k, 1) if node.value.shape[dim] > 1 else node.value
+            some._nodes[name] = Node(value, "sampled", picked)
+        weight = posterior[site].log_weight(depth).narrow(dim, k, 1)
+        found = fused.log_mixture(q.take(rows, batch_dim=batch_dim), some, rest, (log_w,) * 3, batch_dim, log_v=weight)
+        for total, part in zip(log_q, found, strict=True):
+            total[rows] = part.flatten()
+    shape = q[site].value.shape[: batch_dim + 1]
+    return (total.reshape(shape) for total in log_q)
 
 
 def _is_foldable(q: Trace, posterior: Trace, block: Block) -> bool:
