@@ -364,7 +364,7 @@ def _folded(
 
 def _is_drawn(q: Trace, block: Block, summed: Sequence[str], batch_dim: int) -> bool:
     """Whether a block's rows, without samples, hold drawn classes of the one site that would be summed over."""
-    alone = len(summed) == 1 and batch_dim == 1 and len(block) > 1
+    alone = len(summed) == 1 and batch_dim == 1
     return alone and not q.classes() and summed[0] in {name for name, _ in block}
 
 
@@ -395,9 +395,10 @@ def _class_by_class(
             value = node.value.narrow(dim, k, 1) if node.value.shape[dim] > 1 else node.value
             some._nodes[name] = Node(value, "sampled", picked)
         weight = posterior[site].log_weight(depth).narrow(dim, k, 1)
-        found = fused.log_mixture(q.take(rows, batch_dim=batch_dim), some, rest, (log_w,) * 3, batch_dim, log_v=weight)
-        for total, part in zip(log_q, found, strict=True):
-            total[rows] = part.flatten()
+        mine, wanted = q.take(rows, batch_dim=batch_dim), [block for block in rest if block]
+        found = iter(fused.log_mixture(mine, some, wanted, (log_w,) * 3, batch_dim, log_v=weight) if wanted else ())
+        for total, block in zip(log_q, rest, strict=True):
+            total[rows] = next(found).flatten() if block else weight.logsumexp(-1).squeeze() + log_w
     shape = q[site].value.shape[: batch_dim + 1]
     return (total.reshape(shape) for total in log_q)
 
