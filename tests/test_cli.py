@@ -125,7 +125,7 @@ def test_flags_are_the_recipes_arguments(name):
     command = typer.main.get_command(cli.app).commands["train"].commands[name.replace("_", "-")]
     arguments = inspect.signature(getattr(recipes, name)).parameters
     flags = {option.name: option for option in command.params}
-    assert set(flags) - {"help"} == {*arguments, "out", "overwrite", "device", "threads"}
+    assert set(flags) - {"help"} == {*arguments, "out", "overwrite", "device", "threads", "local_estimator"}
     for argument in arguments.values():
         assert flags[argument.name].default == argument.default
         assert flags[argument.name].opts == [f"--{argument.name.replace('_', '-')}"]
@@ -169,8 +169,8 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err
     model = (run / "model.safetensors").read_bytes()
-    made = "--objective 'hfvae(alpha=1, beta=12, gamma=4)' --discrete concrete --samples 1 --epochs 1"
-    made += " --batch 128 --lr 0.001 --seed 0"
+    made = "--objective 'hfvae(alpha=1, beta=12, gamma=4)' --discrete concrete --prior standard --weights balanced"
+    made += " --samples 1 --epochs 1 --batch 128 --lr 0.001 --seed 0"
     assert f"`unweave train digits {made}`" in (run / "README.md").read_text()
     assert json.loads((run / "config.json").read_text())["threads"] == 1
 

@@ -51,7 +51,7 @@ def stratified(batch: int, n: int) -> tuple[float, float, float]:
 def weighted(batch: int, n: int) -> tuple[float, float, float]:
     """All 1/(NB): minibatch weighted sampling of Chen et al. (2018).
 
-    Biased: it estimates q(z)/N or so, and shifts a total correlation over D units by up to (D−1)·log N nats. The
+    Biased: it estimates q(z)/N or so, and shifts a total correlation over D units by about (D−1)·log N nats. The
     gradient is of use, the value is not.
     """
     return (1 / (n * batch),) * 3
@@ -64,7 +64,7 @@ class minibatch:
     .. math:: \\hat q(z_i) = \\sum_j w_{ij} q(z_i | x_j)
 
     Unbiased for q(z) with `balanced` (default) and `stratified` weights; its logarithm is biased (for N ≫ B,
-    information is overestimated and total correlations are underestimated): train with it, report `exact` values.
+    information is overestimated, total correlations mostly underestimated): train with it, report `exact` values.
 
     Where several processes train together, the batch is that of all of them: rank r scores its B/P rows against the
     posteriors of all B items, in columns r·B/P on its own (see `distributed.gathered`). With `gather=False` each rank

@@ -28,6 +28,8 @@ _ARITHMETIC: dict[type, Callable[..., Any]] = {
     ast.UAdd: operator.pos,
 }
 
+_PENALTIES = ("annealed_vae", "capacity", "covariances", "dip_vae_i", "dip_vae_ii", "mmd", "mmd_vae", "variances")
+
 NAMES: dict[str, Any] = {
     **{name: getattr(objective, name) for name in ("recon", "label", "evidence", "mi", "kl", "tc", "elbo")},
     "vae": objective.elbo,
@@ -36,8 +38,9 @@ NAMES: dict[str, Any] = {
         name: getattr(objective, name)
         for name in ("beta_vae", "dip_vae", "info_vae", "corex", "bottleneck", "tc_vae", "hfvae")
     },
-    **{name: getattr(penalties, name) for name in ("annealed_vae", "dip_vae_i", "dip_vae_ii", "mmd_vae")},
+    **{name: getattr(penalties, name) for name in _PENALTIES},
     "factor_vae": critic.factor_vae,
+    "critic_tc": critic.critic_tc,
     "ramp": schedule.ramp,
 }
 """What a formula may name."""

@@ -18,6 +18,7 @@ Images = Annotated[Literal["digits", "mnist", "fashion-mnist"], "Images to train
 Formula = Annotated[str, "What is maximised: vae, tc_vae(6), recon - mi - 6*tc[0] - kl[-1], hfvae(1, ramp(1, 12), 4)."]
 Discrete = Annotated[Literal["concrete", "categorical"], "The class variable: relaxed, or summed over exactly."]
 Prior = Annotated[Literal["standard", "learned", "correlated", "mixture"], "p(z): standard Normal, or learned."]
+Weights = Annotated[Literal["balanced", "stratified", "weighted"], "The batch's weights in the estimate of q(z)."]
 Samples = Annotated[int, "Draws of the latents for each item."]
 Latents = Annotated[int, "Normal latents."]
 Epochs = Annotated[int, "Passes over the training data."]
@@ -33,6 +34,7 @@ def digits(
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
     prior: Prior = "standard",
+    weights: Weights = "balanced",
     samples: Samples = 1,
     epochs: Epochs = 400,
     batch: Batch = 128,
@@ -56,6 +58,7 @@ def mnist(
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
     prior: Prior = "standard",
+    weights: Weights = "balanced",
     samples: Samples = 1,
     epochs: Epochs = 30,
     batch: Batch = 128,
@@ -80,6 +83,7 @@ def fashion_mnist(
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
     prior: Prior = "standard",
+    weights: Weights = "balanced",
     samples: Samples = 1,
     epochs: Epochs = 30,
     batch: Batch = 128,
@@ -205,7 +209,8 @@ def ablation(
 
     ① = log p(x|z) − log p(x) and ③ = log p(x) up to a constant, with log p(x) estimated by importance sampling over the
     `samples`, too low by what `unweave verify` prints for it; ② = −I(x;z); ④ = −KL(q(z) ‖ p(z)). Two latents, so that
-    `unweave picture ablation RUN...` can show the codes as they are.
+    `unweave picture ablation RUN...` can show the codes as they are. What is left without ③ is −KL(q(z|x) ‖ p(z|x)),
+    which an idle latent brings to 0.
     """
     flags = locals()
     left = {
@@ -248,5 +253,6 @@ def _recipe(
         held_out=137 if small else 5000,
         flags=flags,
         samples=flags.get("samples", 1),
+        weights=getattr(uw, flags.get("weights", "balanced")),
         **{key: flags[key] for key in ("epochs", "batch", "lr", "patience", "seed")},
     )
