@@ -101,6 +101,11 @@ def backend(like: Tensor) -> type[Body]:
     """The fastest back end for tensors like this one."""
     if like.device.type == "cpu" and (found := native.Native if native.library() else None):
         return found
+    if like.device.type == "cuda":
+        from . import triton_body  # Triton takes long to import
+
+        if triton_body.usable():
+            return triton_body.Triton
     return Pure
 
 
