@@ -11,7 +11,20 @@ import unweave
 
 SOURCE = Path(unweave.__file__).parent
 
-CORE = ("marginals", "groups", "trace", "native", "fused", "aggregate", "schedule", "objective", "penalties", "bounds")
+CORE = (
+    "marginals",
+    "groups",
+    "trace",
+    "distributed",
+    "native",
+    "triton_body",
+    "fused",
+    "aggregate",
+    "schedule",
+    "objective",
+    "penalties",
+    "bounds",
+)
 LEAVES = ("data", "metrics", "plots")
 ORDER = (
     CORE,
@@ -29,6 +42,7 @@ ORDER = (
     ("recipes",),
     ("bench", "verify"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 

@@ -164,7 +164,9 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", me
 
 @app.command()
 def picture(
-    what: Annotated[str, typer.Argument(help="units: what each latent unit of a run does. codes: runs side by side.")],
+    what: Annotated[
+        str, typer.Argument(help="units: what each latent unit of a run does. codes, ablation: runs side by side.")
+    ],
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="The picture to write: png, svg or pdf.")] = Path("picture.png"),
 ) -> None:

@@ -1,6 +1,7 @@
 """A run: a recipe in, a folder out; resumable bit for bit, at any moment.
 
 A checkpoint is whole or absent; the last good one is found, and training goes on from it as if nothing had happened.
+Where several ranks train together (see `distributed`), rank 0 alone reads and writes the folder.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from . import artifact, report
 from .card import describe
 from .disk import append, read_json, read_lines, replacing, sweep
+from .distributed import agreed, alone, first, joined, share, world
 from .evaluate import evaluate as evaluate_run
 from .models import Model
 from .progress import Progress
-from .train import NonFinite, Recipe, Trainer
+from .train import NonFinite, Recipe, Trainer, device_of
 
 
 @dataclass(frozen=True)
@@ -58,30 +61,51 @@ def fit(
     `resume` goes on from the last good checkpoint of `out`. Errors: FileExistsError if `out` holds something and
     neither `resume` nor `overwrite` is set; ValueError for a folder of another version or recipe; NonFinite;
     Interrupted after Ctrl-C, with the state saved. What cannot be trained is refused before the folder is touched.
+
+    Started by `torchrun`, its processes train together, `recipe.batch` items a step in all; all return the same model
+    and curves, rank 0 alone the scores. A run goes on bit for bit with as many ranks as before, and with another number
+    from the same weights. Errors then also: ConnectionError if another rank is lost.
     """
     folder = Path(out)
-    with torch.random.fork_rng():
+    with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)):
+        quiet = quiet or rank > 0
         trainer = Trainer(recipe, device)
-        _open(folder, trainer, resume, overwrite)
-        last = load_checkpoint(folder) if resume else None
+        settings = _settings(trainer)
+        first(partial(_open, folder, settings, resume, overwrite))
+        last = first(partial(load_checkpoint, folder)) if resume else None
         if last is not None:
             trainer.restore(last)
-        _keep_history(folder, trainer.step)
+            before = 1 + len(last.get("noise_elsewhere", ()))
+            if before != ranks and not quiet:
+                text = f"{before} trained before, now {ranks}: other noise than without the stop, but as good"
+                print(f"note: ranks: {text}", file=sys.stderr, flush=True)
+        first(partial(_keep_history, folder, trainer.step))
         _train(trainer, folder, quiet)
-    history = read_lines(folder / "metrics.jsonl")
+        history = first(partial(read_lines, folder / "metrics.jsonl"))
     model = trainer.model.eval()
     scores: dict[str, Any] = {}
-    if evaluate:
+    if evaluate and rank == 0:
         if not quiet:
             print(f"evaluating on {len(recipe.data):,} items: a minute or a few", file=sys.stderr, flush=True)
-        scores = evaluate_run(recipe, model, folder)
-        report.write(folder)
+        with alone():
+            scores = evaluate_run(recipe, model, folder)
+            report.write(folder)
     return Run(folder, model, history, scores)
+
+
+def _gpus(device: str | None) -> list[torch.device]:
+    """The one that is used, if one is: others' random states are none of ours."""
+    place = device_of(device)
+    return [place] if place.type == "cuda" else []
 
 
 def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
     recipe = trainer.recipe
-    with _interruptible() as stop, Progress(recipe, trainer.per_epoch, trainer.step, quiet) as progress:
+    with _interruptible() as asked, Progress(recipe, trainer.per_epoch, trainer.step, quiet) as progress:
+
+        def stop() -> bool:
+            return agreed(asked())
+
         while not trainer.done:
             started, before = time.perf_counter(), trainer.seconds
 
@@ -93,27 +117,45 @@ def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
                 trainer.run_epoch(stop, shown)
                 if trainer.step % trainer.per_epoch == 0:
                     lines = list(trainer.close_epoch())
-                    append(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+                    text = "".join(json.dumps(line) + "\n" for line in lines)
+                    first(lambda text=text: append(folder / "metrics.jsonl", text))  # type: ignore[misc]
                     progress.epoch(lines)
                     progress.alarm(trainer.alarms)
                 save_checkpoint(folder, trainer)
             except NonFinite as error:
-                raise NonFinite(f"{_first_fault(trainer, folder) or error}. {_last_good(folder)}") from None
+                first(partial(_give_up, folder, _first_fault(trainer, folder) or str(error)))
+            except ConnectionError as error:
+                raise ConnectionError(f"{error}. {_last_good(folder)}; go on with: {_resume(folder)}") from error
             if stop() and not trainer.done:
-                command = shlex.join(["unweave", "resume", str(folder)])
-                raise Interrupted(f"stopped at step {trainer.step} and saved; go on with: {command}")
+                raise Interrupted(f"stopped at step {trainer.step} and saved; go on with: {_resume(folder)}")
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best["model"])
-    trainer.model.eval()
+    share(trainer.model.state_dict().values())  # batch normalisation has seen other items at other ranks
+    first(partial(_finish, folder, trainer))
+
+
+def _finish(folder: Path, trainer: Trainer) -> None:
     config = artifact.read_config(folder)
-    artifact.save(trainer.model, folder, {**config, "seconds": round(trainer.seconds, 1), "epochs": trainer.epoch})
+    seconds = round(trainer.seconds, 1)
+    artifact.save(trainer.model.eval(), folder, {**config, "seconds": seconds, "epochs": trainer.epoch})
+
+
+def _give_up(folder: Path, fault: str) -> NoReturn:
+    raise NonFinite(f"{fault}. {_last_good(folder)}") from None
+
+
+def _resume(folder: Path) -> str:
+    """The command that goes on with a run, by as many ranks."""
+    ranks = world()[1]
+    start = ["torchrun", "--nproc-per-node", str(ranks), "-m"] if ranks > 1 else []
+    return shlex.join([*start, "unweave", "resume", str(folder)])
 
 
 def _first_fault(trainer: Trainer, folder: Path) -> str | None:
     """Where losses are read now and then: goes over the steps since the last checkpoint again, reading each."""
     if trainer.check_every == 1:
         return None
-    again, last = Trainer(trainer.recipe, str(trainer.device)), load_checkpoint(folder)
+    again, last = Trainer(trainer.recipe, str(trainer.device)), first(partial(load_checkpoint, folder))
     again.check_every = 1
     if last is not None:
         again.restore(last)
@@ -135,8 +177,15 @@ FILES = ("model.safetensors", "metrics.jsonl", "scores.json", "evaluation.npz", 
 """A run's files: beside its checkpoints, all that --overwrite removes."""
 
 
-def _open(folder: Path, trainer: Trainer, resume: bool, overwrite: bool) -> None:
-    ours = json.loads(json.dumps(describe(trainer.recipe, trainer.model))) | {"device": str(trainer.device)}
+def _settings(trainer: Trainer) -> dict[str, Any]:
+    """What config.json says of the run before it has begun."""
+    settings = describe(trainer.recipe, trainer.model) | {"estimator": trainer.estimator, "device": str(trainer.device)}
+    settings |= {"ranks": world()[1], "gather": trainer.recipe.gather}
+    ours: dict[str, Any] = json.loads(json.dumps(settings))
+    return ours
+
+
+def _open(folder: Path, ours: dict[str, Any], resume: bool, overwrite: bool) -> None:
     if resume:
         sweep(folder)
         config = artifact.read_config(folder)
@@ -182,13 +231,16 @@ def _keep_history(folder: Path, step: int) -> None:
 
 def save_checkpoint(folder: Path, trainer: Trainer, keep: int = 2) -> Path:
     """Writes the trainer's state, whole or not at all, and leaves the last `keep`."""
-    weights = trainer.model.state_dict().values()
-    if not all(bool(torch.isfinite(t).all()) for t in weights if t.is_floating_point()):
-        raise NonFinite(f"the weights became NaN or infinite by step {trainer.step}. {_last_good(folder)}")
-    path = folder / "checkpoints" / f"{trainer.step:09d}.pt"
+    return first(partial(_save, folder, trainer.state(), keep))
+
+
+def _save(folder: Path, state: dict[str, Any], keep: int) -> Path:
+    if not all(bool(torch.isfinite(t).all()) for t in state["model"].values() if t.is_floating_point()):
+        raise NonFinite(f"the weights became NaN or infinite by step {state['step']}. {_last_good(folder)}")
+    path = folder / "checkpoints" / f"{state['step']:09d}.pt"
     with replacing(path) as draft:
         buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
-        torch.save(trainer.state(), buffer)
+        torch.save(state, buffer)
         draft.write_bytes(buffer.getbuffer())
     for old in sorted(path.parent.glob("*.pt"))[:-keep]:
         old.unlink()

@@ -1,7 +1,7 @@
 """Training: what to train (Recipe), and everything that one more step depends on (Trainer).
 
 A run's randomness is a function of its seed: the order of epoch e is drawn from (seed, e), noise from one random
-state that `state()` carries with the weights and the optimiser.
+state (where several ranks train together, one each) that `state()` carries with the weights and the optimiser.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import artifact
+from . import artifact, distributed
 from .aggregate import Weights, balanced, minibatch
 from .bounds import breaches
 from .critic import Critics, learn
 from .data import Data
+from .distributed import everyone, mean, mean_gradients, world
 from .groups import Tree
 from .models import Model
 from .objective import Densities, Objective, elbo, kl, label, mi, recon, tc
@@ -39,6 +41,8 @@ class Recipe:
     keyword arguments of the encoder to factors of the data (class numbers, −1 where missing). Each item is encoded
     `samples` times. `held_out` items are taken from the training data for validation; with `patience`, training stops
     after that many epochs without a better held-out loss and keeps the best weights.
+    `batch` counts the items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
+    else each rank's from its own.
     `flags` is what the command line would be given to build the same recipe.
     """
 
@@ -57,6 +61,7 @@ class Recipe:
     held_out: int = 0
     patience: int | None = None
     seed: int = 0
+    gather: bool = True
     flags: Mapping[str, Any] = field(default_factory=dict)
 
     def parts(self) -> tuple[Data, Data | None]:
@@ -76,21 +81,28 @@ class NonFinite(ValueError):
 
 
 class Trainer:
-    """Everything that one more step depends on: weights, optimiser, critics, step, random state, the epoch's sums."""
+    """Everything that one more step depends on: weights, optimiser, critics, step, random state, the epoch's sums.
+
+    Ranks have all of it in common but their items, their noise, and what batch normalisation has seen; a checkpoint
+    holds rank 0's. Every method is called by all of them.
+    """
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
         _check(recipe)
         self.recipe = recipe
-        self.device = _device(device)
+        self.device = device_of(device)
         torch.manual_seed(recipe.seed)
         self.model = recipe.model().to(self.device).train()
+        distributed.share(self.model.state_dict().values())
+        if rank := world()[0]:
+            torch.manual_seed(distributed.noise_seed(recipe.seed, rank))
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr_at(0), fused=True)
         self.critics = Critics(recipe.seed)
         train, held_out = recipe.parts()
         self.train = _Items(train, recipe, self.device)
         self.held_out = _Items(held_out, recipe, self.device) if held_out else None
         n = len(train)
-        self.aggregate = minibatch(n, recipe.weights)
+        self.aggregate = minibatch(n, recipe.weights, recipe.gather)
         self.per_epoch = n // recipe.batch
         self.step, self.seconds = 0, 0.0
         self.sums: dict[str, Tensor] = {}
@@ -105,7 +117,7 @@ class Trainer:
 
     @property
     def estimator(self) -> str:
-        return f"{self.aggregate!r}, B={self.recipe.batch}"
+        return f"{self.aggregate!r}, B={self.recipe.batch // (1 if self.recipe.gather else world()[1])}"
 
     @property
     def epoch(self) -> int:
@@ -133,8 +145,9 @@ class Trainer:
         return order.reshape(self.per_epoch, self.recipe.batch).to(self.device)
 
     def run_epoch(self, stop: Callable[[], bool], shown: Callable[[Trainer], None]) -> None:
-        """The rest of the current epoch, or until `stop()`."""
-        order = self.epoch_order(self.epoch)
+        """The rest of the current epoch, or until `stop()`, which all ranks must agree on."""
+        rank, ranks = world()
+        order = self.epoch_order(self.epoch).chunk(ranks, 1)[rank]
         while True:
             self.one_step(order[self.step % self.per_epoch])
             shown(self)
@@ -142,23 +155,34 @@ class Trainer:
                 return
 
     def one_step(self, items: Tensor) -> None:
+        """One step on these items, this rank's part of the batch."""
         x, labels = self.train.batch(items)
         d = self.densities(*self.model(x, **labels))
-        objective = self.critics.bind(self.recipe.objective_at(self.step), d)
+        objective = self._bound(d)
         loss = -d.score(objective).mean()
-        if self.step % self.check_every == 0 and not math.isfinite(loss.item()):
-            raise NonFinite(self._diagnose(d, items, self.train))
         if isinstance(self.recipe.lr, Ramp):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        (loss,) = mean_gradients(self.model.parameters(), loss.detach())
+        if self.step % self.check_every == 0 and not math.isfinite(loss.item()):
+            raise NonFinite(self._diagnose(d, items, self.train))
         self.optimizer.step()
         learn(objective, d)
         if self.step % self._every == 0:
             with torch.no_grad():
-                self._count({"loss": loss.detach(), **self.terms(d)})
+                terms = self.terms(d)
+                self._count({"loss": loss, **dict(zip(terms, mean(list(terms.values())), strict=True))})
         self.step += 1
+
+    def _bound(self, d: Densities) -> Objective:
+        """This step's objective; ranks that make its critics' networks train them together."""
+        known = len(self.critics.networks)
+        objective = self.critics.bind(self.recipe.objective_at(self.step), d)
+        for network in list(self.critics.networks.values())[known:]:
+            distributed.averages(network.optimizer)
+        return objective
 
     def terms(self, d: Densities) -> dict[str, Tensor]:
         """The named terms of a batch, averaged over it."""
@@ -179,7 +203,7 @@ class Trainer:
         self.alarms = self._alarms(means)
         yield {"split": "train", **at, **means, "seconds": round(self.seconds, 3)}
         if self.held_out is not None:
-            valid = self.validate(self.held_out)
+            valid = distributed.first(partial(self.validate, self.held_out))
             yield {"split": "valid", **at, **valid}
             self._judge(valid["loss"])
 
@@ -235,47 +259,57 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        names = STATE
+        (noise, cuda), *elsewhere = everyone((torch.get_rng_state(), cuda))
         return {
             "format": artifact.FORMAT,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "critics": self.critics.state(),
-            "noise": torch.get_rng_state(),
+            "noise": noise,
             "noise_cuda": cuda,
-            **{name: getattr(self, name) for name in names},
+            "noise_elsewhere": elsewhere,  # of ranks 1, 2, …
+            **{name: getattr(self, name) for name in STATE},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from `state`; a rank more than there were draws noise that is new."""
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"the checkpoint is of another model than the recipe's: {error}") from None
         self.critics.restore(state.get("critics", {}))
-        torch.set_rng_state(state["noise"])
-        if state["noise_cuda"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["noise_cuda"], self.device)
+        rank, noises = world()[0], [(state["noise"], state["noise_cuda"]), *state.get("noise_elsewhere", ())]
+        if rank < len(noises):
+            noise, cuda = noises[rank]
+            torch.set_rng_state(noise)
+            if cuda is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(cuda, self.device)
+        else:
+            torch.manual_seed(distributed.noise_seed(self.recipe.seed, rank, state["step"]))
         for name in STATE:
             setattr(self, name, state[name])
 
-    @torch.no_grad()
     def _diagnose(self, d: Densities, items: Tensor, part: _Items) -> str:
-        """Says where the loss stopped being finite, from the traces that gave it."""
+        """Says where the loss stopped being finite, from the traces that gave it, at whichever rank they are."""
+        (fault, _), *_ = sorted(everyone(self._fault(d, items, part)), key=lambda said: not said[1])
+        return fault
+
+    @torch.no_grad()
+    def _fault(self, d: Densities, items: Tensor, part: _Items) -> tuple[str, bool]:
+        """What is wrong at this rank, and whether that is more than a guess."""
         where = f"the loss is not finite at step {self.step}"
         slower = f"try a lower learning rate than {self.recipe.lr_at(self.step):g}"
         broken = [name for name, w in self.model.named_parameters() if not bool(torch.isfinite(w).all())]
         if broken:
-            return (
-                f"{where}: the weights {', '.join(broken[:3])} had become NaN or infinite in the step before, from a "
-                f"gradient that was; {slower}"
-            )
+            text = "had become NaN or infinite in the step before, from a gradient that was"
+            return f"{where}: the weights {', '.join(broken[:3])} {text}; {slower}", True
         largest, name = max((float(w.abs().max()), name) for name, w in self.model.named_parameters() if w.numel())
         grown = f"; the weights {name} have grown to {largest:.0e}: {slower}" if largest > 1e3 else ""
         of = f"of the {'training' if part is self.train else 'held-out'} part"
         fine = torch.isfinite(part.x[items]).flatten(1).all(1)
         if not bool(fine.all()):
-            return f"{where}: the data has NaN or infinite values in items {_few(items[~fine])} {of}"
+            return f"{where}: the data has NaN or infinite values in items {_few(items[~fine])} {of}", True
         for side, trace in (("q", d.q), ("p", d.p)):
             for name, node in trace.items():
                 scored = node.log_prob if node.dist is not None or node.score is not None else node.value
@@ -286,8 +320,9 @@ class Trainer:
                     fine = by_item_first.reshape(len(items), -1).all(1)
                     if not bool(fine.all()):
                         bad = f"for items {_few(items[~fine])} {of}"
-                        return f"{where}: site {name!r} of {side} has a {what} that is NaN or infinite, {bad}{grown}"
-        return f"{where}, though every site's log-density is: a term of the objective overflows{grown}"
+                        text = f"site {name!r} of {side} has a {what} that is NaN or infinite"
+                        return f"{where}: {text}, {bad}{grown}", True
+        return f"{where}, though every site's log-density is: a term of the objective overflows{grown}", False
 
 
 def decomposition(d: Densities) -> dict[str, Objective]:
@@ -326,6 +361,13 @@ def _check(recipe: Recipe) -> None:
         )
     if not 1 < recipe.batch <= n:
         raise ValueError(f"batch={recipe.batch}, but the training part has {n} items: expected 2 to {n}")
+    ranks = world()[1]
+    if recipe.batch % ranks or recipe.batch < 2 * ranks:
+        fit = max(2, round(recipe.batch / ranks)) * ranks
+        raise ValueError(
+            f"batch={recipe.batch} counts the items of all {ranks} ranks: expected as many for each, 2 or more, such "
+            f"as {fit}; or start another number of ranks"
+        )
     if recipe.samples < 1 or recipe.epochs < 1:
         raise ValueError(f"samples={recipe.samples}, epochs={recipe.epochs}: expected 1 or more of each")
     if recipe.patience is not None and not recipe.held_out:
@@ -336,14 +378,15 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"labels name the factor {unknown[0]!r}, but the factors of {recipe.data.name} are: {names}")
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name, by default a GPU where there is one: each rank's own."""
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:
         raise ValueError(f"device {name!r} is unknown: expected cpu, cuda, or cuda:1 for the second") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch finds no CUDA device on this machine; say cpu")
-    return device
+    return distributed.own_device(device)
 
 
 def _few(items: Tensor) -> str:
