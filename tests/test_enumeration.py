@@ -255,8 +255,8 @@ def test_the_information_in_a_class_is_exact_with_all_items():
     p.categorical(torch.zeros(4), value=q["y"], name="y")
     probs = logits.softmax(-1)
     entropy = -(probs.mean(0) * probs.mean(0).log()).sum() + (probs * probs.log()).sum(-1).mean()
-    for aggregate in (uw.minibatch(50), uw.exact(q)):
-        same(uw.mi(q, p, aggregate=aggregate).mean(), entropy)
+    for estimator in (uw.minibatch(50), uw.exact(q)):
+        same(uw.mi(q, p, aggregate=estimator).mean(), entropy)
 
 
 def test_log_p_of_x_of_a_mixture_is_exact():
@@ -308,10 +308,10 @@ def test_exact_with_drawn_rows_of_one_site_is_the_plain_sum(depends):
     rows, posterior = q.take(torch.arange(3, 15)).draw(), q.aligned()
     blocks = [(("y", (0,)), ("z", (0, 1, 2, 3))), (("y", (0,)), ("z", (2,))), (("z", (0, 1)),), (("y", (0,)),)]
     weights = torch.full((1, 20), -math.log(20))
-    for block, log_q in zip(blocks, uw.exact(q)(rows, blocks), strict=True):
+    for part, log_q in zip(blocks, uw.exact(q)(rows, blocks), strict=True):
         lone = rows.aligned(1)
-        summed = aggregate.classes_summed(lone, posterior, block, 1)
-        (plain,) = aggregate.unfused(lone, posterior, [block], summed, weights, 1, 10**6)
+        summed = aggregate.classes_summed(lone, posterior, part, 1)
+        (plain,) = aggregate.unfused(lone, posterior, [part], summed, weights, 1, 10**6)
         same(log_q, plain.flatten())
 
 

@@ -390,7 +390,7 @@ class Trace(Mapping[str, Node]):
         if value is None:
             return self._enumerate(dist, name)
         given, present = _given(name, dist, value, observed, self._outer)
-        if present is True or (isinstance(present, Tensor) and present.device.type == "cpu" and bool(present.all())):
+        if present is True or (isinstance(present, Tensor) and _all_known(present)):
             return self._add(name, Node(given, "observed", dist, present))
         return self._enumerate(dist, name, given, present)
 
@@ -476,6 +476,12 @@ class Trace(Mapping[str, Node]):
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
         return "\n".join(lines)
+
+
+def _all_known(present: Tensor) -> bool:
+    """Whether no label is missing, where that can be known without waiting for an accelerator or for other ranks."""
+    shared = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return present.device.type == "cpu" and not shared and bool(present.all())
 
 
 def _draw(dist: Distribution) -> Tensor:
