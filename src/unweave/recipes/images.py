@@ -186,8 +186,8 @@ def clustering(
     Measured on MNIST, mean ± sd over seeds 0 to 4 (`unweave compare runs/clustering-seed*`), nats per item: accuracy of
     y 0.975 ± 0.006 (Hungarian; 0.970 to 0.983), H(y|x) 0.026 ± 0.001, ELBO −120.8 ± 0.4 and reconstruction −104.3 ± 0.9
     on the test data; exact I(x;z) 10.24 ± 0.06, total correlation 2.20 ± 0.02 between y and z: z knows the digit too,
-    I(digit;z) 2.23 ± 0.03 of 2.30. 419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. More, and what failed, is
-    in docs/clustering.md.
+    I(digit;z) 2.23 ± 0.03 of 2.30. 419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. What failed is in
+    docs/clustering.md.
     """
     flags = locals()
     strokes, places = ("width", "dim"), ("rotation", "shear", "zoom", "shift")
