@@ -309,7 +309,7 @@ def test_a_local_estimator_is_the_mean_of_two_batches(steps, case):
 def test_what_cannot_be_shared_is_refused_by_all(steps):
     for form, odd, small in steps("refused"):
         assert re.search(
-            r"differ in form.*rank 0: y enumerated \(3, 4, 3\).*rank 1: y observed \(4, 3\).*gather=False", form
+            r"differ in form.*rank 0: y enumerated \(3, 4, 3\).*rank 1: y enumerated \(3, 4, 3\).*gather=False", form
         )
         assert odd.startswith(
             "batch=33 counts the items of all 2 ranks: expected as many for each, 2 or more, such as 32"

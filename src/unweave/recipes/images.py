@@ -44,11 +44,11 @@ def digits(
 ) -> Recipe:
     """HFVAE on scikit-learn's 1,797 real 8x8 digits, which need no download: the demo.
 
-    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/digits-seed*`), nats per item: ELBO −24.8 ± 0.2 and
-    reconstruction −20.6 ± 0.2 on the test data; exact I(x;z) 3.48 ± 0.11, total correlation 0.62 ± 0.03 between y and
-    z, which the training's estimator does not see (it says −0.16), and 0.05 ± 0.02 within z. Three or four Normals are
-    in use, with I(digit;z) 0.84 ± 0.06 and I(digit;y) 0.29 ± 0.00 of 2.30; accuracy of y 0.40 ± 0.06 (Hungarian).
-    63 ± 10 s a run, one thread of a 2-core AMD EPYC that trained another run beside it.
+    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/digits-seed*`), nats per item: ELBO −24.8 ± 0.3 and
+    reconstruction −20.5 ± 0.2 on the test data; exact I(x;z) 3.54 ± 0.11, total correlation 0.59 ± 0.06 between y and
+    z, which the training's estimator does not see (it says −0.16), and 0.05 ± 0.01 within z. Three or four Normals are
+    in use, with I(digit;z) 0.91 ± 0.06 and I(digit;y) 0.28 ± 0.00 of 2.30; accuracy of y 0.33 ± 0.07 (Hungarian).
+    26 s a run, one thread of a 2-core AMD EPYC that trained another run beside it.
     """
     return _structured("digits", "digits", locals())
 
