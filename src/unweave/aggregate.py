@@ -2,7 +2,7 @@
 
 An aggregate is a function of a trace and of blocks of latent units. Sites of one item are taken as independent
 given the parameters that its trace recorded: where a program draws z from q(z|x, y), the posterior of item n is
-q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn.
+q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn, and q(y|x_n) q(z|x_n, y) for every y that is enumerated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.distributions import Normal, OneHotCategorical
 from . import fused
 from .distributed import gathered, world
 from .groups import Block
-from .marginals import log_marginals, mapped, unwrap
+from .marginals import lacking, log_marginals, mapped, unwrap
 from .trace import Concrete, Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
@@ -105,8 +105,8 @@ class exact:
 
     .. math:: q(z_i) = \\frac{1}{N} \\sum_{n=1}^N q(z_i | x_n)
 
-    The batch that is scored may be the data set itself or any part of it. `rows` items are taken at a time, as
-    many as fit `budget` numbers in memory.
+    The batch that is scored may be the data set itself or any part of it. Items are taken a few at a time; where a sum
+    over classes keeps the estimator from being fused, as many as fit `budget` numbers in memory.
     """
 
     posterior: Trace
@@ -118,9 +118,8 @@ class exact:
         posterior = self.posterior.aligned()
         depth = 0 if q.classes() else len(posterior.classes())  # drawn classes meet enumerated ones
         q = q.aligned(depth)
-        name, value = next((name, node.value) for name, node in posterior.items() if node.dist is not None)
         batch_dim += depth
-        n = value.shape[batch_dim - (q[name].value.ndim - value.ndim)]  # the posterior may have no sample dimensions
+        n = _count(q, posterior, batch_dim)
         log_q = log_mixture(q, posterior, blocks, (-math.log(n),) * 3, batch_dim, self.budget, ahead=ahead)
         return [t.reshape(t.shape[depth:]) for t in log_q]
 
@@ -158,7 +157,7 @@ def log_mixture(
     for case in dict.fromkeys(case for some in cases.values() for _, case in some):
         if case:
             summed = classes_summed(q, posterior, case, batch_dim)
-            alike.setdefault((summed, _classes_held(q, posterior, case)), []).append(case)
+            alike.setdefault((summed, _classes_held(q, case)), []).append(case)
         else:  # all that the block held was observed
             log_q[case] = _weights(q, posterior, log_w, batch_dim, first).logsumexp(-1) if log_w else torch.zeros(())
     for (summed, held), some in alike.items():
@@ -187,19 +186,24 @@ def log_mixture(
 
 def _weights(q: Trace, posterior: Trace, log_w: tuple[float, float, float], batch_dim: int, first: int) -> Tensor:
     """log-weights (rows, components), or (1, components) if they are all the same."""
-    name, value = next((name, node.value) for name, node in posterior.items() if node.dist is not None)
-    n = value.shape[batch_dim - (q[name].value.ndim - value.ndim)]
-    own, following, other = log_w
+    value = next(node.value for node in q.values() if node.dist is not None)
+    n, (own, following, other) = _count(q, posterior, batch_dim), log_w
     if own == following == other:
         return value.new_full((1, n), other)
-    rows = torch.arange(q[name].value.shape[batch_dim], device=value.device)
+    rows = torch.arange(value.shape[batch_dim], device=value.device)
     matrix = value.new_full((len(rows), n), other)
     matrix[rows, (first + rows + 1) % n] = following
     matrix[rows, first + rows] = own
     return matrix
 
 
-def _classes_held(q: Trace, posterior: Trace, block: Block) -> tuple[int, ...]:
+def _count(q: Trace, posterior: Trace, batch_dim: int) -> int:
+    """How many components there are; the posterior may have no sample dimensions."""
+    name, value = next((name, node.value) for name, node in posterior.items() if node.dist is not None)
+    return value.shape[batch_dim - (q[name].value.ndim - value.ndim)]
+
+
+def _classes_held(q: Trace, block: Block) -> tuple[int, ...]:
     """Sizes of the enumerated dimensions in which a block's values differ."""
     depth = len(q.classes())
     shapes = [q[site].value.shape[:depth] for site, _ in block]
@@ -241,7 +245,7 @@ def _depends_on(node: Node, batch_dim: int) -> list[int]:
     """The leading dimensions in which a site's parameters differ."""
     assert node.dist is not None
     dist = unwrap(node.dist)
-    missing = node.value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+    missing = lacking(dist, node.value)
     return [missing + d for d, size in enumerate(dist.batch_shape) if size > 1 and missing + d < batch_dim]
 
 
@@ -329,7 +333,7 @@ def _folded(
         node, other = q[name], posterior[name]
         assert other.dist is not None
         dist = unwrap(other.dist)
-        missing = other.value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+        missing = lacking(dist, other.value)
 
         def change(t: Tensor, missing: int = missing) -> Tensor:
             return fold(t.reshape(*[1] * missing, *t.shape), theirs)
@@ -383,7 +387,7 @@ def _class_by_class(
             node = posterior[name]
             assert node.dist is not None
             dist = unwrap(node.dist)
-            at = dim - (node.value.ndim - len(dist.event_shape) - len(dist.batch_shape))
+            at = dim - lacking(dist, node.value)
 
             def fits(shape: torch.Size, at: int = at) -> bool:
                 return len(shape) > at >= 0 and shape[at] > 1

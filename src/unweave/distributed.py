@@ -35,7 +35,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .marginals import mapped
+from .marginals import lacking, mapped
 from .trace import Node, Outer, Trace
 
 T = TypeVar("T")
@@ -292,7 +292,7 @@ def _with_items(
     """A site's distribution with `change` made to the parameters that differ between items."""
     assert node.dist is not None
     batch_shape = node.dist.batch_shape
-    at = dim - (node.value.ndim - len(node.dist.event_shape) - len(batch_shape))
+    at = dim - lacking(node.dist, node.value)
     lead = batch_shape[: at + 1]
     if at < 0 or len(lead) <= at or lead[at] != size:
         return node.dist  # the same for all items

@@ -45,6 +45,11 @@ def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
     return tuple(value.shape[lead : value.ndim - event])
 
 
+def lacking(dist: Distribution, value: Tensor) -> int:
+    """How many of a value's leading dimensions the distribution's parameters do not have."""
+    return value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+
+
 def take(dist: Distribution, index: Tensor, dim: int, size: int) -> Distribution:
     """The distribution of some items: every parameter that holds `size` of them in dimension `dim`, indexed."""
 

@@ -40,7 +40,7 @@ from torch.distributions import kl_divergence
 
 from .aggregate import Aggregate, classes_summed, exact, log_mixture, minibatch
 from .groups import Block, Tree, block, chain, intersect, union
-from .marginals import is_constant, is_factorised, log_marginals, unit_shape, unwrap
+from .marginals import is_constant, is_factorised, lacking, log_marginals, unit_shape, unwrap
 from .schedule import Ramp
 from .trace import Node, Trace
 
@@ -201,11 +201,12 @@ class Densities:
     whole and the pair of distributions has a closed form; `kl="sampled"` never does.
 
     Latents are q's drawn sites; where a site is observed for some items only, it is latent for the others: at an
-    observed entry it leaves every block, and its log p counts in `recon`, its log q in `label`. A prior is taken
-    with the parameters that p recorded for the item.
+    observed entry it leaves every block, and its log p counts in `recon`, its log q in `label`. Where a site's prior
+    depends on latents outside its block they are integrated: over enumerated ones exactly, over others by the mean over
+    `prior`, draws of the prior such as `decoder(None, q.free(1000))`, or a function that makes them when first needed.
 
     Errors: KeyError if q draws a site that p lacks, or p draws one itself; ValueError if the objective needs an
-    aggregate and there is none, or a site cannot be differentiated.
+    aggregate and there is none, a site cannot be differentiated, or a prior has to be integrated without draws.
     """
 
     def __init__(
@@ -354,7 +355,7 @@ class Densities:
     def _parents(self, name: str) -> set[str]:
         """The drawn latents that a site's prior may depend on: those before it in p, if it differs between items."""
         dist = unwrap(self._prior[name].dist or self.q[name].dist)  # type: ignore[arg-type]
-        first = self.p[name].value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+        first = lacking(dist, self.p[name].value)
         lead = range(max(len(self.classes) - first, 0), self.lead - first)
         if self._is_fixed(name, classes=False) or is_constant(dist, lead):
             return set()

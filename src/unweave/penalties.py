@@ -175,19 +175,20 @@ def _moments(d: Densities, site: str) -> tuple[Tensor, Tensor]:
     """A site's means, (samples · batch, units), and its mean covariance, (units, units)."""
     dist, value = _dist(d, site), d.latents[site].value
     lead, items = value.shape[: d.lead], math.prod(value.shape[: d.lead])
+    refusal = ValueError(
+        f"site {site!r} is a {type(dist).__name__}, whose units are no numbers with a mean and a variance: moments "
+        f"are matched for sites like Normals; name those that are to count, covariances('z'), out of: {_listed(d)}"
+    )
     try:
         if isinstance(dist, _CORRELATED) and value.ndim == d.lead + 1:
             spread = dist.covariance_matrix.expand(*lead, -1, -1).flatten(0, -3).mean(0)
         elif dist.event_shape or dist.support is None or dist.support.is_discrete:
-            raise NotImplementedError
+            raise refusal
         else:
             spread = dist.variance.expand(value.shape).reshape(items, -1).mean(0).diag()
         return dist.mean.expand(value.shape).reshape(items, -1), spread
-    except NotImplementedError:
-        raise ValueError(
-            f"site {site!r} is a {type(dist).__name__}, whose units are no numbers with a mean and a variance: moments "
-            f"are matched for sites like Normals; name those that are to count, covariances('z'), out of: {_listed(d)}"
-        ) from None
+    except NotImplementedError:  # torch has no variance, mean or support of it
+        raise refusal from None
 
 
 def _dist(d: Densities, site: str) -> Distribution:

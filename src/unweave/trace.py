@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical, constraints
 
-from .marginals import mapped, take
+from .marginals import lacking, mapped, take
 
 Role = Literal["sampled", "enumerated", "observed", "reused", "scored", "free"]
 
@@ -243,7 +243,7 @@ class Trace(Mapping[str, Node]):
             size = node.value.shape[dim]
             parts: dict[str, Any] = {"value": node.value.index_select(dim, index)}
             if node.dist is not None:
-                missing = node.value.ndim - len(node.dist.event_shape) - len(node.dist.batch_shape)
+                missing = lacking(node.dist, node.value)
                 parts["dist"] = take(node.dist, index, dim - missing, size) if dim >= missing else node.dist
             if node.outer and trace._outer:
                 parts["outer"] = Outer(node.outer.sizes, trace._outer.lead)
