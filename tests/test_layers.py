@@ -126,8 +126,8 @@ def test_leaves_do_not_know_one_another_and_have_no_torch():
     [
         ("nets", {"torch"}),
         ("models", {"torch", "numpy"}),
-        ("data", {"numpy", "sklearn", "pooch", "platformdirs"}),
-        ("metrics", {"numpy", "scipy", "sklearn"}),
+        ("data", {"numpy", "scipy", "sklearn", "pooch", "platformdirs", "pyarrow", "h5py", "PIL"}),
+        ("metrics", {"numpy", "scipy", "sklearn", "lightgbm"}),
         ("plots", {"numpy", "matplotlib"}),
         ("recipes", set()),
         ("disk", set()),
