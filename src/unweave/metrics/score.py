@@ -171,7 +171,7 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     """
     edges = np.linspace(codes.min(0), codes.max(0), bins + 1)[1:-1]  # (bins - 1, columns), those inside
     found = [np.searchsorted(e, column, side="right") for e, column in zip(edges.T, codes.T, strict=True)]
-    return np.stack(found, 1) * (np.ptp(codes, 0) > 0)
+    return np.asarray(np.stack(found, 1) * (np.ptp(codes, 0) > 0), dtype=np.int64)
 
 
 def bootstrap(
