@@ -1,0 +1,269 @@
+"""Tables as columns: from files, data frames and arrays to ordered, named NumPy arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column: TypeAlias = NDArray[Any]
+Columns: TypeAlias = dict[str, Column]
+
+
+def columns(source: object) -> Columns:
+    """A table's columns, by name and in order, each of them n items long.
+
+    Args:
+        source: A file that ends in .npy, .npz, .csv, .tsv or .parquet; a data frame of pandas, polars or Arrow
+            (anything with `__arrow_c_stream__`); a mapping from names to arrays; or an array (n,) or (n, k).
+
+    Names are those of the table. The columns of an array are called "0", "1", …; those of an array `a` of shape (n, k)
+    in a mapping or .npz "a.0", "a.1", …, and plainly "a" where k is 1. A structured array has its fields' names.
+
+    Types: numbers become int64 or float64, truths bool, everything that is written in letters, dates too, text. What
+    is missing (an empty field or NA in a CSV, null in Arrow, None in Python) is NaN among numbers and truths, which are
+    float64 then, and None among text, whose array then has the dtype object. An index that pandas added is left out.
+
+    Raises:
+        ValueError: If the ending is unknown, columns have different lengths or the same name, rows of a CSV have
+            different lengths, there is no row or no column, or values are neither numbers, truths nor text.
+        FileNotFoundError: If there is no such file.
+
+    >>> columns(np.array([[1.5, 2.0], [0.5, 1.0]]))
+    {'0': array([1.5, 0.5]), '1': array([2., 1.])}
+    >>> columns({"shape": ["heart", None], "scale": [1, 2]})
+    {'shape': array(['heart', None], dtype=object), 'scale': array([1, 2])}
+    """
+    if isinstance(source, str | Path):
+        return _file(Path(source))
+    if isinstance(source, Mapping):
+        return _named(source, "the mapping")
+    if hasattr(source, "__arrow_c_stream__"):
+        return _frame(source)
+    return _array(np.asanyarray(source), "the array")
+
+
+def arrays(path: Path) -> Columns:
+    """The arrays of an .npz by name, or that of an .npy as ``{"": array}``; nothing that needs pickle is read."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return {"": found}
+        with found:
+            return {name: found[name] for name in found.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error) and "Object arrays" in str(error):
+            raise ValueError(
+                f"{path}: an array has the dtype object, which only pickle reads, and pickle runs code; expected "
+                "numbers or text: save array.astype(float) or array.astype(str)"
+            ) from None
+        raise ValueError(f"{path}: no {path.suffix} file that NumPy reads ({error}): save it again") from None
+
+
+def _file(path: Path) -> Columns:
+    ending = path.suffix.lower()
+    if ending not in READERS:
+        raise ValueError(
+            f"{path}: unknown ending {ending!r}; expected {', '.join(READERS)}: convert it to one of these"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise ValueError(f"{path}: the file is empty; expected a table: write it again")
+    return READERS[ending](path)
+
+
+def _npy(path: Path) -> Columns:
+    return _array(arrays(path)[""], str(path))
+
+
+def _npz(path: Path) -> Columns:
+    return _named(arrays(path), str(path))
+
+
+def _csv(path: Path) -> Columns:
+    from pyarrow import ArrowInvalid, csv
+
+    whole = min(path.stat().st_size + 1, 2**31 - 1)  # in one block, so that a column's type depends on all of its rows
+    tab = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        table = csv.read_csv(
+            path,
+            csv.ReadOptions(block_size=whole),
+            csv.ParseOptions(delimiter=tab),
+            csv.ConvertOptions(strings_can_be_null=True),
+        )
+    except ArrowInvalid as error:
+        raise ValueError(
+            f"{path}: {error}; expected a line of column names, and lines with as many fields: mend that line, or "
+            "quote text that holds a delimiter"
+        ) from None
+    names = table.column_names
+    if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
+        raise ValueError(
+            f"{path}: the first line is {names[0]!r}, delimited by {other!r}; expected {tab!r}: replace it"
+        )
+    numbered = [[str(first + k) for k in range(len(names))] for first in (0, 1)]
+    if all(map(_is_number, names)) and names not in numbered:
+        raise ValueError(
+            f"{path}: the first line has numbers, {', '.join(names[:3])}, …; expected the columns' names: put a line "
+            f"of names before it, such as {','.join(numbered[0][:3])},…"
+        )
+    return _from_arrow(table, str(path))
+
+
+def _parquet(path: Path) -> Columns:
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: no Parquet file ({error}): save it again") from None
+    return _from_arrow(table, str(path))
+
+
+READERS: dict[str, Callable[[Path], Columns]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".parquet": _parquet,
+}
+
+
+def _frame(source: Any) -> Columns:
+    import pyarrow
+
+    if hasattr(source, "to_frame"):
+        raise ValueError(f"a {type(source).__name__} is one column; expected a table: give .to_frame()")
+    try:
+        return _from_arrow(pyarrow.table(source), "the data frame")
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError) as error:
+        raise ValueError(f"the data frame: {error}; expected columns that each hold numbers, truths or text") from None
+
+
+def _from_arrow(table: Any, where: str) -> Columns:
+    kept = [(name, k) for k, name in enumerate(table.column_names) if not name.startswith("__index_level_")]
+    _check_names([name for name, _ in kept], where)
+    return _checked({name: _arrow_column(table.column(k), name, where) for name, k in kept}, where)
+
+
+def _arrow_column(column: Any, name: str, where: str) -> Column:
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind, missing = column.type, column.null_count > 0
+    if types.is_boolean(kind):
+        found = column.cast(pyarrow.int8()).cast(pyarrow.float64()) if missing else column
+    elif types.is_integer(kind):
+        found = column.cast(pyarrow.float64(), safe=False) if missing else column
+        if types.is_uint64(kind):
+            return _plain(found.to_numpy(), name, where)
+    elif types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
+        found = column.cast(pyarrow.float64())
+    elif types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_temporal(kind):
+        texts = column.cast(pyarrow.string()).to_pylist()
+        return np.array(texts, dtype=object if missing else str)
+    elif types.is_binary(kind) or types.is_large_binary(kind):
+        raise ValueError(f"{where}: column {name!r} is no text in UTF-8: save it as UTF-8")
+    else:
+        raise ValueError(
+            f"{where}: column {name!r} holds {kind}; expected numbers, truths or text: leave it out, or give each of "
+            "its entries a column"
+        )
+    return _plain(found.to_numpy(), name, where)
+
+
+def _named(source: Mapping[Any, Any], where: str) -> Columns:
+    found: list[tuple[str, Column]] = []
+    for name, values in source.items():
+        array = np.asanyarray(values)
+        if array.ndim == 1 and array.dtype.names is None:
+            found.append((str(name), _plain(array, str(name), where)))
+            continue
+        within = _array(array, f"{where}, array {str(name)!r}")
+        found += [(f"{name}.{k}" if len(within) > 1 else str(name), column) for k, column in within.items()]
+    _check_names([name for name, _ in found], where)
+    return _checked(dict(found), where)
+
+
+def _array(array: NDArray[Any], where: str) -> Columns:
+    if array.dtype.names is not None and array.ndim == 1:
+        return _checked({name: _plain(array[name], name, where) for name in array.dtype.names}, where)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"{where} has shape {array.shape}; expected (n,) or (n, k), a row for each item: "
+            "array.reshape(len(array), -1) makes rows"
+        )
+    table = array[:, None] if array.ndim == 1 else array
+    return _checked({str(k): _plain(column, str(k), where) for k, column in enumerate(table.T)}, where)
+
+
+def _plain(column: NDArray[Any], name: str, where: str) -> Column:
+    """int64, float64, bool or text; what NumPy calls object is read entry by entry."""
+    if column.ndim != 1:
+        raise ValueError(f"{where}: column {name!r} has shape {column.shape[1:]} in each row; expected one value")
+    if isinstance(column, np.ma.MaskedArray):
+        column = np.array(column.tolist(), dtype=object) if column.mask.any() else column.data
+    kind = column.dtype.kind
+    if kind in "OT":
+        return _objects(column, name, where)
+    if kind == "u" and len(column) and column.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{where}: column {name!r} goes to {column.max()}, beyond int64: give it as text or float")
+    if kind in "bifuUM":
+        return np.ascontiguousarray(column, dtype={"b": bool, "f": np.float64, "U": str, "M": str}.get(kind, np.int64))
+    raise ValueError(
+        f"{where}: column {name!r} has the dtype {column.dtype}; expected numbers, truths or text: convert it"
+    )
+
+
+def _objects(column: NDArray[Any], name: str, where: str) -> Column:
+    import pyarrow
+
+    try:
+        found = pyarrow.array(column.tolist(), from_pandas=True)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError):
+        kinds = sorted({type(value).__name__ for value in column.tolist() if value is not None})
+        raise ValueError(
+            f"{where}: column {name!r} has the dtype object and holds {', '.join(kinds)}; expected all numbers or all "
+            "text, None where missing: array.astype(float) or array.astype(str)"
+        ) from None
+    return _arrow_column(pyarrow.chunked_array([found]), name, where)
+
+
+def _check_names(names: list[str], where: str) -> None:
+    if "" in names:
+        raise ValueError(
+            f"{where}: column {names.index('') + 1} has no name: name it; if pandas wrote its index there, save with "
+            "index=False"
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{where}: several columns are called {', '.join(twice)}; expected each name once: rename them"
+        )
+
+
+def _checked(found: Columns, where: str) -> Columns:
+    lengths = {name: len(column) for name, column in found.items()}
+    if not any(lengths.values()):
+        raise ValueError(f"{where}: {'no rows' if found else 'no columns'}; expected a table with at least one value")
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())
+        raise ValueError(f"{where}: columns have different numbers of rows ({listed}); expected the same in all")
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
