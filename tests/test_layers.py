@@ -34,7 +34,7 @@ ORDER = (
     ("models",),
     LEAVES,
     ("disk",),
-    ("card", "progress"),
+    ("card", "progress", "page"),
     ("artifact", "report", "compare", "pictures"),
     ("train",),
     ("evaluate",),
@@ -113,11 +113,11 @@ def test_the_core_imports_torch_alone_and_in_one_order():
 
 
 def test_leaves_do_not_know_one_another_and_have_no_torch():
-    """Nor does the report, which reads files."""
+    """Nor do pages, which are made of files and arrays."""
     for name, layer, path in ALL:
         if layer in LEAVES:
             assert {used for used, _ in layers_used(path)} <= {layer}, name
-        if layer in (*LEAVES, "report"):
+        if layer in (*LEAVES, "page", "report"):
             assert "torch" not in others_used(path), name
 
 

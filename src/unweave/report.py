@@ -6,50 +6,24 @@ have, its report leaves out.
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
-from itertools import count
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jinja2
 import numpy as np
-from markupsafe import Markup, escape
-from matplotlib import rc_context
-from matplotlib.axes import Axes
+from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 
 from . import plots
 from .card import command
 from .disk import read_json, read_lines, replacing
+from .page import ACCENT, Chart, axes, charts, integer, number, png, rendered
 
 Json: TypeAlias = Mapping[str, Any]
 Arrays: TypeAlias = Mapping[str, np.ndarray]
-Chart: TypeAlias = Callable[[Axes, str], Markup]
 
-# Colours that no chart uses: each becomes a CSS colour of the page, so that charts follow light and dark mode.
-_INK, _PAGE = "#010203", "#fcfdfe"
-_ACCENT = "var(--accent)"  # the first group's blue, lighter on a dark page
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "unweave",
-    "text.parse_math": False,
-    "font.size": 12,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.facecolor": _PAGE,
-}
 _IDLE = 0.05  # nats: a unit that says less than this about its item is called idle
 _CIRCLED = {"recon": "①+③", "mi": "②", "tc[0]": "Ⓐ", "tc[1]": "ⓘ", "kl[0]": "④", "kl[1]": "Ⓑ", "kl[2]": "ⓘⓘ"}
 
@@ -79,18 +53,11 @@ def write(folder: str | Path) -> Path:
 
 def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) -> str:
     """The page as a string, from the contents of the four files."""
-    # nothing that a run lacks is an error: the template asks for it and leaves it out
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "integer": _integer, "circled": _circled}
-    template = environment.from_string(resources.files("unweave").joinpath("report.html.j2").read_text("utf-8"))
-    serial = count(1)
-
-    def chart(ax: Axes, label: str) -> Markup:
-        return _svg(ax, label, f"c{next(serial)}")
-
     arrays = _pictures(arrays)
-    with rc_context(_STYLE):
-        return template.render(
+    with charts() as chart:
+        return rendered(
+            "report.html.j2",
+            {"circled": _circled},
             config=config,
             scores=scores,
             seed=_seed(config),
@@ -112,65 +79,11 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
         )
 
 
-def number(value: Any, error: Any = None) -> str:
-    """A number with the digits that its standard error supports, or three or four without one.
-
-    >>> number(-85.1234, 0.31), number(-85.1234), number(0.123456), number(None)
-    ('−85.1 ± 0.3', '−85.12', '0.123', '–')
-    """
-    if isinstance(value, list | tuple):
-        value, error = value
-    if value is None or not math.isfinite(value):
-        return "–"
-    if error is None or not math.isfinite(error) or error <= 0:
-        text = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:#.{3 + (abs(value) >= 10)}g}".rstrip(".")
-    else:
-        first = math.floor(math.log10(error))
-        digits = min(max(0, -first + (error < 2 * 10**first)), 4)  # an error of 0.1x keeps one more digit
-        text = f"{round(value, digits) + 0.0:.{digits}f} ± {error:.{digits}f}"  # + 0.0: no −0
-    return text.replace("-", "−")
-
-
-def _integer(value: Any) -> str:
-    return f"{int(value):,}".replace(",", "\u202f")
-
-
 def _circled(text: str) -> Markup:
     """Circled letters as HTML: few fonts have ⓘ and Ⓐ, and ⓘⓘ is one sign of the paper, not two."""
     parts = re.split(r"(ⓘ+|[①-⓿])", text)  # every second part is a sign
     sign = Markup('<span class="sign">{}</span>')
     return Markup("").join(sign.format(unicodedata.normalize("NFKC", p)) if i % 2 else p for i, p in enumerate(parts))
-
-
-def _new(width: float, height: float) -> Axes:
-    """An Axes whose SVG is `width` by `height` CSS pixels: matplotlib counts 72 to the inch."""
-    return Figure(figsize=(width / 72, height / 72), layout="constrained").add_subplot()
-
-
-def _svg(ax: Axes, label: str, key: str) -> Markup:
-    """A chart as inline SVG in the page's own font and colours; `key` keeps its ids apart from other charts'."""
-    buffer = io.StringIO()
-    ax.get_figure().savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})  # type: ignore[union-attr]
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)
-    width, box = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', svg).groups()  # type: ignore[union-attr]
-    body = svg[svg.index(">") + 1 :].replace("xlink:href", "href")
-    body = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{key}-", body)
-    # matplotlib writes the font as one shorthand or, from 3.11 on, as properties: keep size and weight, drop the family
-    body = re.sub(r"font: (?:(\d+) )?([\d.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", body)
-    body = re.sub(r"font-family: [^;\"]*;? ?|; font-weight: (?=[;\"])", "", body)
-    body = body.replace(_INK, "currentColor").replace(_PAGE, "var(--page)").replace(plots.GROUP_COLORS[0], _ACCENT)
-    head = f'<svg role="img" aria-label="{escape(label)}" {box} style="width:{width}px">'
-    return Markup(head + re.sub(r"\s*\n\s*", "\n", body))
-
-
-def _png(picture: np.ndarray) -> dict[str, Any]:
-    """A picture for an <img>: its data URI and its size."""
-    buffer = io.BytesIO()
-    imsave(buffer, picture, format="png", metadata={"Software": "unweave"})
-    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return {"src": uri, "height": picture.shape[0], "width": picture.shape[1]}
 
 
 def _pictures(arrays: Arrays) -> Arrays:
@@ -213,7 +126,7 @@ def _about(config: Json) -> list[tuple[str, str]]:
     rows: dict[str, Any] = {
         name: config.get(name) for name in ("recipe", "data", "model", "groups", "objective", "estimator")
     }
-    rows["parameters"] = _integer(config["parameters"]) if "parameters" in config else None
+    rows["parameters"] = integer(config["parameters"]) if "parameters" in config else None
     rows["flags"] = config.get("flags")
     rows["seed"] = _seed(config)
     rows["started"] = str(config.get("started") or "").replace("T", " ")[:16]
@@ -364,14 +277,14 @@ def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
             {
                 "name": unit,
                 "key": f"unit-{len(cards)}",
-                "color": colors[group].replace(plots.GROUP_COLORS[0], _ACCENT),
+                "color": colors[group].replace(plots.GROUP_COLORS[0], ACCENT),
                 "value": value,
                 "bar": f"{100 * max(value[0], 0) / most:.1f}%" if value else None,
                 "idle": idle,
                 "discrete": whole,
                 "at": [f"{v}" if whole else f"{round(v, 1) + 0.0:.1f}".replace("-", "−") for v in at],
                 # a row says that an idle unit does nothing as well as six do
-                "image": _png(plots.traversal(strips[:1] if idle else strips)),
+                "image": png(plots.traversal(strips[:1] if idle else strips)),
                 "rows": 1 if idle else len(strips),
             }
         )
@@ -387,14 +300,14 @@ def _reconstructions(arrays: Arrays) -> dict[str, Any] | None:
     if "x" not in arrays or "reconstruction" not in arrays:
         return None
     x = arrays["x"][:32]
-    return _png(plots.reconstructions(x, arrays["reconstruction"][:32], columns=_even(x)))
+    return png(plots.reconstructions(x, arrays["reconstruction"][:32], columns=_even(x)))
 
 
 def _prior(arrays: Arrays) -> dict[str, Any] | None:
     if "prior_samples" not in arrays:
         return None
     samples = arrays["prior_samples"][:64]
-    return _png(plots.image_grid(samples, _even(samples)))
+    return png(plots.image_grid(samples, _even(samples)))
 
 
 def _information(scores: Json, chart: Chart) -> Markup | None:
@@ -403,7 +316,7 @@ def _information(scores: Json, chart: Chart) -> Markup | None:
         return None
     values = [scores["I(x;z)"][u][0] for u, _ in held]
     errors = [scores["I(x;z)"][u][1] or 0.0 for u, _ in held]
-    ax = _new(620, 50 + 23 * len(held))
+    ax = axes(620, 50 + 23 * len(held))
     plots.information_bars([u for u, _ in held], values, errors, [g for _, g in held], ax=ax)
     ax.set(xlabel="nats", xlim=(ax.get_xlim()[0], max(ax.get_xlim()[1], 10 * _IDLE)))
     listed = ", ".join(f"{u} {v:.2f}" for (u, _), v in zip(held, values, strict=True))
@@ -426,7 +339,7 @@ def _labels(scores: Json, chart: Chart) -> Markup | None:
     # a class without items among those scored has no row
     per_class = np.array([row or [np.nan] * len(total) for row in per_class], dtype=np.float64)
     classes = [str(c) for c in scores.get("classes", range(len(per_class)))]
-    ax = _new(max(620, min(940, 130 + 34 * len(classes))), 40 + 24 * len(names))
+    ax = axes(max(620, min(940, 130 + 34 * len(classes))), 40 + 24 * len(names))
     plots.class_information(per_class[:, order], total[order], names, classes, [kinds[i] for i in order], ax=ax)
     listed = ", ".join(f"{n} {t:.2f}" for n, t in zip(names, total[order], strict=True))
     return chart(ax, f"Heat map of the information about each class; over all classes, in nats: {listed}")
@@ -436,7 +349,7 @@ def _embedding(scores: Json, arrays: Arrays, chart: Chart) -> dict[str, Any] | N
     if "embedding" not in arrays:
         return None
     kind, names = str(arrays.get("embedding_kind", "codes")), arrays.get("embedding_names")
-    ax = _new(620, 560)
+    ax = axes(620, 560)
     classes = [str(c) for c in scores.get("classes", ())]
     axis_names = [str(n) for n in names] if names is not None else None
     n, labels = len(arrays["embedding"]), arrays.get("embedding_labels")
