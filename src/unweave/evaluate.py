@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from . import artifact
 from .aggregate import exact, log_mixture
@@ -28,7 +30,7 @@ from .metrics import clustering_accuracy
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
 from .objective import Atom, Densities, elbo, evidence, recon
 from .trace import Node, Trace
-from .train import PRIOR_DRAWS, Recipe, Trainer, decomposition
+from .train import PRIOR_DRAWS, Kept, Recipe, Trainer, decomposition
 
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 
@@ -43,11 +45,11 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
     train = recipe.parts()[0]
     test = recipe.test or train
     with torch.no_grad(), seeded(recipe.seed):
-        q = model.encoder(torch.as_tensor(train.x))
+        q = _encoded(model, trainer.train.x)
         some = torch.randperm(len(train))[:points].sort().values
         scores: dict[str, Any] = {"test": _test_scores(model, test, recipe)}
         if any(node.dist is not None for node in q.values()):
-            scores |= _information(model, torch.as_tensor(train.x), q, some, recipe.groups)
+            scores |= _information(model, trainer.train.x, q, some, recipe.groups)
             _add_minibatch(scores["terms"], trainer)
             scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
             scores["breaches"] = _breaches(scores["terms"], trainer)
@@ -64,13 +66,52 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
     return scores
 
 
+def _chunks(x: Tensor | Kept, rows: int = 4096) -> Iterator[Tensor]:
+    """The items in turn, in equal parts of at most so many, as floats."""
+    parts = math.ceil(len(x) / rows)
+    return (x[len(x) * i // parts : len(x) * (i + 1) // parts] for i in range(parts))
+
+
+@torch.no_grad()
+def _encoded(model: Model, x: Tensor | Kept, rows: int = 4096) -> Trace:
+    """The encoder's trace of all items, which are encoded some at a time."""
+    chunks = _chunks(x, rows)
+    part: Trace = model.encoder(chunk := next(chunks))
+    if len(chunk) == len(x):
+        return part
+    whole = part.take(torch.arange(len(x)) % len(chunk))  # the first items in their places, the others to be filled in
+    start = len(chunk)
+    for chunk in chunks:
+        for name, node in model.encoder(chunk).aligned().items():
+            _fill(whole[name], node, start)
+        start += len(chunk)
+    return whole
+
+
+def _fill(whole: Node | Distribution, part: Node | Distribution, start: int) -> None:
+    """Writes the part's tensors into the whole's, from item `start` on; they differ in length along the items."""
+    for key, t in vars(part).items():
+        room = vars(whole)[key]
+        if isinstance(t, Distribution):
+            _fill(room, t, start)
+        elif isinstance(t, Tensor) and t.shape != room.shape:
+            (dim,) = (d for d, (size, all_) in enumerate(zip(t.shape, room.shape, strict=True)) if size != all_)
+            room.narrow(dim, start, t.shape[dim]).copy_(t)
+
+
+def _posterior(model: Model, data: Data) -> Trace:
+    """What `model.posterior` says of all items, some encoded at a time."""
+    with seeded(0):
+        return _encoded(model, Kept(data.x)).draw()
+
+
 def _with_error(values: Tensor) -> list[float]:
     return [float(values.mean()), float(values.std() / math.sqrt(max(len(values), 1)))]
 
 
 def _test_scores(model: Model, test: Data, recipe: Recipe, rows: int = 1000) -> dict[str, list[float]]:
     parts: dict[str, list[Tensor]] = {}
-    for x in torch.as_tensor(test.x).split(rows):
+    for x in _chunks(Kept(test.x), rows):
         x = x if recipe.samples == 1 else x.expand(recipe.samples, *x.shape)
         d = Densities(*model(x), groups=recipe.groups, batch_dim=x.ndim - test.x.ndim)
         named = {"elbo": elbo, "recon": recon, "kl": recon - elbo} if d.latents else {"recon": recon}
@@ -82,7 +123,7 @@ def _test_scores(model: Model, test: Data, recipe: Recipe, rows: int = 1000) -> 
     return {name: _with_error(torch.cat(values)) for name, values in parts.items()}
 
 
-def _information(model: Model, x: Tensor, q: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
+def _information(model: Model, x: Tensor | Kept, q: Trace, some: Tensor, groups: Tree | None) -> dict[str, Any]:
     """The exact decomposition, and the information in each unit; classes of enumerated sites are drawn for the rows."""
     own = q.take(some)
     rows = own.draw()
@@ -118,7 +159,7 @@ def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
     return log_q_x.reshape(log_q_x.shape[depth:]) - d.aggregate(d.q, [part], 0)[0]
 
 
-def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int = 4 * 10**6) -> dict[int, Tensor]:
+def _dependence(model: Model, x: Tensor | Kept, rows: Trace, d: Densities, pairs: int = 4 * 10**6) -> dict[int, Tensor]:
     """By level: log q of its blocks with sites that depend on one another, less what independence would give.
 
     An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the exact sum,
@@ -142,15 +183,18 @@ def _dependence(model: Model, x: Tensor, rows: Trace, d: Densities, pairs: int =
     return gaps
 
 
-def _joint(model: Model, x: Tensor, rows: Trace, part: Block) -> Tensor:
+def _joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
     """log q(block_i) of one block by running the encoder on all items with its sites given as row i's, (rows,)."""
     able = set(inspect.signature(model.encoder.forward).parameters)
     log_q = []
     for i in range(len(next(iter(rows.values())).value)):
-        row = {site: rows[site].value[i].expand(len(x), *rows[site].value.shape[1:]) for site, _ in part}
-        q = model.encoder(x, **{site: value for site, value in row.items() if site in able})
-        parts = (log_marginals(dist, row[site], 1, [units])[0] for site, units in part if (dist := q[site].dist))
-        log_q.append(sum(parts, torch.zeros(())).logsumexp(0) - math.log(len(x)))
+        densities = []
+        for some in _chunks(x):
+            row = {site: rows[site].value[i].expand(len(some), *rows[site].value.shape[1:]) for site, _ in part}
+            q = model.encoder(some, **{site: value for site, value in row.items() if site in able})
+            parts = (log_marginals(dist, row[site], 1, [units])[0] for site, units in part if (dist := q[site].dist))
+            densities.append(sum(parts, torch.zeros(())))
+        log_q.append(torch.cat(densities).logsumexp(0) - math.log(len(x)))
     return torch.stack(log_q)
 
 
@@ -220,7 +264,7 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
 def _discrete_scores(model: Model, train: Data, test: Data) -> dict[str, Any]:
     """Of each discrete site: entropy left in it given x, its information, and its agreement with the labels."""
     scores: dict[str, dict[str, float]] = {"accuracy": {}, "conditional_entropy": {}, "discrete_information": {}}
-    for site, node in model.posterior(train.x).items():
+    for site, node in _posterior(model, train).items():
         if not is_discrete(node) or node.dist is None:
             continue
         probs: Tensor = node.dist.mean
@@ -229,7 +273,7 @@ def _discrete_scores(model: Model, train: Data, test: Data) -> dict[str, Any]:
         scores["conditional_entropy"][site] = float(left)
         scores["discrete_information"][site] = float(total - left)
         if test.names and (known := test.factors[:, 0] >= 0).any():
-            classes = code(model.posterior(test.x)[site]).long().squeeze(-1).numpy()
+            classes = code(_posterior(model, test)[site]).long().squeeze(-1).numpy()
             scores["accuracy"][site] = clustering_accuracy(classes[known], test.factors[known, 0])
     return {name: values for name, values in scores.items() if values}
 
@@ -238,7 +282,7 @@ def _pictures(model: Model, q: Trace, test: Data) -> dict[str, Any]:
     labels = test.factors[:, 0] if test.names else np.zeros(len(test.x), np.int64)
     kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     spread = [items[i] for i in range(20) for items in kinds if i < len(items)][:20]
-    x = test.x[spread]
+    x = test.floats(spread)
     shape = x.shape[1:]
     arrays: dict[str, Any] = {"x": x, "labels": labels[spread], "reconstruction": _shaped(model.reconstruct(x), shape)}
     start = {site: hard(node) for site, node in model.posterior(x[:5]).items()}
@@ -284,7 +328,7 @@ def _traverse(model: Model, start: dict[str, Tensor], site: str, column: int, va
 
 def _embedding(model: Model, test: Data, labels: np.ndarray[Any, Any], most: int = 2000) -> dict[str, Any]:
     """The codes in the plane: as they are if there are two, by t-SNE otherwise."""
-    trace = model.posterior(test.x[:most])
+    trace = model.posterior(test.floats(slice(most)))
     nodes = list(trace.items())
     codes = torch.cat([(n.value if n.dist is None else n.dist.mean).flatten(1) for _, n in nodes], -1).numpy()
     arrays: dict[str, Any] = {"embedding_labels": labels[:most]}

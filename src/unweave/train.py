@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from .aggregate import Weights, balanced, minibatch
 from .bounds import breaches
 from .critic import Critics, learn
 from .data import Data
+from .data.store import Bits, Store
 from .distributed import everyone, mean, mean_gradients, world
 from .groups import Tree
 from .models import Model
@@ -332,11 +334,40 @@ def decomposition(d: Densities) -> dict[str, Objective]:
     return {"elbo": elbo, "recon": recon, "mi": mi, **correlations, f"kl[{deepest}]": kl[-1]}
 
 
+class Kept:
+    """Items in one tensor on the device, as compact as the data keep them; indexed, they are float32.
+
+    What comes out equals `Data.floats` to the bit, on any device.
+    """
+
+    def __init__(self, x: Store, device: torch.device | str = "cpu") -> None:
+        array = x.packed if isinstance(x, Bits) else x
+        self.tensor = torch.as_tensor(np.require(array, requirements=["C", "W"]), device=device)
+        self.item = x.shape[1:]
+        self.is_packed = isinstance(x, Bits)
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """Some of the items, (k, *shape)."""
+        by_number = isinstance(index, Tensor) and index.dtype == torch.long
+        chosen: Tensor = self.tensor.index_select(0, index) if by_number else self.tensor[index]  # type: ignore[arg-type]
+        if self.is_packed:
+            shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=chosen.device)
+            bits = chosen[:, :, None] >> shifts & 1  # (k, bytes, 8)
+            return bits.flatten(1)[:, : math.prod(self.item)].reshape(-1, *self.item).float()
+        if chosen.dtype == torch.uint8:
+            # By a tensor: a number would be turned into its reciprocal on a GPU, which rounds otherwise.
+            return chosen.float() / torch.full((), 255.0, device=chosen.device)
+        return chosen
+
+
 class _Items:
-    """A part of the data in one tensor, indexed a batch at a time."""
+    """A part of the data, indexed a batch at a time."""
 
     def __init__(self, data: Data, recipe: Recipe, device: torch.device) -> None:
-        self.x = torch.as_tensor(data.x, device=device)
+        self.x = Kept(data.x, device)
         columns = {site: data.names.index(factor) for site, factor in recipe.labels.items()}
         self.labels = {site: torch.as_tensor(data.factors[:, c], device=device) for site, c in columns.items()}
         self.samples = recipe.samples
@@ -346,7 +377,7 @@ class _Items:
 
     def batch(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """x and the labels of some items, `samples` times each in a dimension in front if that is more than once."""
-        x, labels = self.x.index_select(0, items), {site: y.index_select(0, items) for site, y in self.labels.items()}
+        x, labels = self.x[items], {site: y.index_select(0, items) for site, y in self.labels.items()}
         if self.samples == 1:
             return x, labels
         return x.expand(self.samples, *x.shape), {s: y.expand(self.samples, *y.shape) for s, y in labels.items()}

@@ -1,9 +1,13 @@
 """Data as plain arrays: items x, and the class of each of their factors of variation."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from unweave.data.store import Bits, Store, floats
 
 __all__ = ["Data", "digits", "directory", "fashion_mnist", "fetch", "mnist", "set_directory"]
 
@@ -13,7 +17,8 @@ class Data:
     """Items with their factors, all in memory: index the arrays to make batches.
 
     Args:
-        x: (n, *shape) float32 in [0, 1].
+        x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand for value/255;
+            or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
         factors: (n, f) int64, the class index of each factor; -1 where it is missing.
         names: The factors' names, such as ``("digit",)``; none (f = 0) for data without labels.
         sizes: The number of values of each factor, such as ``(10,)``.
@@ -21,7 +26,7 @@ class Data:
         name: What the data are called, in tables and errors.
 
     Raises:
-        ValueError: If the arrays and the words disagree, or x has NaN or leaves [0, 1].
+        ValueError: If the arrays and the words disagree, or x has NaN or infinite numbers.
 
     >>> x = np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1]], dtype=np.float32)
     >>> factors = np.array([[0], [1], [-1]])
@@ -30,9 +35,11 @@ class Data:
     Data(sides: 3 items of shape (2,); factors: side (2))
     >>> data.subset([2, 0]).factors.tolist()
     [[-1], [0]]
+    >>> replace(data, x=np.array([[0, 51], [255, 0], [0, 0]], dtype=np.uint8)).floats([0]).tolist()
+    [[0.0, 0.20000000298023224]]
     """
 
-    x: npt.NDArray[np.float32]
+    x: Store
     factors: npt.NDArray[np.int64]
     names: tuple[str, ...]
     sizes: tuple[int, ...]
@@ -50,14 +57,31 @@ class Data:
 
     def __repr__(self) -> str:
         factors = ", ".join(f"{name} ({size})" for name, size in zip(self.names, self.sizes, strict=True))
-        return f"Data({self.name}: {len(self)} items of shape {self.x.shape[1:]}; factors: {factors or 'none'})"
+        return f"Data({self.name}: {len(self)} items of shape {self.shape}; factors: {factors or 'none'})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an item."""
+        return self.x.shape[1:]
+
+    @cached_property
+    def is_unit(self) -> bool:
+        """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
+        if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
+            return True
+        return bool(self.x.min() >= 0 and self.x.max() <= 1)
+
+    def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
+        """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask or numbers."""
+        return floats(self.x, index)
 
     def subset(self, indices: npt.ArrayLike) -> "Data":
         """The items at `indices`, in that order, or those where a boolean mask is true."""
         chosen = np.atleast_1d(np.asarray(indices))
         if chosen.size == 0 or (chosen.dtype == bool and not chosen.any()):
             raise ValueError(f"{self.name}: the subset has no items; expected at least one of the {len(self)}")
-        return replace(self, x=self.x[chosen], factors=self.factors[chosen])
+        x = self.x.take(chosen) if isinstance(self.x, Bits) else self.x[chosen]
+        return replace(self, x=x, factors=self.factors[chosen])
 
     def split(self, n_held_out: int, seed: int = 0) -> tuple["Data", "Data"]:
         """(rest, held out): `n_held_out` items at random and the others, both in their present order.
@@ -77,17 +101,16 @@ class Data:
         return self.subset(~held_out), self.subset(held_out)
 
     def _check_arrays(self) -> None:
-        arrays: tuple[tuple[str, object, str], ...] = (
-            ("x", self.x, "float32"),
-            ("factors", self.factors, "int64"),
-        )
-        for label, array, dtype in arrays:
-            if not isinstance(array, np.ndarray) or array.dtype != dtype:
-                given = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-                raise ValueError(
-                    f"{self.name}: {label} is {given}; expected a NumPy array of {dtype}: "
-                    f"np.asarray({label}, dtype=np.{dtype})"
-                )
+        if not isinstance(self.x, Bits) and _dtype(self.x) not in ("float32", "uint8"):
+            raise ValueError(
+                f"{self.name}: x is {_dtype(self.x)}; expected a NumPy array of float32, one of uint8 (pixels that "
+                "stand for value/255), or Bits: np.asarray(x, dtype=np.float32)"
+            )
+        if _dtype(self.factors) != "int64":
+            raise ValueError(
+                f"{self.name}: factors is {_dtype(self.factors)}; expected a NumPy array of int64: "
+                "np.asarray(factors, dtype=np.int64)"
+            )
         if self.x.ndim < 2 or self.x.size == 0:
             raise ValueError(f"{self.name}: x has shape {self.x.shape}; expected (n, *shape), none of them 0")
         if self.factors.shape != (expected := (len(self.x), len(self.names))):
@@ -107,16 +130,12 @@ class Data:
             )
 
     def _check_x(self) -> None:
-        low, high = self.x.min(), self.x.max()  # a NaN anywhere makes both NaN
-        if np.isnan(low):
+        if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
+            return
+        if not np.isfinite(self.x.min() + self.x.max()):  # a NaN anywhere makes both NaN
             raise ValueError(
-                f"{self.name}: x has NaN in {_items(np.isnan(self.x))}; expected numbers in [0, 1]: "
-                "mend these items or leave them out"
-            )
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"{self.name}: x goes from {low:g} to {high:g}, with {_items((self.x < 0) | (self.x > 1))} "
-                "outside; expected numbers in [0, 1]: divide 8-bit pixels by 255"
+                f"{self.name}: x has NaN or infinite numbers in {_items(~np.isfinite(self.x))}; expected finite "
+                "numbers: mend these items or leave them out"
             )
 
     def _check_factors(self) -> None:
@@ -131,6 +150,10 @@ class Data:
 def random_keys(n: int, seed: int) -> npt.NDArray[np.uint64]:
     """n random sort keys: a bit generator's raw stream, which NumPy keeps the same in all versions."""
     return np.asarray(np.random.PCG64(seed).random_raw(n), dtype=np.uint64)
+
+
+def _dtype(array: object) -> str:
+    return str(array.dtype) if isinstance(array, np.ndarray) else type(array).__name__
 
 
 def _items(wrong: npt.NDArray[np.bool_]) -> str:

@@ -18,6 +18,9 @@ class Bits:
         packed: (n, ⌈size/8⌉) uint8, the items' numbers in order, the first in the highest bit (`np.packbits`).
         item: The shape of an item.
 
+    Raises:
+        ValueError: If the bytes are not as many as the items' numbers ask.
+
     >>> bits = Bits.pack(np.array([[[0, 1], [1, 1]], [[0, 0], [0, 1]]]))
     >>> bits.shape, bits.nbytes, bits[1].tolist()
     ((2, 2, 2), 2, [[0.0, 0.0], [0.0, 1.0]])
@@ -26,10 +29,27 @@ class Bits:
     packed: npt.NDArray[np.uint8]
     item: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        size = math.prod(self.item)
+        if self.packed.dtype != np.uint8 or self.packed.ndim != 2 or self.packed.shape[1] != -(-size // 8):
+            raise ValueError(
+                f"packed is {self.packed.dtype} of shape {self.packed.shape}; expected uint8 of shape "
+                f"(n, {-(-size // 8)}) for items of shape {self.item}: Bits.pack(x) packs an array of zeros and ones"
+            )
+
     @staticmethod
     def pack(x: npt.ArrayLike) -> Bits:
-        """Packs an array (n, *shape) of zeros and ones."""
+        """Packs an array (n, *shape) of zeros and ones.
+
+        Raises:
+            ValueError: If it holds another number.
+        """
         x = np.asarray(x)
+        if x.dtype != bool and (wrong := x[(x != 0) & (x != 1)]).size:
+            raise ValueError(
+                f"x holds {wrong[0]}; expected zeros and ones alone: threshold it, as in x > 0.5, or keep it as "
+                "float32, or as uint8 where it stands for value/255"
+            )
         return Bits(np.packbits(x.reshape(len(x), -1) != 0, axis=1), x.shape[1:])
 
     @property
@@ -58,6 +78,8 @@ class Bits:
 
     def __getitem__(self, index: Any) -> npt.NDArray[np.float32]:
         """Items as float32, by number, slice, mask or array of numbers."""
+        if isinstance(index, tuple):
+            raise TypeError(f"Bits are indexed by items alone, not by {index}: take items first, then index the floats")
         chosen = self.packed[index]
         bits = np.unpackbits(chosen, axis=-1, count=math.prod(self.item))
         return bits.astype(np.float32).reshape(*chosen.shape[:-1], *self.item)
