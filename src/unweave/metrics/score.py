@@ -52,7 +52,7 @@ class Score:
 class Pairs:
     """Checked codes and factors: codes (n, c) float64; factors (n, f) class numbers from 0, −1 where missing.
 
-    `targets` are the factors as floats, NaN where missing; `continuous` says which factors were cut into `BINS` cells;
+    `targets` are the factors as floats, NaN where missing; `continuous` says which factors were cut into cells, and
     `varied` which have two classes or more (the others say nothing, and metrics leave them out).
     """
 
@@ -64,7 +64,7 @@ class Pairs:
 
     @property
     def varied(self) -> NDArray[np.bool_]:
-        return np.array([len(np.unique(column[column >= 0])) > 1 for column in self.factors.T], dtype=bool)
+        return np.asarray(self.factors.max(0) > 0, dtype=bool)  # the least class of a factor is 0
 
     def known(self, factor: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Codes and classes of the items whose factor is known."""
@@ -72,43 +72,53 @@ class Pairs:
         return self.codes[here], self.factors[here, factor]
 
 
-def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10) -> Pairs:
-    """Checks codes (n, codes) and factors (n, factors), a vector being one column.
+def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
+    """Checks codes (n, codes) and factors (n, factors), a vector being one column; continuous factors get `bins` cells.
+
+    >>> pairs = paired(np.arange(12.0), np.arange(12) % 3 - 1)
+    >>> pairs.factors.ravel()[:6].tolist(), pairs.notes
+    ([-1, 0, 1, -1, 0, 1], ('items whose factor is missing are left out of its part (factor 0: 4)',))
 
     Raises:
         ValueError: If they have no or different numbers of items, fewer than `least`, codes that are NaN, infinite or
             no numbers, or no factor with two classes.
     """
-    z = _columns("codes", codes)
-    try:
-        z = z.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"codes are {z.dtype}; expected numbers: leave out columns of text") from None
-    if (broken := ~np.isfinite(z).all(1)).any():
-        first = ", ".join(map(str, np.flatnonzero(broken)[:5]))
-        raise ValueError(
-            f"codes have NaN or infinite values in {broken.sum()} of {len(z)} items ({first}, …): expected finite "
-            "numbers: leave these items out of codes and factors, and find out what broke the encoder"
-        )
+    z = checked(codes)
     raw = _columns("factors", factors)
     if len(raw) != len(z):
         raise ValueError(f"{len(z)} items of codes and {len(raw)} of factors: expected a row of each for every item")
     if len(z) < least:
         raise ValueError(f"{len(z)} items: expected {least} or more to say anything")
-    read = [_factor(column) for column in raw.T]
+    read = [_factor(column, bins) for column in raw.T]
     classes = np.stack([c for c, _, _ in read], 1)
     pairs = Pairs(
         z,
         classes,
         np.stack([t for _, t, _ in read], 1),
         np.array([cut for _, _, cut in read], dtype=bool),
-        _notes(z, classes, [cut for _, _, cut in read]),
+        _notes(z, classes, [cut for _, _, cut in read], bins),
     )
     if not pairs.varied.any():
         raise ValueError(
             f"no factor of {classes.shape[1]} has two classes among the items: nothing to score codes against"
         )
     return pairs
+
+
+def checked(codes: ArrayLike) -> NDArray[np.float64]:
+    """Codes as finite numbers, (n, codes), a vector being one column; raises ValueError as `paired` does."""
+    z = _columns("codes", codes)
+    try:
+        z = z.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"codes are {z.dtype}; expected numbers: leave out columns of text") from None
+    if (broken := ~np.isfinite(z).all(1)).any():
+        first = ", ".join(map(str, np.flatnonzero(broken)[:5])) + ", …" * bool(broken.sum() > 5)
+        raise ValueError(
+            f"codes have NaN or infinite values in {broken.sum()} of {len(z)} items ({first}): expected finite "
+            "numbers: leave these items out of codes and factors, and find out what broke the encoder"
+        )
+    return np.asarray(z, dtype=np.float64)
 
 
 def _columns(what: str, array: ArrayLike) -> NDArray[Any]:
@@ -119,7 +129,7 @@ def _columns(what: str, array: ArrayLike) -> NDArray[Any]:
     return a
 
 
-def _factor(column: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
+def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
     """Class numbers with −1 where missing, the same as numbers with NaN, and whether classes are cells of numbers."""
     try:
         value = column.astype(np.float64)
@@ -134,7 +144,7 @@ def _factor(column: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64
     if whole:
         classes[held] = np.unique(value[held], return_inverse=True)[1]
     elif held.any():
-        classes[held] = cells(value[held][:, None])[:, 0]
+        classes[held] = cells(value[held][:, None], bins)[:, 0]
     return classes, np.where(held, value, np.nan), not whole
 
 
@@ -144,10 +154,10 @@ def _marks_missing(value: NDArray[np.float64]) -> bool:
     return bool(finite.min(initial=0) >= -1 and not np.isin(finite, (-1, 1)).all())
 
 
-def _notes(z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool]) -> tuple[str, ...]:
+def _notes(z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool], bins: int) -> tuple[str, ...]:
     constant = int((np.ptp(z, 0) == 0).sum())
     missing = [f"factor {k}: {(column < 0).sum()}" for k, column in enumerate(classes.T) if (column < 0).any()]
-    single = [str(k) for k, column in enumerate(classes.T) if len(np.unique(column[column >= 0])) < 2]
+    single = [str(k) for k, column in enumerate(classes.T) if column.max() < 1]
     cells_of = [str(k) for k, is_cut in enumerate(cut) if is_cut]
     return tuple(
         text
@@ -155,7 +165,7 @@ def _notes(z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool]) 
             (constant, f"{constant} of {z.shape[1]} codes are constant"),
             (missing, f"items whose factor is missing are left out of its part ({'; '.join(missing)})"),
             (single, f"factors with one class are left out: {', '.join(single)}"),
-            (cells_of, f"continuous factors are cut into {BINS} cells of equal width: {', '.join(cells_of)}"),
+            (cells_of, f"continuous factors are cut into {bins} cells of equal width: {', '.join(cells_of)}"),
         )
         if said
     )
@@ -169,6 +179,8 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     >>> cells(np.array([[0.0], [0.4], [0.5], [1.0]]), bins=2).ravel().tolist()
     [0, 0, 1, 1]
     """
+    if bins < 2:
+        raise ValueError(f"{bins} bins: expected 2 or more, or every code and continuous factor would be constant")
     edges = np.linspace(codes.min(0), codes.max(0), bins + 1)[1:-1]  # (bins - 1, columns), those inside
     found = [np.searchsorted(e, column, side="right") for e, column in zip(edges.T, codes.T, strict=True)]
     return np.asarray(np.stack(found, 1) * (np.ptp(codes, 0) > 0), dtype=np.int64)
@@ -192,7 +204,8 @@ def bootstrap(
 
     A mean over half of the items differs from the mean over all by as much as that differs from the truth, and without
     replacement no item stands on both sides of a metric's split into training and test items, nor do duplicates raise
-    plug-in information; what half of the items do to the level of a metric is taken out by the centre.
+    plug-in information; what half of the items do to the level of a metric is taken out by the centre. The quantiles
+    are Weibull's, (b of resamples + 1), for which an interval of Normal deviations covers exactly `level`.
 
     Source: Politis and Romano, "Large sample confidence regions based on subsamples" (1994); Præstgaard and Wellner,
     "Exchangeably weighted bootstraps" (1993), of which half-sampling is one.
@@ -204,6 +217,6 @@ def bootstrap(
     for _ in range(resamples):
         half = np.sort(rng.permutation(len(z))[: len(z) // 2])
         values.append(metric(z[half], v[half], **settings).value)
-    spread = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - np.mean(values)
+    spread = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="weibull") - np.mean(values)
     low, high = np.clip(whole.value + spread, *whole.range)
     return replace(whole, interval=(float(low), float(high)), level=level)
