@@ -173,6 +173,8 @@ def test_the_networks_of_the_published_model():
             "normals": 10,
             "temperature": 0.66,
             "prior": "standard",
+            "net": "mlp",
+            "likelihood": "bernoulli",
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -17,6 +18,69 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> 
     """
     layers = [layer for size in pairwise(sizes) for layer in (nn.Linear(*size), activation())]
     return nn.Sequential(*layers[:-1])
+
+
+def conv(shape: Sequence[int], outputs: int, channels: int = 32) -> nn.Module:
+    """Images (…, h, w[, c]), flattened, to (…, outputs): 4x4 convolutions that halve the sides down to 4 to 7 pixels.
+
+    Two layers of `channels`, then of twice as many, as in Burgess et al. (2018) at 64x64; any size and any number of
+    channels will do.
+
+    >>> conv((64, 64), 256)(torch.zeros(5, 4096)).shape, conv((48, 37, 3), 10)(torch.zeros(2, 5, 48 * 37 * 3)).shape
+    (torch.Size([5, 256]), torch.Size([2, 5, 10]))
+    """
+    sides, widths = _pyramid(shape, channels)
+    steps = [l for pair in pairwise(widths) for l in (nn.Conv2d(*pair, 4, stride=2, padding=1), nn.ReLU())]
+    return _Lead(_ToImages(shape), *steps, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sides[-1]), outputs))
+
+
+def deconv(inputs: int, shape: Sequence[int], channels: int = 32) -> nn.Module:
+    """`conv` the other way round: (…, inputs) to images (…, h·w·c), flattened.
+
+    >>> deconv(10, (48, 37, 3))(torch.zeros(2, 5, 10)).shape
+    torch.Size([2, 5, 5328])
+    """
+    sides, widths = _pyramid(shape, channels)
+    layers: list[nn.Module] = [nn.Linear(inputs, widths[-1] * math.prod(sides[-1])), nn.ReLU()]
+    layers.append(nn.Unflatten(1, (widths[-1], *sides[-1])))
+    for (outer, inner), pair in zip(reversed(list(pairwise(sides))), pairwise(reversed(widths)), strict=True):
+        odd = [a - 2 * b for a, b in zip(outer, inner, strict=True)]
+        layers += [nn.ConvTranspose2d(*pair, 4, stride=2, padding=1, output_padding=odd), nn.ReLU()]
+    return _Lead(*layers[:-1], _FromImages())
+
+
+def _pyramid(shape: Sequence[int], channels: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """The sides of an image halved until they are 4 to 7 pixels, and as many widths, the image's own first."""
+    if len(shape) not in (2, 3) or min(shape[:2]) < 8:
+        raise ValueError(
+            f"items of shape {tuple(shape)}: expected images (h, w) or (h, w, c) of 8 pixels or more a side"
+        )
+    height, width = shape[:2]
+    depth = int(math.log2(min(height, width) / 4))
+    sides = [(height >> level, width >> level) for level in range(depth + 1)]
+    return sides, [shape[2] if len(shape) == 3 else 1] + [channels * (1 if level < 2 else 2) for level in range(depth)]
+
+
+class _Lead(nn.Sequential):
+    """Layers that know one batch dimension, for tensors with any number of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x.reshape(-1, x.shape[-1]))
+        return y.reshape(*x.shape[:-1], *y.shape[1:])
+
+
+class _ToImages(nn.Module):
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, self.shape).movedim(-1, 1)
+
+
+class _FromImages(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(1, -1).flatten(1)
 
 
 def scale(raw: Tensor, bound: float = 7.0) -> Tensor:

@@ -1,10 +1,10 @@
-"""Model families for data of any fixed shape, pixels in [0, 1]."""
+"""Model families for data of any fixed shape: images or vectors, numbers in [0, 1] or any numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,19 @@ from torch.distributions import (
     Normal,
 )
 
-from ..nets import cat, mlp, scale
+from ..nets import cat, conv, deconv, mlp, scale
 from ..trace import Node, Trace
 from .model import Model, family
+
+Net = Literal["mlp", "conv"]
+Likelihood = Literal["bernoulli", "normal"]
+
+
+def one_of(kind: Any, value: str, what: str) -> str:
+    """`value`, if it is one of the words of a Literal type."""
+    if value not in get_args(kind):
+        raise ValueError(f"{what}={value!r}: expected one of {', '.join(get_args(kind))}")
+    return value
 
 
 class _Encoder(nn.Module):
@@ -29,12 +39,19 @@ class _Encoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, temperature: float | None
+        self,
+        shape: Sequence[int],
+        hidden: Sequence[int],
+        classes: int,
+        normals: int,
+        temperature: float | None,
+        net: Net = "mlp",
     ) -> None:
         super().__init__()
         self.dims, self.temperature = len(shape), temperature
         first, *rest = hidden
-        self.h = nn.Sequential(nn.Linear(math.prod(shape), first), nn.ReLU())
+        to_first = conv(shape, first) if one_of(Net, net, "net") == "conv" else nn.Linear(math.prod(shape), first)
+        self.h = nn.Sequential(to_first, nn.ReLU())
         self.y_log_weights = nn.Linear(first, classes) if classes else None
         self.z_mean = mlp([first + classes, *rest, normals])
         self.z_log_scale = mlp([first + classes, *rest, normals])
@@ -74,9 +91,7 @@ class Prior(nn.Module):
 
     def __init__(self, kind: PriorKind, size: int, parts: int = 10) -> None:
         super().__init__()
-        if kind not in get_args(PriorKind):
-            raise ValueError(f"prior={kind!r}: expected one of {', '.join(get_args(PriorKind))}")
-        self.kind = kind
+        self.kind = one_of(PriorKind, kind, "prior")
         shape = (parts, size) if kind == "mixture" else (size,)
         self.loc = nn.Parameter(torch.randn(shape) if kind == "mixture" else torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
@@ -95,7 +110,10 @@ class Prior(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(y) p(z) p(x|y, z): uniform y, Bernoulli pixels; `prior=None` leaves p(z) out."""
+    """p(y) p(z) p(x|y, z): uniform y; `prior=None` leaves p(z) out.
+
+    x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a number in vectors.
+    """
 
     y_log_weights: Tensor
 
@@ -108,12 +126,22 @@ class Decoder(nn.Module):
         temperature: float | None,
         *,
         prior: PriorKind | None = "standard",
+        net: Net = "mlp",
+        likelihood: Likelihood = "bernoulli",
     ) -> None:
         super().__init__()
+        self.likelihood = one_of(Likelihood, likelihood, "likelihood")
+        if likelihood == "normal":
+            self.x_log_scale = nn.Parameter(torch.zeros(shape if len(shape) == 1 else ()))
         self.shape, self.classes, self.temperature = tuple(shape), classes, temperature
         self.kind, self.prior = prior, Prior(prior, normals) if prior not in (None, "standard") else None
         self.register_buffer("y_log_weights", torch.zeros(classes), persistent=False)
-        self.x = mlp([classes + normals, *reversed(hidden), math.prod(shape)])
+        sizes = [classes + normals, *reversed(hidden)]
+        self.x = (
+            nn.Sequential(mlp(sizes), nn.ReLU(), deconv(sizes[-1], shape))
+            if net == "conv"
+            else mlp([*sizes, math.prod(shape)])
+        )
 
     def forward(self, x: Tensor | None, q: Trace) -> Trace:
         p = Trace()
@@ -124,7 +152,11 @@ class Decoder(nn.Module):
         if self.classes:
             y = _discrete(p, self.y_log_weights, self.temperature, q["y"])
             h = cat([y, h])
-        p.bernoulli(self.x(h).unflatten(-1, self.shape), value=x, name="x")
+        h = self.x(h).unflatten(-1, self.shape)
+        if self.likelihood == "normal":
+            p.normal(h, scale(self.x_log_scale), value=x, name="x")
+        else:
+            p.bernoulli(h, value=x, name="x")
         return p
 
 
@@ -136,24 +168,35 @@ def hfvae(
     normals: int = 10,
     temperature: float | None = 0.66,
     prior: PriorKind = "standard",
+    net: Net = "mlp",
+    likelihood: Likelihood = "bernoulli",
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
     Without a temperature y is categorical, and enumerated. p(z) is standard Normal, or learned (see `Prior`).
 
     Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
-    (10+10)-200-400-x back. Groups: ("y", "z").
+    (10+10)-200-400-x back; `net="conv"` puts convolutions between x and the first of `hidden`. Groups: ("y", "z").
     """
     return Model(
-        _Encoder(shape, hidden, classes, normals, temperature),
-        Decoder(shape, hidden, classes, normals, temperature, prior=prior),
+        _Encoder(shape, hidden, classes, normals, temperature, net),
+        Decoder(shape, hidden, classes, normals, temperature, prior=prior, net=net, likelihood=likelihood),
     )
 
 
 @family
-def vae(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
+def vae(
+    shape: Sequence[int],
+    hidden: Sequence[int] = (400, 200),
+    normals: int = 10,
+    net: Net = "mlp",
+    likelihood: Likelihood = "bernoulli",
+) -> Model:
     """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups: ("z",)."""
-    return Model(_Encoder(shape, hidden, 0, normals, 1.0), Decoder(shape, hidden, 0, normals, 1.0))
+    return Model(
+        _Encoder(shape, hidden, 0, normals, 1.0, net),
+        Decoder(shape, hidden, 0, normals, 1.0, net=net, likelihood=likelihood),
+    )
 
 
 @family

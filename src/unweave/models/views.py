@@ -21,7 +21,9 @@ class Views:
     """Random views of images (batch, height, width): the changes that leave what an image shows as it is.
 
     Rotation up to `rotation` degrees, shear and log-scales up to `shear` and `zoom`, shifts up to `shift` pixels,
-    strokes thinner or bolder by up to `width` of a pixel on either side, brightness down by up to `dim`.
+    strokes thinner or bolder by up to `width` of a pixel on either side, brightness down by up to `dim`. With `window`
+    the view is a square of so many pixels about the centre of the image's mass, its sides in proportion to the root of
+    the mass: where a bright thing is, and how large, is then no part of what is seen. `still` views are not random.
     """
 
     rotation: float = 20.0
@@ -30,23 +32,51 @@ class Views:
     shift: float = 2.0
     width: float = 1.0
     dim: float = 0.4
+    window: int = 0
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def side(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the views of images of this shape."""
+        return (self.window, self.window) if self.window else (shape[0], shape[1])
+
+    def __call__(self, x: Tensor, *, still: bool = False) -> Tensor:
         def uniform(most: float) -> Tensor:
-            return (2 * torch.rand(len(x), device=x.device) - 1) * most
+            return x.new_zeros(len(x)) if still else (2 * torch.rand(len(x), device=x.device) - 1) * most
 
+        if still and not self.window:
+            return x
+        height, width = self.side(x.shape[1:])
         angle, shear = uniform(math.radians(self.rotation)), uniform(self.shear)
         zoom_x, zoom_y = uniform(self.zoom).exp(), uniform(self.zoom).exp()
-        cos, sin, height, width = angle.cos(), angle.sin(), x.shape[-2], x.shape[-1]
+        cos, sin = angle.cos(), angle.sin()
         across = torch.stack([cos * zoom_x, (shear - sin) * zoom_x, uniform(2 * self.shift / width)], -1)
         down = torch.stack([sin * zoom_y, cos * zoom_y, uniform(2 * self.shift / height)], -1)
-        grid = F.affine_grid(torch.stack([across, down], -2), [len(x), 1, height, width], align_corners=False)
+        affine = torch.stack([across, down], -2)
+        if self.window:
+            centre, half = _mass(x)
+            affine = affine * half.reshape(-1, 1, 1)
+            affine[:, :, 2] += centre
+        grid = F.affine_grid(affine, [len(x), 1, height, width], align_corners=False)
         seen = F.grid_sample(x.unsqueeze(1), grid, align_corners=False)
-        bolder = F.max_pool2d(seen, 3, 1, 1)
-        thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
-        stroke = uniform(self.width).reshape(-1, 1, 1, 1)
-        seen = seen + stroke.clamp_min(0) * (bolder - seen) + (-stroke).clamp_min(0) * (thinner - seen)
-        return (seen * (1 - self.dim * torch.rand(len(x), 1, 1, 1, device=x.device))).squeeze(1)
+        if self.width and not still:
+            bolder = F.max_pool2d(seen, 3, 1, 1)
+            thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
+            stroke = uniform(self.width).reshape(-1, 1, 1, 1)
+            seen = seen + stroke.clamp_min(0) * (bolder - seen) + (-stroke).clamp_min(0) * (thinner - seen)
+        if self.dim and not still:
+            seen = seen * (1 - self.dim * torch.rand(len(x), 1, 1, 1, device=x.device))
+        return seen.squeeze(1)
+
+
+def _mass(x: Tensor, roomy: float = 2.2) -> tuple[Tensor, Tensor]:
+    """The centre of images' mass, (n, 2) across and down in −1 to 1, and half the side of a window about it, (n,).
+
+    For a filled square of side s pixels the window's side is `roomy` · s.
+    """
+    height, width = x.shape[-2:]
+    mass = x.sum((-2, -1)).clamp_min(1e-6)
+    across, down = (torch.arange(n, device=x.device).mul(2).add(1 - n) / n for n in (width, height))
+    centre = torch.stack([(x.sum(-2) * across).sum(-1), (x.sum(-1) * down).sum(-1)], -1) / mass[:, None]
+    return centre, roomy * (mass / (height * width)).sqrt()
 
 
 def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
@@ -73,12 +103,12 @@ class _Encoder(nn.Module):
 
     def __init__(self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, views: Views) -> None:
         super().__init__()
-        self.view, self.y = views, _classifier(shape, classes)
+        self.view, self.y = views, _classifier(views.side(shape), classes)
         self.z = mlp([math.prod(shape), *hidden, 2 * normals])
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Trace:
         q = Trace()
-        y = q.categorical(self.y(self.view(x) if self.training else x), value=y, name="y")
+        y = q.categorical(self.y(self.view(x, still=not self.training)), value=y, name="y")
         if self.training:
             q.factor((y * self.y(self.view(x)).log_softmax(-1)).sum(-1), name="view")
         mean, log_scale = self.z(x.flatten(1)).chunk(2, -1)
