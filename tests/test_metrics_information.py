@@ -292,7 +292,7 @@ def test_scores_that_compare_factors_need_two(metric):
 
 
 def test_continuous_factors_are_cut_as_codes_are():
-    z, v = example()
+    z, _ = example()
     smooth = z[:, 0] + 0.05 * z[:, 1]
     np.testing.assert_allclose(
         metrics.mig(z, smooth, bins=8).parts["mutual_information"],

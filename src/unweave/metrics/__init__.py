@@ -1,5 +1,6 @@
 """Scores of codes against factors: plain functions of arrays, (n, codes) and (n, factors)."""
 
+from . import battery as battery
 from .clusters import clustering_accuracy as clustering_accuracy
 from .clusters import match as match
 from .infomec import info_compactness as info_compactness
