@@ -7,6 +7,7 @@ state (where several ranks train together, one each) that `state()` carries with
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -341,8 +342,10 @@ class Kept:
     """
 
     def __init__(self, x: Store, device: torch.device | str = "cpu") -> None:
-        array = x.packed if isinstance(x, Bits) else x
-        self.tensor = torch.as_tensor(np.require(array, requirements=["C", "W"]), device=device)
+        array = np.ascontiguousarray(x.packed if isinstance(x, Bits) else x)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # a file's, mapped: only read
+            self.tensor = torch.as_tensor(array, device=device)
         self.item = x.shape[1:]
         self.is_packed = isinstance(x, Bits)
 

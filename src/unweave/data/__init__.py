@@ -1,5 +1,6 @@
 """Data as plain arrays: items x, and the class of each of their factors of variation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,24 @@ import numpy.typing as npt
 
 from unweave.data.store import Bits, Store, floats
 
-__all__ = ["Data", "digits", "directory", "fashion_mnist", "fetch", "mnist", "set_directory"]
+__all__ = [
+    "SOURCES",
+    "Bits",
+    "Data",
+    "cars3d",
+    "celeba",
+    "digits",
+    "directory",
+    "dsprites",
+    "fashion_mnist",
+    "fetch",
+    "mnist",
+    "mpi3d",
+    "set_directory",
+    "shapes3d",
+    "small_norb",
+    "yaleb",
+]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,6 +182,27 @@ def _items(wrong: npt.NDArray[np.bool_]) -> str:
 
 
 # The sources build on Data, so they come after it.
+from unweave.data.cars3d import cars3d  # noqa: E402
+from unweave.data.celeba import celeba  # noqa: E402
 from unweave.data.digits import digits  # noqa: E402
+from unweave.data.dsprites import dsprites  # noqa: E402
 from unweave.data.files import directory, fetch, set_directory  # noqa: E402
 from unweave.data.idx import fashion_mnist, mnist  # noqa: E402
+from unweave.data.mpi3d import mpi3d  # noqa: E402
+from unweave.data.shapes3d import shapes3d  # noqa: E402
+from unweave.data.small_norb import small_norb  # noqa: E402
+from unweave.data.yaleb import yaleb  # noqa: E402
+
+SOURCES: dict[str, Callable[..., Data]] = {
+    "cars3d": cars3d,
+    "celeba": celeba,
+    "digits": digits,
+    "dsprites": dsprites,
+    "fashion_mnist": fashion_mnist,
+    "mnist": mnist,
+    "mpi3d": mpi3d,
+    "shapes3d": shapes3d,
+    "small_norb": small_norb,
+    "yaleb": yaleb,
+}
+"""The published sets by name: functions of (split, root) that return Data."""

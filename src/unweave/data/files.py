@@ -95,6 +95,28 @@ def fetch(
     )
 
 
+def placed(folder: str, file: str, root: str | Path | None = None, *, page: str, facts: str = "") -> Path:
+    """The path of a published file or folder that is put there by hand: there is no mirror to fetch it from.
+
+    Args:
+        folder: The folder in the data directory.
+        file: The name of the file, or folder, there.
+        root: The data directory, if not the usual one (see `directory`).
+        page: Where its publishers offer it.
+        facts: What to know it by, such as its checksum.
+
+    Raises:
+        FileNotFoundError: If it is not there; it says where to get it and where to put it.
+    """
+    place = directory(root) / folder / file
+    if place.exists():
+        return place
+    raise FileNotFoundError(
+        f"{file} is not in the data directory, and is not downloaded from here.\nGet it from\n  {page}\n"
+        f"and put it at\n  {place}\n{f'  {facts}{chr(10)}' if facts else ''}{ELSEWHERE}."
+    )
+
+
 def _verified(path: Path, sha256: str, size: int | None) -> Path:
     import pooch
 

@@ -1,0 +1,91 @@
+"""Cars3D: renderings of 183 cars, from 24 directions at four heights."""
+
+import math
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unweave.data import Data, grid
+from unweave.data.files import placed
+from unweave.data.prepared import Pixels, prepared
+
+NAMES = ("elevation", "azimuth", "object")
+SIZES = (4, 24, 183)
+SIDE = 64
+PAGE = "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz"
+
+
+def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
+    """Cars3D: 17,568 colour images of 64x64 pixels: 183 cars from 24 azimuths at 4 elevations.
+
+    S. Reed, Y. Zhang, Y. Zhang and H. Lee, "Deep Visual Analogy-Making", NeurIPS 2015; the car models are those of
+    S. Fidler, S. Dickinson and R. Urtasun, "3D Object Detection and Viewpoint Estimation with a Deformable 3D Cuboid
+    Model", NeurIPS 2012. Licence: none stated by the publishers.
+
+    Pictures of 128x128 pixels are halved by PIL's Lanczos filter, as in disentanglement_lib. There the objects are
+    numbered as the file system lists their files; here in the order of the files' names, which are their values.
+
+    Prepared once, in memory and then in the cache (`prepared.cache`), computed, 17568·64·64·3 bytes = 216 MB; mapped
+    from there afterwards. No sha256 of the archive is known to us: the number of cars and their arrays' shapes are
+    checked.
+
+    Args:
+        split: ``"all"``: there are no published parts.
+        root: The data directory, if not the usual one (see `directory`); the archive nips2015-analogy-data.tar.gz
+            lies in its folder ``cars3d``, as it is.
+
+    Returns:
+        x uint8 of shape (17568, 64, 64, 3), channels last; factors "elevation", "azimuth", "object", the last
+        changing fastest.
+
+    Raises:
+        ValueError: If the split has another name, or the archive holds other files.
+        FileNotFoundError: If it is not there; it says where to get it and where to put it.
+
+    >>> cars3d().sizes  # doctest: +SKIP
+    (4, 24, 183)
+    """
+    grid.whole("cars3d", split)
+    path = placed("cars3d", "nips2015-analogy-data.tar.gz", root, page=PAGE)
+
+    def parts() -> Iterator[Pixels]:
+        cars = np.empty((*SIZES, SIDE, SIDE, 3), dtype=np.uint8)
+        for number, name, mesh in _meshes(path):
+            if mesh.shape[2:] != (3, *SIZES[1::-1]):
+                raise ValueError(f"{path}: im of {name} has shape {mesh.shape}; expected (128, 128, 3, 24, 4)")
+            cars[:, :, number] = _halved(mesh)
+        yield cars.reshape(-1, SIDE, SIDE, 3)
+
+    x = prepared(path, "pixels", (math.prod(SIZES), SIDE, SIDE, 3), parts)
+    return Data(x, grid.classes(SIZES), NAMES, SIZES, grid.words(*SIZES), "cars3d")
+
+
+def _meshes(path: Path) -> Iterator[tuple[int, str, npt.NDArray[Any]]]:
+    """Each car's number in the order of the files' names, its name, and its array `im`."""
+    from scipy.io import loadmat
+
+    with tarfile.open(path) as archive:
+        names = sorted(name for name in archive.getnames() if "cars/" in name and name.endswith(".mat"))
+    if len(names) != SIZES[2]:
+        raise ValueError(f"{path} holds {len(names)} files cars/*.mat; expected {SIZES[2]}: get it again")
+    with tarfile.open(path) as archive:  # in the archive's order: gzip knows no other
+        for member in archive:
+            if member.name in names and (file := archive.extractfile(member)):
+                mat = loadmat(BytesIO(file.read()), variable_names=["im"])
+                yield names.index(member.name), member.name, mat["im"]
+
+
+def _halved(mesh: npt.NDArray[Any]) -> Pixels:
+    """(128, 128, 3, azimuths, elevations) -> (elevations, azimuths, 64, 64, 3)."""
+    from PIL import Image
+
+    pictures = np.ascontiguousarray(mesh.transpose(4, 3, 0, 1, 2))
+    small = [
+        [Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for picture in row] for row in pictures
+    ]
+    return np.array([[np.asarray(picture) for picture in row] for row in small], dtype=np.uint8)

@@ -1,0 +1,73 @@
+"""Arrays of .npz files, read without unpickling: whole, or some rows at a time."""
+
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """The shape and type of each array, from the headers alone.
+
+    Raises:
+        ValueError: If the file is no .npz file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            return {name.removesuffix(".npy"): _header(archive, name) for name in names}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not an .npz file, or is truncated ({error}): get it again") from error
+
+
+def check(path: Path, **expected: tuple[int, ...]) -> None:
+    """Checks that the file has these arrays in these shapes.
+
+    Raises:
+        ValueError: If it has not; it says what it has.
+    """
+    given = {name: shape for name, (shape, _) in shapes(path).items()}
+    if wrong := {name: shape for name, shape in expected.items() if given.get(name) != shape}:
+        raise ValueError(f"{path} has the arrays {given}; expected {wrong}: get the published file again")
+
+
+def read(path: Path, name: str) -> npt.NDArray[Any]:
+    """One array, whole."""
+    with np.load(path, allow_pickle=False) as arrays:
+        found: npt.NDArray[Any] = arrays[name]
+    return found
+
+
+def rows(path: Path, name: str, at_once: int = 4096) -> Iterator[npt.NDArray[Any]]:
+    """An array in parts of so many rows, unpacked as they are read: a part is all that is in memory.
+
+    Raises:
+        ValueError: If the array ends early, or is in Fortran's order.
+    """
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        shape, fortran, dtype = _read_header(member)
+        if fortran or dtype.hasobject:
+            raise ValueError(f"{path}: {name} is {dtype} in {'Fortran' if fortran else 'C'} order; expected plain rows")
+        for start in range(0, shape[0], at_once):
+            part = (min(at_once, shape[0] - start), *shape[1:])
+            content = member.read(math.prod(part) * dtype.itemsize)
+            if len(content) < math.prod(part) * dtype.itemsize:
+                raise ValueError(f"{path}: {name} ends within row {start}..{start + part[0]}: get the file again")
+            yield np.frombuffer(content, dtype).reshape(part)
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(name) as member:
+        shape, _, dtype = _read_header(member)
+    return shape, dtype
+
+
+def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(member)
+    return shape, fortran, dtype

@@ -1,0 +1,72 @@
+"""What is made of a published file once, and mapped into memory from then on."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def cache() -> Path:
+    """Where prepared arrays lie: the environment's UNWEAVE_CACHE, else the user's cache. They may be removed."""
+    import pooch
+
+    return Path(os.environ.get("UNWEAVE_CACHE") or Path(pooch.os_cache("unweave"), "prepared")).expanduser().absolute()
+
+
+def prepared(source: Path, what: str, shape: tuple[int, ...], parts: Callable[[], Iterable[Pixels]]) -> Pixels:
+    """The uint8 array of this shape whose rows `parts()` gives in turn, read from the file `source`: kept as .npy.
+
+    It is made once. It is mapped, read only: items are read from the disk as they are used, and the memory that they
+    take is the system's to reclaim. The copy appears only when it is whole. Another `source` (by name, size or time),
+    `what` or shape makes another.
+
+    Raises:
+        ValueError: If the parts are no such array.
+        OSError: If the cache can't be written.
+    """
+    state = source.stat()
+    key = f"{source.name} {what} {shape} {state.st_size} {state.st_mtime_ns}"
+    place = cache() / f"{source.name.split('.')[0]}-{what}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
+    if not place.is_file():
+        with _beside(place) as draft:
+            _write(draft, shape, parts())
+            os.replace(draft, place)
+    array: npt.NDArray[Any] = np.load(place, mmap_mode="r", allow_pickle=False)
+    return np.asarray(array)
+
+
+def _write(draft: Path, shape: tuple[int, ...], parts: Iterable[Pixels]) -> None:
+    written = 0
+    with open(draft, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            if part.dtype != np.uint8 or part.shape[1:] != shape[1:]:
+                raise ValueError(f"rows {written}.. are {part.dtype} of shape {part.shape[1:]}; expected {shape[1:]}")
+            file.write(np.ascontiguousarray(part).data)
+            written += len(part)
+    if written != shape[0]:
+        raise ValueError(f"{written} rows were found, expected {shape[0]}")
+
+
+@contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A path for a draft next to `place`, so that moving it there is one atomic step."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=place.parent, prefix=".preparing-")
+    except OSError as error:
+        raise OSError(
+            f"{place.name} is to be kept in {place.parent}, which can't be written ({error.strerror}): "
+            "name another directory, UNWEAVE_CACHE=DIR in the environment"
+        ) from error
+    with scratch as folder:
+        yield Path(folder, place.name)
