@@ -39,7 +39,7 @@ def dsprites(split: str = "all", root: str | Path | None = None, *, source: str 
 
     The images are packed eight pixels to a byte, once, into the cache (`prepared.cache`, 377 MB there), and mapped
     from it afterwards. Measured with the re-rendered file on one core of a 2-core AMD EPYC (the command is in
-    docs/data.md): 4.6 s and at most 150 MB of memory the first time, 0.2 s and 91 MB from then on.
+    docs/data.md): 4.6 to 6.3 s and at most 150 MiB of memory the first time, 0.1 to 0.2 s and 91 MiB from then on.
 
     No sha256 of the published archive is known to us: its arrays and their shapes are checked, and that all pixels
     are 0 or 1. Its pickled `metadata` is never read.
