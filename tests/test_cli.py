@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -61,6 +62,9 @@ LIGHT = [
     (["train", "digits", "--threads", "0"], 2),
     (["resume"], 2),
     (["bench", "everything"], 2),
+    (["score", "--help"], 0),
+    (["score", "codes.npy"], 2),
+    (["score", "codes.npy", "factors.csv", "--level", "2"], 2),
     (["report", "no-such-run"], 1),
 ]
 HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "safetensors", "pooch")
@@ -233,6 +237,80 @@ def test_folders_that_are_no_runs(unweave, tmp_path):
     artifact.write_config(tmp_path / "flags", {"recipe": "digits", "flags": {"sharpness": 3}})
     code, _, err = unweave("evaluate", tmp_path / "flags")
     assert (code, "config.json does not fit the recipe 'digits'" in err) == (1, True)
+
+
+# -- scores of codes from elsewhere ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Codes and factors in files: a code that is the shape, one that is noise."""
+    rng = np.random.default_rng(0)
+    shapes = rng.integers(0, 3, 300)
+    np.save(tmp_path / "codes.npy", np.stack([rng.normal(size=300), shapes], 1))
+    words = np.array(["ellipse", "heart", "square"])[shapes]
+    (tmp_path / "factors.csv").write_text("shape\n" + "\n".join(words) + "\n")
+    return tmp_path / "codes.npy", tmp_path / "factors.csv"
+
+
+def test_score_prints_a_table_and_writes_a_page(unweave, elsewhere, tmp_path):
+    code, out, err = unweave("score", *elsewhere, "--metric", "mig", "--metric", "sap", "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    head, mig, sap, *rest = out.splitlines()
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    value, (low, high) = found["scores"][0]["value"], found["scores"][0]["interval"]
+    assert head.split() == ["metric", "value", "interval", "range", "convention"]
+    assert mig.startswith(f"MIG     {value:.3f}  {low:.3f} to {high:.3f}  0 to 1  disentanglement_lib")
+    assert sap.startswith("SAP")
+    assert rest[-1] == f"page: {tmp_path}/out/score.html"
+    assert f"unweave score {elsewhere[0]} {elsewhere[1]}" in (tmp_path / "out" / "score.html").read_text()
+
+
+def test_score_prints_json(unweave, elsewhere, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = unweave("score", *elsewhere, "--metric", "mig", "--no-intervals", "--json", "--code", "z[1]")
+    found = json.loads(out)
+    assert (code, found["codes"], found["factors"]) == (0, ["z[1]"], ["shape"])
+    assert found["scores"][0] | {"parts": None, "notes": None} == {
+        "name": "MIG",
+        "value": pytest.approx(1, abs=1e-12),
+        "interval": None,
+        "level": None,
+        "range": [0, 1],
+        "convention": "disentanglement_lib, 20 bins",
+        "asks": "Is each factor in one code, and in no second one?",
+        "parts": None,
+        "notes": None,
+    }
+    assert out == (tmp_path / "scores" / "scores.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--metric", "beauty"], "no metric is called 'beauty'; there are: mig, "),
+        (["--factor", "size"], "no column of the factors matches 'size'; expected one of: shape"),
+        (["--metric", "mig", "--convention", "mine"], "convention 'mine': expected one of disentanglement_lib"),
+    ],
+)
+def test_score_says_what_was_expected(unweave, elsewhere, tmp_path, words, said):
+    code, out, err = unweave("score", *elsewhere, "--out", tmp_path / "out", *words)
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert said in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_score_of_files_that_do_not_fit(unweave, elsewhere, tmp_path):
+    codes, factors = elsewhere
+    factors.write_text("shape\nheart\nsquare\n")
+    code, _, err = unweave("score", codes, factors, "--out", tmp_path / "out")
+    assert (code, err) == (
+        1,
+        "Error: codes have 300 rows and factors 2: expected a row in both for each item, in the same order\n",
+    )
+    code, _, err = unweave("score", codes, tmp_path / "labels.csv")
+    assert (code, err) == (1, f"Error: {tmp_path}/labels.csv: no such file\n")
 
 
 # -- data ------------------------------------------------------------------------------------------------------

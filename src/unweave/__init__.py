@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from .run import fit as fit
     from .schedule import Ramp as Ramp
     from .schedule import ramp as ramp
+    from .scorecard import ScoreCard as ScoreCard
+    from .scorecard import score as score
     from .trace import Concrete as Concrete
     from .trace import Node as Node
     from .trace import Trace as Trace
@@ -73,6 +75,7 @@ _HOME = {
     "penalties": "annealed_vae capacity covariances dip_vae_i dip_vae_ii mmd mmd_vae variances",
     "run": "Run fit",
     "schedule": "Ramp ramp",
+    "scorecard": "ScoreCard score",
     "trace": "Concrete Node Trace",
     "train": "Recipe",
 }

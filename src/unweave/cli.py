@@ -179,6 +179,49 @@ def picture(
 
 
 @app.command()
+def score(
+    codes: Annotated[Path, typer.Argument(help="Codes, a row an item: .npy, .npz, .csv, .tsv or .parquet.")],
+    factors: Annotated[Path, typer.Argument(help="Their known factors or classes, in the same order of rows.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    code: Annotated[list[str] | None, typer.Option(help="Only these columns of codes: a name, or 'z*'.")] = None,
+    factor: Annotated[list[str] | None, typer.Option(help="Only these columns of factors.")] = None,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    no_intervals: Annotated[bool, typer.Option("--no-intervals", help="Values only, which is faster.")] = False,
+    convention: Annotated[str | None, typer.Option(help="Whose definition, where a metric has several.")] = None,
+    seed: Annotated[int, typer.Option(help="Of whatever metrics and intervals draw.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for score.html, scores.json and scores.csv.")] = Path("scores"),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score any model's codes against known factors: a table here, and a page with pictures."""
+    from . import scorecard
+
+    settings: dict[str, Any] = {"convention": convention} if convention else {}
+    with Console(stderr=True).status("computing; intervals take a hundred times as long as values do"):
+        card = scorecard.score(
+            codes,
+            factors,
+            which=metric,
+            level=None if no_intervals else level,
+            seed=seed,
+            code_names=code,
+            factor_names=factor,
+            **settings,
+        )
+    page = scorecard.write(card, out)
+    if json:
+        typer.echo((out / "scores.json").read_text(encoding="utf-8"), nl=False)
+        return
+    console = Console()
+    drawn = Table(*scorecard.HEADS, box=None, pad_edge=False)
+    for row in scorecard.table(card):
+        drawn.add_row(*row)
+    console.print(drawn)
+    for text in card.warnings:
+        console.print(f"note: {_plain(text)}", highlight=False)
+    typer.echo(f"page: {page}")
+
+
+@app.command()
 def verify(
     objective: Annotated[list[str] | None, typer.Option(help="Also of this objective; may be repeated.")] = None,
     batch: Annotated[list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64 and 256.")] = None,

@@ -260,6 +260,95 @@ def class_information(
     return ax
 
 
+def code_factor_information(
+    information: ArrayLike,
+    codes: Sequence[str],
+    factors: Sequence[str],
+    ceilings: ArrayLike,
+    ax: Axes | None = None,
+) -> Axes:
+    """Heat map of I(z_j; v_k) in nats `(codes, factors)`: a row for each code, a column for each factor, and above
+    them, bold, the factor's entropy `(factors,)`, which no code can exceed. Shades are shares of that entropy, so that
+    a factor of two values shows as well as one of forty."""
+    value, ceiling = np.asarray(information, dtype=np.float64), np.asarray(ceilings, dtype=np.float64)
+    if ceiling.shape != (len(factors),):
+        raise ValueError(f"ceilings of shape {ceiling.shape}: expected an entropy for each of {len(factors)} factors")
+    share = np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0) if value.ndim == 2 else value
+    ax = _heat(value, share, codes, factors, ax)
+    for column, entropy in enumerate(ceiling):
+        ax.text(column, -0.8, f"{entropy:.2f}", ha="center", va="center", weight="bold", size="small")
+    ax.text(-0.6, -0.8, "entropy", ha="right", va="center", size="small")
+    ax.set_ylim(ax.get_ylim()[0], -1.2)
+    return ax
+
+
+def code_factor_importance(
+    importance: ArrayLike, codes: Sequence[str], factors: Sequence[str], ax: Axes | None = None
+) -> Axes:
+    """Heat map of how much of each factor's prediction rests on each code, shares in [0, 1] `(codes, factors)`."""
+    value = np.asarray(importance, dtype=np.float64)
+    return _heat(value, value, codes, factors, ax)
+
+
+def _heat(
+    value: Array, share: Array, rows: Sequence[str], columns: Sequence[str], ax: Axes | None, most: int = 40
+) -> Axes:
+    """Cells shaded by their share in [0, 1], their value written in them where there is room."""
+    if value.shape != (len(rows), len(columns)):
+        raise ValueError(f"a matrix of shape {value.shape}: expected ({len(rows)} codes, {len(columns)} factors)")
+    ax = _axes(ax, 1.5 + 0.7 * len(columns), 0.8 + 0.28 * len(rows))
+    shade = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
+    edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
+    look: dict[str, Any] = {"cmap": shade, "vmin": 0, "vmax": 1, "ec": rcParams["axes.facecolor"], "lw": 1}
+    ax.pcolormesh(*edges, np.ma.masked_invalid(share), **look)
+    if len(rows) <= most and len(columns) <= 20:
+        for (row, column), v in np.ndenumerate(value):
+            text = "" if np.isnan(v) else f"{v:.2f}" if v >= 0.005 else "·"
+            ax.text(column, row, text, ha="center", va="center", size="small")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xticks(range(len(columns)), columns)
+    if max(map(len, columns), default=0) > 12:
+        ax.set_xticks(range(len(columns)), columns, rotation=35, ha="left")
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def factor_gaps(
+    information: ArrayLike,
+    codes: Sequence[str],
+    factors: Sequence[str],
+    ceilings: ArrayLike,
+    ax: Axes | None = None,
+) -> Axes:
+    """For each factor, as shares of its entropy: a thin bar up to what the second best code tells of it, a thick one
+    from there to the best, the gap. Its length is the factor's part of the mutual information gap."""
+    value, ceiling = np.asarray(information, dtype=np.float64), np.asarray(ceilings, dtype=np.float64)
+    if value.shape != (len(codes), len(factors)) or ceiling.shape != (len(factors),):
+        expected = f"({len(codes)} codes, {len(factors)} factors) and ({len(factors)},)"
+        raise ValueError(f"information {value.shape} and ceilings {ceiling.shape}: expected {expected}")
+    share = np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0)
+    ax = _axes(ax, 6, 0.6 + 0.3 * len(factors))
+    ink = rcParams["text.color"]
+    for row, column in enumerate(share.T):
+        best, second = [*np.argsort(-column, kind="stable"), None][:2]
+        top, below = column[best], 0.0 if second is None else column[second]
+        ax.barh(row, below, height=0.12, color=ink, alpha=0.45)
+        ax.barh(row, top - below, left=below, height=0.5, color=GROUP_COLORS[0], alpha=0.85)
+        told = codes[best] + ("" if second is None else f", then {codes[second]}") if top > 0 else "no code"
+        ax.text(top + 0.015, row, told, va="center", size="small", color=ink)
+    ax.set_yticks(range(len(factors)), factors)
+    ax.set(xlim=(0, 1.3), ylim=(len(factors) - 0.5, -0.5), xlabel="share of the factor's entropy")
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    _quiet(ax)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
 def scatter(
     points: ArrayLike,
     labels: ArrayLike | None = None,
