@@ -1,6 +1,7 @@
 """Cars3D: renderings of 183 cars, from 24 directions at four heights."""
 
 import math
+import re
 import tarfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -17,6 +18,7 @@ from unweave.data.prepared import Pixels, prepared
 NAMES = ("elevation", "azimuth", "object")
 SIZES = (4, 24, 183)
 SIDE = 64
+MESH = re.compile(r"(^|/)cars/car_\w+\.mat$")
 PAGE = "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz"
 
 
@@ -28,7 +30,7 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
     Model", NeurIPS 2012. Licence: none stated by the publishers.
 
     Pictures of 128x128 pixels are halved by PIL's Lanczos filter, as in disentanglement_lib. There the objects are
-    numbered as the file system lists their files; here in the order of the files' names, which are their values.
+    numbered as the file system lists their files, which differs by machine; here in the order of the files' names.
 
     Prepared once, in memory and then in the cache (`prepared.cache`), computed, 17568·64·64·3 bytes = 216 MB; mapped
     from there afterwards. No sha256 of the archive is known to us: the number of cars and their arrays' shapes are
@@ -56,8 +58,8 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
     def parts() -> Iterator[Pixels]:
         cars = np.empty((*SIZES, SIDE, SIDE, 3), dtype=np.uint8)
         for number, name, mesh in _meshes(path):
-            if mesh.shape[2:] != (3, *SIZES[1::-1]):
-                raise ValueError(f"{path}: im of {name} has shape {mesh.shape}; expected (128, 128, 3, 24, 4)")
+            if mesh.shape != (expected := (2 * SIDE, 2 * SIDE, 3, SIZES[1], SIZES[0])):
+                raise ValueError(f"{path}: im of {name} has shape {mesh.shape}; expected {expected}: get it again")
             cars[:, :, number] = _halved(mesh)
         yield cars.reshape(-1, SIDE, SIDE, 3)
 
@@ -70,9 +72,9 @@ def _meshes(path: Path) -> Iterator[tuple[int, str, npt.NDArray[Any]]]:
     from scipy.io import loadmat
 
     with tarfile.open(path) as archive:
-        names = sorted(name for name in archive.getnames() if "cars/" in name and name.endswith(".mat"))
+        names = sorted(name for name in archive.getnames() if MESH.search(name))
     if len(names) != SIZES[2]:
-        raise ValueError(f"{path} holds {len(names)} files cars/*.mat; expected {SIZES[2]}: get it again")
+        raise ValueError(f"{path} holds {len(names)} files cars/car_*.mat; expected {SIZES[2]}: get it again")
     with tarfile.open(path) as archive:  # in the archive's order: gzip knows no other
         for member in archive:
             if member.name in names and (file := archive.extractfile(member)):

@@ -1,6 +1,7 @@
 """CelebA: aligned faces with 40 attributes."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -81,7 +82,8 @@ def _published(split: str, root: str | Path | None) -> Data:
         with zipfile.ZipFile(archive) as pictures:
             yield from (_small(pictures.read(f"img_align_celeba/{file}"))[None] for file in files)
 
-    x: Store = prepared(archive, "pixels", (len(files), SIDE, SIDE, 3), parts)
+    order = zlib.crc32("".join(files).encode())  # other lists, other rows
+    x: Store = prepared(archive, f"pixels{order:x}", (len(files), SIDE, SIDE, 3), parts)
     chosen = np.arange(len(files)) if split == "all" else np.flatnonzero(part == PARTS.index(split))
     if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):  # in one piece, as published: a view, not a copy
         rows = slice(int(chosen[0]), int(chosen[-1]) + 1)

@@ -55,8 +55,10 @@ def read(path: Path) -> Data:
     import h5py
 
     with h5py.File(path) as file:
-        if set(file) < {"images", "labels"} or file["images"].shape != (n := file["labels"].shape[0], *ITEM):
-            raise ValueError(f"{path} holds {list(file)}; expected images (n, 64, 64, 3) and labels (n, 6)")
+        given = {name: array.shape for name, array in file.items()}
+        n = given.get("labels", (0,))[0]
+        if given.get("images") != (n, *ITEM) or given["labels"] != (n, len(NAMES)):
+            raise ValueError(f"{path} holds {given}; expected images (n, 64, 64, 3) and labels (n, 6): get it again")
         labels: npt.NDArray[Any] = file["labels"][:]
     levels = [np.unique(column) for column in labels.T]
     factors = np.stack([np.searchsorted(at, column) for at, column in zip(levels, labels.T, strict=True)], axis=1)

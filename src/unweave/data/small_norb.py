@@ -64,7 +64,7 @@ def small_norb(split: str = "all", root: str | Path | None = None) -> Data:
     parts differ: instances 4, 6, 7, 8, 9 to train, the others to test.
 
     Prepared once; while it is, a part is in memory (computed, 24300·2·96·96 bytes = 448 MB). The result is mapped
-    from the cache (`prepared.cache`): 24300·64·64 bytes = 100 MB a part.
+    from the cache (`prepared.cache`), 24300·64·64 bytes = 100 MB a part; both together are in memory.
 
     Args:
         split: ``"train"``, ``"test"`` (24,300 each), or ``"all"``, train first.
