@@ -1,4 +1,4 @@
-"""Data as plain arrays: items x, and the class of each of their factors of variation."""
+"""Data as arrays: items x, and the class of each of their factors of variation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
-    """Items with their factors, all in memory: index the arrays to make batches.
+    """Items with their factors, in memory or mapped from a file: `floats` reads some of them.
 
     Args:
         x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand for value/255;
