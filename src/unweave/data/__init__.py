@@ -14,18 +14,24 @@ __all__ = [
     "SOURCES",
     "Bits",
     "Data",
+    "Scene",
     "cars3d",
     "celeba",
+    "correlated",
     "digits",
     "directory",
     "dsprites",
     "fashion_mnist",
     "fetch",
+    "held_out",
+    "hierarchical",
+    "independent",
     "mnist",
     "mpi3d",
     "set_directory",
     "shapes3d",
     "small_norb",
+    "sprites",
     "yaleb",
 ]
 
@@ -189,8 +195,10 @@ from unweave.data.dsprites import dsprites  # noqa: E402
 from unweave.data.files import directory, fetch, set_directory  # noqa: E402
 from unweave.data.idx import fashion_mnist, mnist  # noqa: E402
 from unweave.data.mpi3d import mpi3d  # noqa: E402
+from unweave.data.sampling import correlated, held_out, hierarchical, independent  # noqa: E402
 from unweave.data.shapes3d import shapes3d  # noqa: E402
 from unweave.data.small_norb import small_norb  # noqa: E402
+from unweave.data.sprites import Scene, sprites  # noqa: E402
 from unweave.data.yaleb import yaleb  # noqa: E402
 
 SOURCES: dict[str, Callable[..., Data]] = {
