@@ -278,7 +278,7 @@ def test_score_prints_json(unweave, elsewhere, tmp_path, monkeypatch):
         "level": None,
         "range": [0, 1],
         "convention": "disentanglement_lib, 20 bins",
-        "asks": "Is each factor in one code, and in no second one?",
+        "asks": "Mutual information gap: is each factor in one code, and in no second one?",
         "parts": None,
         "notes": None,
     }

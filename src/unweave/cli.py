@@ -180,11 +180,19 @@ def picture(
 
 @app.command()
 def score(
-    codes: Annotated[Path, typer.Argument(help="Codes, a row an item: .npy, .npz, .csv, .tsv or .parquet.")],
-    factors: Annotated[Path, typer.Argument(help="Their known factors or classes, in the same order of rows.")],
-    metric: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
-    code: Annotated[list[str] | None, typer.Option(help="Only these columns of codes: a name, or 'z*'.")] = None,
-    factor: Annotated[list[str] | None, typer.Option(help="Only these columns of factors.")] = None,
+    codes: Annotated[
+        Path, typer.Argument(help="A row of codes for each item: .npy, .npz, .csv, .tsv or .parquet.", metavar="CODES")
+    ],
+    factors: Annotated[
+        Path, typer.Argument(help="A row of known factors for each, in the same order.", metavar="FACTORS")
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Only this one, such as mig; may be repeated.  A wrong name lists all.")
+    ] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(help="Only columns of codes of this name, or pattern such as 'z*'.")
+    ] = None,
+    factor: Annotated[list[str] | None, typer.Option(help="The same for factors.")] = None,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
     no_intervals: Annotated[bool, typer.Option("--no-intervals", help="Values only, which is faster.")] = False,
     convention: Annotated[str | None, typer.Option(help="Whose definition, where a metric has several.")] = None,

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -152,9 +153,9 @@ def _notes(scores: Sequence[Score], known: Sequence[str]) -> list[str]:
 
 
 def _asks(metric: Callable[..., Any]) -> str:
-    """The question in the first line of a metric's docstring, which may follow the metric's name."""
-    first = (metric.__doc__ or "").strip().splitlines()[0]
-    return first.rpartition(": ")[2][:1].upper() + first.rpartition(": ")[2][1:]
+    """The first line of a metric's docstring."""
+    function = metric.func if isinstance(metric, partial) else metric
+    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def _called(source: Any) -> str:
@@ -202,7 +203,7 @@ def _interval(score: Score) -> str:
 
 
 def _ends(score: Score) -> tuple[str, str]:
-    low, high = (f"{end:.3g}".replace("-", "−").replace("inf", "∞") for end in score.range)
+    low, high = (f"{end:.4g}".replace("-", "−").replace("inf", "∞") for end in score.range)
     return low, high
 
 
@@ -249,7 +250,7 @@ def _json(value: Any) -> Any:
 def render(card: ScoreCard) -> str:
     """The page as a string."""
     shown, rows = _order(card.information, card.entropies), [_row(card, s) for s in card.scores]
-    source = {name: value for name, value in card.source.items() if name != "command"}
+    source = {name: value for name, value in card.source.items() if name != "command" and value is not None}
     with charts() as chart:
         return rendered(
             "score.html.j2",
