@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 from unweave import metrics
 from unweave.metrics.information import entropy, gap, information, modularity_per_code
 from unweave.metrics.score import cells, paired
-from unweave.metrics.separation import lines
+from unweave.metrics.separation import highest, lines
 
 ALL = {
     "mig": metrics.mig,
@@ -314,7 +314,8 @@ def test_lines_are_the_minimum_and_liblinears(n_classes, shift):
     rng = np.random.default_rng(n_classes)
     y = rng.choice(n_classes, size=400, p=np.arange(1, n_classes + 1) / np.arange(1, n_classes + 1).sum())
     x = np.round(rng.normal(size=400) + 0.5 * y + shift, 1)  # with ties
-    slope, intercept = lines(x, y)
+    slope, intercept, of = lines(x, y[:, None])
+    assert of.tolist() == [[0] * n_classes, list(range(n_classes))]
     model = LinearSVC(C=0.01, class_weight="balanced", dual=False, tol=1e-12, max_iter=100_000).fit(x[:, None], y)
     theirs = np.stack([model.coef_[:, 0], model.intercept_])
     ours = np.stack([slope, intercept])[:, -1:] if n_classes == 2 else np.stack([slope, intercept])
@@ -333,7 +334,7 @@ def test_lines_are_the_minimum_and_liblinears(n_classes, shift):
 @pytest.mark.parametrize("code", [np.zeros(30), np.full(30, 5.0), np.r_[np.zeros(29), 1e6], np.arange(30) * 1e-9])
 def test_lines_of_degenerate_codes_are_a_minimum(code):
     y = np.arange(30) % 3
-    slope, intercept = lines(code, y)
+    slope, intercept, _ = lines(code, y[:, None])
     for k in range(3):
         sign, weights = np.where(y == k, 1, -1), np.where(y == k, 0.01 * 30 / 30, 0.01)
         line = np.array([slope[k], intercept[k]])
@@ -342,9 +343,49 @@ def test_lines_of_degenerate_codes_are_a_minimum(code):
             assert objective(line + nearby, code, sign, weights) >= best - 1e-12
 
 
-def test_one_class_is_a_line_of_zeros():
-    slope, intercept = lines(np.arange(4.0), np.zeros(4, int))
-    assert (slope, intercept) == ([0], [0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_highest_line_is_the_largest_value(seed):
+    rng = np.random.default_rng(seed)
+    slope, intercept = rng.normal(size=(2, 12)).round(1 if seed else 0)  # the first with parallel and equal lines
+    at = 3 * rng.normal(size=200)
+    values = slope[:, None] * at + intercept[:, None]
+    found = highest(slope, intercept, at)
+    np.testing.assert_allclose(values[found, np.arange(200)], values.max(0), atol=1e-12)
+    assert all(np.flatnonzero((slope == slope[k]) & (intercept == intercept[k]))[0] == k for k in found)
+
+
+def test_lines_of_factors_together_are_those_of_each_alone_where_it_is_known():
+    z, v = example()
+    v = v.copy()
+    v[::4, 1] = -1
+    v[v[:, 2] == 3, 2] = 1  # a class that no item has
+    together = np.stack(lines(z[:, 0], v)[:2])
+    alone = [np.stack(lines(z[v[:, k] >= 0, 0], v[v[:, k] >= 0, k : k + 1])[:2]) for k in range(3)]
+    np.testing.assert_allclose(together, np.hstack(alone), atol=1e-12)
+    assert lines(z[:, 0], v)[2].tolist() == [[0] * 3 + [1] * 4 + [2] * 4, [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 4]]
+
+
+def test_sap_measures_a_factor_where_it_is_known():
+    z, v = example()
+    gone = v.copy()
+    gone[::4, 1] = -1
+    held = np.random.default_rng(0).permutation(600) < 200
+    fit, measure = ~held & (gone[:, 1] >= 0), held & (gone[:, 1] >= 0)
+    accuracy = []
+    for j in range(4):
+        model = LinearSVC(C=0.01, class_weight="balanced", dual=False, tol=1e-12, max_iter=100_000)
+        accuracy.append(model.fit(z[fit, j : j + 1], v[fit, 1]).score(z[measure, j : j + 1], v[measure, 1]))
+    found = metrics.sap(z, gone).parts["predictability"]
+    np.testing.assert_allclose(found[:, 1], accuracy, atol=1e-12)
+    np.testing.assert_array_equal(found[:, [0, 2]], metrics.sap(z, v).parts["predictability"][:, [0, 2]])
+
+
+def test_a_factor_needs_known_items_on_both_sides():
+    z, v = example()
+    v = v.copy()
+    v[np.random.default_rng(0).permutation(600) < 200, 1] = -1
+    with pytest.raises(ValueError, match="no item to fit or of none to test"):
+        metrics.sap(z, v)
 
 
 def test_sap_is_that_of_scikit_learns_classifier_in_a_loop():
@@ -385,7 +426,7 @@ def test_sap_of_continuous_factors_is_the_squared_correlation():
 
 @pytest.mark.parametrize("test", [0, 1])
 def test_sap_needs_items_to_fit_and_to_test(test):
-    with pytest.raises(ValueError, match="leaves items to fit"):
+    with pytest.raises(ValueError, match="leaves items to fit and to measure"):
         metrics.sap(*example(), test=test)
 
 

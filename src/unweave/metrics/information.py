@@ -52,7 +52,8 @@ def information(pairs: Pairs, bins: int = BINS) -> Information:
     factors, classes = np.full((2, n_factors), np.nan)
     for k in np.flatnonzero(pairs.varied):
         known = pairs.factors[:, k] >= 0
-        counts = joint_counts(cell[known], pairs.factors[known, k], bins)
+        here = slice(None) if known.all() else known  # which copies nothing
+        counts = joint_counts(cell[here], pairs.factors[here, k], bins)
         own[:, k] = entropy(counts.sum(2))
         factors[k] = entropy(counts[0].sum(0))
         classes[k] = (counts[0].sum(0) > 0).sum()

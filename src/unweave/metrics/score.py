@@ -142,10 +142,19 @@ def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray
     held = np.isfinite(value) & ~((value == -1) & whole & _marks_missing(value))
     classes = np.full(len(column), -1, dtype=np.int64)
     if whole:
-        classes[held] = np.unique(value[held], return_inverse=True)[1]
+        classes[held] = _numbered(value[held])
     elif held.any():
         classes[held] = cells(value[held][:, None], bins)[:, 0]
     return classes, np.where(held, value, np.nan), not whole
+
+
+def _numbered(value: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whole numbers as those of the classes, in their order; by counting where there are not many."""
+    low, high = value.min(initial=0), value.max(initial=0)
+    if high - low > 10 * len(value) + 1000:
+        return np.asarray(np.unique(value, return_inverse=True)[1], dtype=np.int64)
+    shifted = (value - low).astype(np.int64)
+    return np.asarray((np.cumsum(np.bincount(shifted) > 0) - 1)[shifted], dtype=np.int64)
 
 
 def _marks_missing(value: NDArray[np.float64]) -> bool:
@@ -181,9 +190,14 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     """
     if bins < 2:
         raise ValueError(f"{bins} bins: expected 2 or more, or every code and continuous factor would be constant")
-    edges = np.linspace(codes.min(0), codes.max(0), bins + 1)[1:-1]  # (bins - 1, columns), those inside
-    found = [np.searchsorted(e, column, side="right") for e, column in zip(edges.T, codes.T, strict=True)]
-    return np.asarray(np.stack(found, 1) * (np.ptp(codes, 0) > 0), dtype=np.int64)
+    low, high = codes.min(0), codes.max(0)
+    edges = np.linspace(low, high, bins + 1)  # (bins + 1, columns)
+    width = np.where(high > low, high - low, 1)
+    found = np.minimum(((codes - low) / width * bins).astype(np.int64), bins - 1)
+    columns = np.arange(codes.shape[1])
+    found += (found < bins - 1) & (codes >= edges[found + 1, columns])  # where the division was rounded
+    found -= codes < edges[found, columns]
+    return np.asarray(found * (high > low), dtype=np.int64)
 
 
 def bootstrap(
