@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .infomec import info_compactness, info_explicitness, info_modularity
 from .information import dcimig, jemmig, mig, mig_sup, modularity
+from .interventions import beta_vae_score, factor_vae_score, irs
+from .probes import linear_probe, neighbour_probe
+from .regressors import dci, explicitness
 from .score import Score, bootstrap, paired
 from .separation import sap
 from .unsupervised import gaussian_total_correlation, gaussian_wasserstein_correlation, pairwise_information
@@ -30,24 +33,46 @@ def of_codes(metric: Metric) -> Metric:
     return heedless
 
 
+@wraps(dci)
+def quick_dci(codes: ArrayLike, factors: ArrayLike, *, estimator: str = "lightgbm", **settings: Any) -> Score:
+    return dci(codes, factors, estimator=estimator, **settings)  # scikit-learn's boosting takes minutes
+
+
 METRICS: dict[str, Metric] = {
     "mig": mig,
     "mig_sup": mig_sup,
     "dcimig": dcimig,
     "jemmig": jemmig,
+    "dci": quick_dci,
     "sap": sap,
     "modularity": modularity,
+    "explicitness": explicitness,
+    "irs": irs,
+    "factor_vae_score": factor_vae_score,
+    "beta_vae_score": beta_vae_score,
     "info_modularity": info_modularity,
     "info_compactness": info_compactness,
     "info_explicitness": info_explicitness,
+    "linear_probe": linear_probe,
+    "neighbour_probe": neighbour_probe,
     "gaussian_total_correlation": of_codes(gaussian_total_correlation),
     "gaussian_wasserstein_correlation": of_codes(gaussian_wasserstein_correlation),
     "pairwise_information": of_codes(pairwise_information),
 }
 """In the order of `scores`: what is asked of codes for factors, then of codes alone."""
 
-QUICK = frozenset(METRICS) - {"info_explicitness"}
-"""Those that are computed a hundred times over for an interval; others fit models or draw votes."""
+SLOW = frozenset(
+    {
+        "dci",
+        "explicitness",
+        "factor_vae_score",
+        "beta_vae_score",
+        "info_explicitness",
+        "linear_probe",
+        "neighbour_probe",
+    }
+)
+"""Those that fit models or draw votes, too long to do a hundred times over for an interval."""
 
 
 def scores(
@@ -66,7 +91,7 @@ def scores(
         codes: (n, codes).
         factors: (n, factors).
         which: Names in `METRICS`; all if None.
-        level: Of intervals by `bootstrap`; None for none. Metrics outside `QUICK` have none, and their notes say so.
+        level: Of intervals by `bootstrap`; None for none. Metrics in `SLOW` have none, and their notes say so.
         resamples: Of `bootstrap`.
         seed: Of what metrics and intervals draw.
         settings: Keyword arguments such as `bins` or `convention`, given to those of the metrics that take them.
@@ -114,9 +139,9 @@ def _score(
     try:
         if level is None:
             return metric(codes, factors)
-        if name in QUICK:
-            return bootstrap(metric, codes, factors, level=level, resamples=resamples, seed=seed)
-        return _noted(metric(codes, factors), f"no interval: {name} takes too long for {resamples} resamples")
+        if name in SLOW:
+            return _noted(metric(codes, factors), f"no interval: {name} takes too long for {resamples} resamples")
+        return bootstrap(metric, codes, factors, level=level, resamples=resamples, seed=seed)
     except ValueError as error:
         return Score(name, np.nan, "none", (-np.inf, np.inf), notes=(str(error),))
 
