@@ -199,6 +199,11 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
     remarks, n = [], len(pairs.codes)
     constant = [name for name, spread in zip(codes, np.ptp(pairs.codes, 0), strict=True) if spread == 0]
     missing = (pairs.factors < 0).sum(0)
+    if len(factors) == 1:
+        remarks.append(
+            "one factor only: scores that ask whether codes keep factors apart, such as DCI disentanglement and the "
+            "FactorVAE score, are 1 whatever the codes"
+        )
     if constant:
         remarks.append(f"code {listed(constant)} is constant")
     if missing.any():

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -113,9 +114,9 @@ def score(
     asked = list(battery.METRICS if which is None else which)
     found = battery.scores(inputs.codes, inputs.factors, which=asked, level=level, seed=seed, **settings)
     results = [result for result in found if not np.isnan(result.value)]
-    remarks = [*inputs.remarks, *_unsuited(found), *_notes(results, inputs.pairs.notes)]
     if not results:
-        raise ValueError(f"no score could be computed: {'; '.join(remarks)}")
+        raise ValueError(f"no score could be computed: {'; '.join(_unsuited(found))}")
+    remarks = [*inputs.remarks, *_unsuited(found), *_notes(results, inputs.pairs.notes, level)]
     known = information(inputs.pairs)
     return ScoreCard(
         scores=tuple(results),
@@ -129,7 +130,7 @@ def score(
         warnings=tuple(remarks),
         source={
             "unweave": __version__,
-            "numpy": np.__version__,
+            **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "lightgbm")},
             **given,
             "codes": _called(codes),
             "factors": _called(factors),
@@ -146,10 +147,13 @@ def _unsuited(scores: Sequence[Score]) -> list[str]:
     ]
 
 
-def _notes(scores: Sequence[Score], known: Sequence[str]) -> list[str]:
+def _notes(scores: Sequence[Score], known: Sequence[str], level: float | None) -> list[str]:
     """What metrics note, but for what the inputs' remarks say by name; a note that several have is said once."""
-    noted = {note: [s.name for s in scores if note in s.notes] for s in scores for note in s.notes if note not in known}
-    return [f"{listed(names)}: {note}" for note, names in noted.items()]
+    without = [s.name for s in scores if s.interval is None]
+    said = [f"{listed(without)}: no intervals, which would take too long"] if level and without else []
+    other = [(note, s.name) for s in scores for note in s.notes if note not in known and "no interval" not in note]
+    named = {note: [name for told, name in other if told == note] for note, _ in other}
+    return said + [f"{listed(names)}: {note}" for note, names in named.items()]
 
 
 def _asks(metric: Callable[..., Any]) -> str:
@@ -166,22 +170,25 @@ def _digest(array: Floats) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
-_FLAGS = {"which": "metric", "code_names": "code", "factor_names": "factor"}
+_FLAGS = {
+    "level": "level",
+    "which": "metric",
+    "seed": "seed",
+    "code_names": "code",
+    "factor_names": "factor",
+    "convention": "convention",
+}
 
 
 def _command(codes: Any, factors: Any, settings: Mapping[str, Any]) -> str | None:
-    """The command line that computes the same from files; None of arrays."""
-    if not all(isinstance(source, str | Path) for source in (codes, factors)):
+    """The command line that computes the same; None of arrays, and of settings that only Python has."""
+    if not all(isinstance(source, str | Path) for source in (codes, factors)) or set(settings) - set(_FLAGS):
         return None
     words = ["unweave", "score", str(codes), str(factors)]
     for name, value in settings.items():
-        flag = _FLAGS.get(name, name.replace("_", "-"))
-        if name == "level" and value is None:
-            words.append("--no-intervals")
-        else:
-            values = value if isinstance(value, list | tuple) else [value]
-            words += [word for one in values for word in (f"--{flag}", str(one))]
-    return shlex.join(words)
+        values = value if isinstance(value, list | tuple) else [value]
+        words += [word for one in values for word in (f"--{_FLAGS[name]}", str(one))] if value is not None else []
+    return shlex.join([*words, "--no-intervals"] if settings["level"] is None else words)
 
 
 # -- tables and files --------------------------------------------------------------------------------------------
@@ -273,6 +280,7 @@ def _row(card: ScoreCard, score: Score) -> dict[str, Any]:
     low, high = score.range
     row: dict[str, Any] = {"score": score, "asks": card.asks.get(score.name, "")}
     row |= {"value": _decimal(score.value), "interval": _interval(score), "ends": _ends(score)}
+    row["parts"] = {name: _decimal(part) for name, part in score.parts.items() if isinstance(part, float)}
     if np.isfinite([low, high, score.value]).all():
         ends = [100 * (end - low) / (high - low) for end in (*(score.interval or (score.value,) * 2), score.value)]
         row["bar"] = {"left": f"{ends[0]:.2f}%", "width": f"{ends[1] - ends[0]:.2f}%", "at": f"{ends[2]:.2f}%"}
