@@ -28,6 +28,7 @@ __all__ = [
     "independent",
     "mnist",
     "mpi3d",
+    "read",
     "set_directory",
     "shapes3d",
     "small_norb",
@@ -195,6 +196,7 @@ from unweave.data.dsprites import dsprites  # noqa: E402
 from unweave.data.files import directory, fetch, set_directory  # noqa: E402
 from unweave.data.idx import fashion_mnist, mnist  # noqa: E402
 from unweave.data.mpi3d import mpi3d  # noqa: E402
+from unweave.data.own import read  # noqa: E402
 from unweave.data.sampling import correlated, held_out, hierarchical, independent  # noqa: E402
 from unweave.data.shapes3d import shapes3d  # noqa: E402
 from unweave.data.small_norb import small_norb  # noqa: E402
