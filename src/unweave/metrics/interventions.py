@@ -26,8 +26,8 @@ Encode: TypeAlias = Callable[[NDArray[Any]], ArrayLike]
 DrawFactors: TypeAlias = Callable[[Generator, int], NDArray[Any]]
 """`(rng, n)` -> independent factors (n, factors)."""
 
-NUMBERS = 2**21
-"""How many codes are held at a time, as 16 MiB."""
+NUMBERS = 2**19
+"""How many codes are held at a time: 4 MiB, near the processor."""
 
 
 def factor_vae_score(
@@ -209,13 +209,14 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: i
     z = np.ascontiguousarray(pairs.codes.T)  # (codes, n): what is summed and sorted lies side by side
     active = np.ptp(z, 1) > 0
     reach = np.abs(z - z.mean(1, keepdims=True)).max(1)
-    matrix = np.full((len(z), len(pairs.varied)), np.nan)
+    matrix, z = np.full((len(z), len(pairs.varied)), np.nan), z[active]
     for k in np.flatnonzero(pairs.varied):
         known = pairs.factors[:, k] >= 0
         held = cells(pairs.targets[known, k, None], bins)[:, 0] if bins else pairs.factors[known, k]
-        matrix[active, k] = 1 - _wander(z[active][:, known], held, quantile) / reach[active]
+        wander = _wander(z if known.all() else z[:, known], held, quantile)
+        matrix[active, k] = 1 - wander / reach[active]
     convention = f"disentanglement_lib, {bins} bins" if bins else "suter"
-    each, parents = np.full(len(z), np.nan), np.full(len(z), -1)
+    each, parents = np.full(len(reach), np.nan), np.full(len(reach), -1)
     if active.any():
         each[active] = np.nanmax(matrix[active], 1)
         parents[active] = np.nanargmax(matrix[active], 1)
@@ -226,7 +227,7 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: i
 
 def _wander(codes: Floats, held: Numbers, quantile: float) -> Floats:
     """Quantile of the distance to the group's mean, (codes,): its mean over groups; codes (codes, n), groups (n,)."""
-    order, counts = np.argsort(held, kind="stable"), np.bincount(held)
+    order, counts = np.argsort(held.astype(np.min_scalar_type(held.max())), kind="stable"), np.bincount(held)
     counts = counts[counts > 0]
     ends = np.cumsum(counts)
     z = codes[:, order]
@@ -234,10 +235,12 @@ def _wander(codes: Floats, held: Numbers, quantile: float) -> Floats:
     distances = np.abs(z - np.repeat(means, counts, axis=1))
     total = np.zeros(len(z))
     for end, count in zip(ends, counts, strict=True):
-        place = quantile * (count - 1)
-        low, high = int(place), min(int(place) + 1, count - 1)
-        group = np.partition(distances[:, end - count : end], (low, high), axis=1)
-        total += group[:, low] + (place - low) * (group[:, high] - group[:, low])
+        group, place = distances[:, end - count : end], quantile * (count - 1)
+        low = int(place)
+        group.partition(low, axis=1)
+        total += group[:, low]
+        if place > low:  # a way towards the next larger one
+            total += (place - low) * (group[:, low + 1 :].min(1) - group[:, low])
     return total / len(counts)
 
 
@@ -275,10 +278,11 @@ def _items(pairs: Pairs) -> Source:
         chosen = np.empty((len(factors), size), dtype=np.int64)
         for k in held:
             here, (items, first, count) = np.flatnonzero(factors == k), members[k]
-            place = rng.integers(len(items), size=len(here))
-            start, of = first[place][:, None], count[place][:, None]
-            others = start + (place[:, None] - start + 1 + rng.integers(of - 1, size=(len(here), size - 1))) % of
-            chosen[here] = items[np.column_stack([place, others])]
+            place = rng.integers(len(items), size=(len(here), 1))
+            start, of = first[place], count[place]
+            others = start + (rng.random((len(here), size - 1)) * (of - 1)).astype(np.int64)
+            others += others >= place  # of its class, any but that one
+            chosen[here] = items[np.hstack([place, others])]
         return pairs.codes[chosen]
 
     lone = {k: int((pairs.factors[:, k] >= 0).sum()) - len(items) for k, (items, _, _) in members.items()}
@@ -331,8 +335,8 @@ def _factor_vae(source: Source, rng: Generator, votes: int, test_votes: int, bat
         for count, number in zip(counts, (votes, test_votes), strict=True):
             factors = rng.choice(source.held, number)
             groups = source.groups(rng, factors, batch)
-            code = np.concatenate([least_varied(z[..., active], spread[active]) for z in groups])
-            np.add.at(count, (factors, np.flatnonzero(active)[code]), 1)
+            code = np.concatenate([least_varied(z, np.where(active, spread, 0)) for z in groups])
+            np.add.at(count, (factors, code), 1)
     stands_for = counts[0].argmax(0)  # (codes,)
     train, test = (float(c[stands_for, np.arange(len(active))].sum() / max(1, c.sum())) for c in counts)
     parts = {"train": train, "votes": counts[0], "active": active}
@@ -342,10 +346,14 @@ def _factor_vae(source: Source, rng: Generator, votes: int, test_votes: int, bat
 
 
 def least_varied(codes: Floats, variances: Floats) -> Numbers:
-    """Of each group of (groups, size, codes), the code whose variance is the least part of its variance overall."""
+    """Of each group of (groups, size, codes), the code whose variance is the least part of its variance overall.
+
+    Codes whose variance overall is 0 take no part.
+    """
     moved = codes - codes[:, :1]  # so that codes that stay have a variance of 0 exactly
-    around = np.einsum("gsc,gsc->gc", moved, moved) - moved.sum(1) ** 2 / codes.shape[1]
-    return np.asarray((around / variances).argmin(1), dtype=np.int64)
+    sums = (np.ones((1, codes.shape[1])) @ moved)[:, 0]  # three times as fast as moved.sum(1)
+    around = np.einsum("gsc,gsc->gc", moved, moved) - sums**2 / codes.shape[1]
+    return np.asarray(np.where(variances > 0, around / np.where(variances > 0, variances, 1), np.inf).argmin(1))
 
 
 def _beta_vae(source: Source, rng: Generator, points: int, test_points: int, batch: int) -> Score:

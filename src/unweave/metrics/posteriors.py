@@ -128,15 +128,19 @@ def mig_exact(means: ArrayLike, scales: ArrayLike, factors: ArrayLike, *, points
 
 def _factor_information(pairs: Pairs, sigma: Floats, points: int, seed: int) -> Floats:
     mutual = np.full((sigma.shape[1], len(pairs.varied)), np.nan)
+    drawn: dict[bytes, tuple[Numbers, Floats, Floats]] = {}  # by which items are known
     for k in np.flatnonzero(pairs.varied):
         known = pairs.factors[:, k] >= 0
         mu, scale, classes = pairs.codes[known], sigma[known], pairs.factors[known, k]
-        items, z = draws(mu, scale, points, seed)
+        if known.tobytes() not in drawn:
+            items, z = draws(mu, scale, points, seed)
+            drawn[known.tobytes()] = items, z, aggregate(z, mu, scale)[0]
+        items, z, marginal = drawn[known.tobytes()]
         conditional = np.empty_like(z)
         for v in np.unique(classes):
             here, there = classes[items] == v, classes == v
             conditional[here] = aggregate(z[here], mu[there], scale[there])[0]
-        mutual[:, k] = (conditional - aggregate(z, mu, scale)[0]).mean(0)
+        mutual[:, k] = (conditional - marginal).mean(0)
     return mutual
 
 

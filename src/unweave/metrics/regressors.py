@@ -46,11 +46,12 @@ def dci(
         factors: (n, factors), see `paired`.
         part: Which of "disentanglement", "completeness", "informativeness" is the score's value; `parts` has all.
         estimator: "gradient boosting" is scikit-learn's classifier, as disentanglement_lib has it. "lightgbm" boosts as
-            many trees of the same depth, some fifty times faster, with other importances (R is the trees' gain).
-            "lasso" and "random forest" are Eastwood and Williams' own regressors on standardised codes and factors (of
-            classes, on their numbers): R is the size of coefficients, penalty 0.02, or the reduction of variance in
-            100 trees of the depth of 4, 8, 16 that errs least out of bag; C is the mean over factors, and I the root
-            mean squared error over the factor's standard deviation, less being better.
+            many trees of the same depth in a small part of the time, with other importances (R is the trees' gain): of
+            codes that are copies of one another it uses the first, and C does not tell. "lasso" and "random forest" are
+            Eastwood and Williams' own regressors on standardised codes and factors (of classes, on their numbers): R is
+            the size of coefficients, penalty 0.02, or the reduction of variance in 50 trees of the depth of 4, 8, 16
+            that errs least out of bag; C is the mean over factors, and I the root mean squared error over the factor's
+            standard deviation, less being better.
         test: Share of items that I is measured on; disentanglement_lib draws 10,000 items to fit and 5,000.
         seed: Of the split and the predictors.
         jobs: Factors that are fitted at a time, one thread each; −1 for all cores.
@@ -59,9 +60,9 @@ def dci(
 
     Returns:
         A score within [0, 1] (I of regressors: within [0, ∞)) of the convention "disentanglement_lib, gradient
-        boosting", "lightgbm", "eastwood, lasso" or "eastwood, random forest"; `parts` are "disentanglement",
-        "completeness", "informativeness", "informativeness_train", "per_code" and "per_factor" (the terms 1 − H),
-        "predictability" (factors,) and "importance" (codes, factors).
+        boosting", "lightgbm, 100 trees of depth 3", "eastwood, lasso" or "eastwood, random forest"; `parts` are
+        "disentanglement", "completeness", "informativeness", "informativeness_train", "per_code" and "per_factor" (the
+        terms 1 − H), "predictability" (factors,) and "importance" (codes, factors).
 
     Raises:
         ValueError: As `paired`, for an unknown part or estimator, and a `test` share that leaves no items of a factor.
@@ -277,7 +278,7 @@ def _lasso(z: Floats, v: NDArray[Any], seed: int) -> Any:
 
 
 def _forest(z: Floats, v: NDArray[Any], seed: int) -> Any:
-    forests = [RandomForestRegressor(100, max_depth=d, oob_score=True, random_state=seed).fit(z, v) for d in (4, 8, 16)]
+    forests = [RandomForestRegressor(50, max_depth=d, oob_score=True, random_state=seed).fit(z, v) for d in (4, 8, 16)]
     return max(forests, key=lambda forest: forest.oob_score_)
 
 
