@@ -33,10 +33,8 @@ def test_images_of_dsprites_are_drawn_again():
     wrong = (Scene().render(classes) != 255 * images).sum((1, 2))
     assert wrong.max() <= 2  # pixels of 4,096
     total = [int(wrong[classes[:, 0] == shape].sum()) for shape in range(3)]
-    assert total == [3, 4, HEART_WRONG]  # over 86 squares, 71 ellipses, 201 hearts
-
-
-HEART_WRONG = 25
+    assert total == [3, 4, 11]  # over 86 squares, 71 ellipses, 201 hearts
+    assert (wrong == 0).sum() == 343
 
 
 def by_loop(shape, size, scale, angle, x, y):

@@ -17,6 +17,7 @@ __all__ = [
     "Scene",
     "cars3d",
     "celeba",
+    "columns",
     "correlated",
     "digits",
     "directory",
@@ -201,6 +202,7 @@ from unweave.data.sampling import correlated, held_out, hierarchical, independen
 from unweave.data.shapes3d import shapes3d  # noqa: E402
 from unweave.data.small_norb import small_norb  # noqa: E402
 from unweave.data.sprites import Scene, sprites  # noqa: E402
+from unweave.data.tables import columns  # noqa: E402
 from unweave.data.yaleb import yaleb  # noqa: E402
 
 SOURCES: dict[str, Callable[..., Data]] = {
