@@ -64,8 +64,8 @@ class Scene:
     r"""What sprites can look like: a grid of values for each factor. A count gives the values that dSprites spreads.
 
     A pixel at p shows the shape where :math:`R_θ (p - c) / s` lies in its outline, with centre c = 16 + 32 (x, y) in an
-    image of 64 pixels a side (other sizes in proportion), and p the pixel's centre. Square, ellipse and heart are fitted
-    to 358 images of dSprites: 343 are drawn again exactly, and 15 but for one pixel or two (`tests/test_sprites.py`).
+    image of 64 pixels a side (other sizes in proportion), and p the pixel's centre. The outlines are fitted to
+    358 images of dSprites: 343 are drawn again exactly, and 15 but for one pixel or two (`tests/test_sprites.py`).
 
     Args:
         size: Pixels a side.
