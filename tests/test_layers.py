@@ -25,7 +25,7 @@ CORE = (
     "penalties",
     "bounds",
 )
-LEAVES = ("data", "metrics", "plots")
+LEAVES = ("data", "metrics", "plots", "seeds")
 ORDER = (
     CORE,
     ("nets",),
@@ -40,7 +40,11 @@ ORDER = (
     ("evaluate",),
     ("run",),
     ("recipes",),
-    ("bench", "verify"),
+    ("board", "executors"),
+    ("study",),
+    ("results",),
+    ("study_report",),
+    ("bench", "bench_metrics", "verify"),
     ("cli",),
     ("__main__",),
 )
@@ -129,6 +133,7 @@ def test_leaves_do_not_know_one_another_and_have_no_torch():
         ("data", {"numpy", "scipy", "sklearn", "pooch", "platformdirs", "pyarrow", "h5py", "PIL"}),
         ("metrics", {"numpy", "scipy", "sklearn", "lightgbm"}),
         ("plots", {"numpy", "matplotlib"}),
+        ("seeds", {"numpy", "scipy"}),
         ("recipes", set()),
         ("disk", set()),
         ("cli", {"typer", "rich", "torch"}),

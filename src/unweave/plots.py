@@ -26,6 +26,14 @@ CLASS_COLORS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#57b8bd",
 )  # fmt: skip
 
+# Methods of a study: a colour and a marker each, so that neither has to be told apart alone.
+METHOD_COLORS = (*GROUP_COLORS[:5], "#8a63d2", "#8c8c8c", "#a3623a", "#a8a81f", "#2fb5a8")
+# By marker, what its area is drawn by, so that all look alike in size.
+METHOD_MARKERS = {
+    "o": 1.0, "s": 0.9, "^": 1.25, "D": 0.75, "v": 1.25, "P": 1.3, "X": 1.3, "p": 1.25, "<": 1.25, ">": 1.25, "h": 1.2,
+    "d": 1.2,
+}  # fmt: skip
+
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").add_subplot() if ax is None else ax
@@ -38,6 +46,19 @@ def group_colors(groups: Sequence[str]) -> dict[str, str]:
     {'y': '#0072b2', 'z': '#d55e00'}
     """
     return {g: GROUP_COLORS[i % len(GROUP_COLORS)] for i, g in enumerate(dict.fromkeys(groups))}
+
+
+def method_looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each method, in order of appearance; sixty before a pair comes again.
+
+    >>> method_looks(["VAE", "β-VAE", "VAE"])
+    {'VAE': ('#0072b2', 'o'), 'β-VAE': ('#d55e00', 's')}
+    """
+    markers = list(METHOD_MARKERS)
+    return {
+        m: (METHOD_COLORS[i % len(METHOD_COLORS)], markers[i % len(markers)])
+        for i, m in enumerate(dict.fromkeys(methods))
+    }
 
 
 def pixels(images: ArrayLike) -> NDArray[np.uint8]:
@@ -379,6 +400,109 @@ def scatter(
     else:
         ax.set_axis_off()
         ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def seed_dots(
+    values: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float] | None],
+    looks: Mapping[str, tuple[str, str]],
+    reference: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A row a method from the top down: its mean and the interval of that, where it has one, and just below every seed
+    as a faint point. `reference` is a value to compare with, a dashed line.
+
+    A frame that an interval of two seeds would blow up fits the points instead, and the line runs out of it.
+    """
+    ax = _axes(ax, 6, 0.5 + 0.3 * len(values))
+    for row, (method, held) in enumerate(values.items()):
+        if not len(held):
+            continue
+        color, marker = looks[method]
+        ax.scatter(
+            held, [row + 0.27] * len(held), c=color, marker=marker, s=20 * METHOD_MARKERS[marker], lw=0, alpha=0.5
+        )
+        if pair := intervals.get(method):
+            ax.plot(pair, [row, row], color=color, lw=1.8, solid_capstyle="butt")
+        _mean(ax, float(np.mean(held)), row, looks[method])
+    points = [*(v for held in values.values() for v in held), *([] if reference is None else [reference])]
+    ends = [end for pair in intervals.values() if pair for end in pair]
+    if points:
+        low, high = min(points), max(points)
+        room = 0.6 * ((high - low) or abs(high) or 1.0)  # as far as intervals may widen the frame
+        low, high = max(min([low, *ends]), low - room), min(max([high, *ends]), high + room)
+        margin = 0.05 * ((high - low) or abs(high) or 1.0)
+        ax.set_xlim(low - margin, high + margin)
+    if reference is not None:
+        ax.axvline(reference, color=rcParams["text.color"], lw=0.8, ls=(0, (4, 3)), alpha=0.6, zorder=1)
+    ax.set_yticks(range(len(values)), [name if len(name) <= 28 else f"{name[:27]}…" for name in values])
+    ax.set_ylim(len(values) - 0.3, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    _quiet(ax)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def _mean(ax: Axes, x: float, y: float, look: tuple[str, str]) -> None:
+    """A method's own, strong point."""
+    color, marker = look
+    size = 64 * METHOD_MARKERS[marker]
+    ax.scatter([x], [y], c=color, marker=marker, s=size, ec=rcParams["axes.facecolor"], lw=0.8, zorder=4)
+
+
+def tradeoff(
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    looks: Mapping[str, tuple[str, str]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Two scores against each other: every run `(x, y)` as a faint point of its method, the mean of its runs strong."""
+    ax = _axes(ax, 4, 3)
+    for method, held in points.items():
+        at = np.array(held, dtype=np.float64).reshape(-1, 2)
+        color, marker = looks[method]
+        ax.scatter(at[:, 0], at[:, 1], c=color, marker=marker, s=22 * METHOD_MARKERS[marker], lw=0, alpha=0.5)
+        if len(at):
+            _mean(ax, float(at[:, 0].mean()), float(at[:, 1].mean()), looks[method])
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    _quiet(ax)
+    return ax
+
+
+def rank_lines(
+    ranks: ArrayLike,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    looks: Mapping[str, tuple[str, str]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Places of methods `(seeds, methods)`, 1 on top: a line a method from seed to seed. Lines that do not cross are
+    an order that all seeds agree on."""
+    place = np.asarray(ranks, dtype=np.float64)
+    if place.shape != (len(seeds), len(methods)):
+        raise ValueError(f"ranks of shape {place.shape}: expected ({len(seeds)} seeds, {len(methods)} methods)")
+    ax = _axes(ax, 6, 0.5 + 0.3 * len(methods))
+    for column, method in enumerate(methods):
+        color, marker = looks[method]
+        ax.plot(
+            place[:, column],
+            color=color,
+            marker=marker,
+            ms=8 * METHOD_MARKERS[marker] ** 0.5,
+            lw=1.4,
+            mec=rcParams["axes.facecolor"],
+        )
+    order = np.argsort(place[-1], kind="stable") if len(seeds) else np.arange(0)
+    for at, column in enumerate(order, 1):  # methods that tie are named one under the other
+        ax.text(len(seeds) - 0.8, at, methods[column], va="center", size="small")
+    ax.set_xticks(range(len(seeds)), [f"seed {seed}" for seed in seeds])
+    ax.set_yticks(range(1, len(methods) + 1))
+    ax.set(xlim=(-0.3, len(seeds) - 0.7), ylim=(len(methods) + 0.5, 0.5))
+    _quiet(ax)
+    ax.tick_params(length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
     return ax
 
 

@@ -24,7 +24,7 @@ from .page import ACCENT, Chart, axes, charts, integer, number, png, rendered
 Json: TypeAlias = Mapping[str, Any]
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
-_IDLE = 0.05  # nats: a unit that says less than this about its item is called idle
+IDLE = 0.05  # nats: a unit that says less than this about its item is called idle
 _CIRCLED = {"recon": "①+③", "mi": "②", "tc[0]": "Ⓐ", "tc[1]": "ⓘ", "kl[0]": "④", "kl[1]": "Ⓑ", "kl[2]": "ⓘⓘ"}
 
 
@@ -53,11 +53,11 @@ def write(folder: str | Path) -> Path:
 
 def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) -> str:
     """The page as a string, from the contents of the four files."""
-    arrays = _pictures(arrays)
+    arrays = drawable(arrays)
     with charts() as chart:
         return rendered(
             "report.html.j2",
-            {"circled": _circled},
+            {"circled": circled},
             config=config,
             scores=scores,
             seed=_seed(config),
@@ -66,7 +66,7 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             command=command(config),
             tiles=_tiles(config, scores),
             reconstructions=_reconstructions(arrays),
-            units=_units(scores, arrays),
+            units=units(scores, arrays),
             quantiles=[f"{100 * q:g}%" for q in arrays.get("traversal_quantiles", ())],
             prior=_prior(arrays),
             information=_information(scores, chart),
@@ -74,19 +74,19 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             terms=_terms(config, scores),
             embedding=_embedding(scores, arrays, chart),
             curves=_curves(history, chart),
-            ink=_ink(arrays.get("x")),
-            idle=_IDLE,
+            ink=ink(arrays.get("x")),
+            idle=IDLE,
         )
 
 
-def _circled(text: str) -> Markup:
+def circled(text: str) -> Markup:
     """Circled letters as HTML: few fonts have ⓘ and Ⓐ, and ⓘⓘ is one sign of the paper, not two."""
     parts = re.split(r"(ⓘ+|[①-⓿])", text)  # every second part is a sign
     sign = Markup('<span class="sign">{}</span>')
     return Markup("").join(sign.format(unicodedata.normalize("NFKC", p)) if i % 2 else p for i, p in enumerate(parts))
 
 
-def _pictures(arrays: Arrays) -> Arrays:
+def drawable(arrays: Arrays) -> Arrays:
     """The arrays with every item a picture of 24 pixels or more: vectors as little bar charts, small images enlarged,
     so that one pixel is a thin gap between them. Vectors of over 200 numbers show nothing and are left out."""
     drawn = dict(arrays)
@@ -106,7 +106,7 @@ def _pictures(arrays: Arrays) -> Arrays:
     return drawn
 
 
-def _ink(x: np.ndarray | None) -> bool:
+def ink(x: np.ndarray | None) -> bool:
     """Whether items are strokes on an empty ground (digits, sprites), which a light page shows as ink on paper."""
     if x is None or x.shape[-1] == 3:
         return False
@@ -130,7 +130,7 @@ def _about(config: Json) -> list[tuple[str, str]]:
     rows["flags"] = config.get("flags")
     rows["seed"] = _seed(config)
     rows["started"] = str(config.get("started") or "").replace("T", " ")[:16]
-    rows["training time"] = _duration(config["seconds"]) if config.get("seconds") is not None else None
+    rows["training time"] = duration(config["seconds"]) if config.get("seconds") is not None else None
     rows["machine"] = config.get("machine")
     rows["versions"] = {"unweave": config.get("unweave", "?"), **config.get("versions", {})}
     return [(name, line(value)) for name, value in rows.items() if value or value == 0]
@@ -145,9 +145,9 @@ def _scored(config: Json) -> str:
     return "training data" if config.get("data", {}).get("test") == 0 else "test data"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """
-    >>> _duration(312.5), _duration(7), _duration(8000)
+    >>> duration(312.5), duration(7), duration(8000)
     ('5 min 12 s', '7 s', '2 h 13 min')
     """
     minutes, rest = divmod(int(seconds), 60)
@@ -256,11 +256,11 @@ def _ordered(scores: Json) -> list[tuple[str, str]]:
     return sorted(units, key=lambda u: (places.index(u[1]), -information.get(u[0], (0.0,))[0]))
 
 
-def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
+def units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
     """A card for each traversed unit."""
     information = scores.get("I(x;z)", {})
     most = max((v[0] for v in information.values()), default=0.0)
-    most = max(most, 10 * _IDLE)  # if all units are idle their bars are short, not noise blown up
+    most = max(most, 10 * IDLE)  # if all units are idle their bars are short, not noise blown up
     order = _ordered(scores)
     named = {name for name, _ in order}
     order += [(n[10:], n[10:].split("[")[0]) for n in arrays if n.startswith("traversal/") and n[10:] not in named]
@@ -271,7 +271,7 @@ def _units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
             continue
         strips, at = arrays[f"traversal/{unit}"], arrays.get(f"traversal_at/{unit}", np.zeros(0))
         value = information.get(unit)
-        idle = value is not None and value[0] < _IDLE
+        idle = value is not None and value[0] < IDLE
         whole = bool(np.issubdtype(at.dtype, np.integer))
         cards.append(
             {
@@ -318,7 +318,7 @@ def _information(scores: Json, chart: Chart) -> Markup | None:
     errors = [scores["I(x;z)"][u][1] or 0.0 for u, _ in held]
     ax = axes(620, 50 + 23 * len(held))
     plots.information_bars([u for u, _ in held], values, errors, [g for _, g in held], ax=ax)
-    ax.set(xlabel="nats", xlim=(ax.get_xlim()[0], max(ax.get_xlim()[1], 10 * _IDLE)))
+    ax.set(xlabel="nats", xlim=(ax.get_xlim()[0], max(ax.get_xlim()[1], 10 * IDLE)))
     listed = ", ".join(f"{u} {v:.2f}" for (u, _), v in zip(held, values, strict=True))
     return chart(ax, f"Bars of the information in each unit, in nats: {listed}")
 
