@@ -219,7 +219,7 @@ def test_discrete_scores(setting):
     labels = test.factors[:, 0].copy()
     labels[:9] = -1
     test = dataclasses.replace(test, factors=labels[:, None])
-    found = evaluate._discrete_scores(model, train, test)
+    found = evaluate._discrete_scores(model, model.posterior(train.x), test)
 
     classes = model.encode(test.x)[:, 0].numpy()
     assert len(np.unique(classes)) > 1

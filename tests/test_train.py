@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -885,3 +886,16 @@ def test_a_recipe_of_ones_own(tmp_path):
 
 if __name__ == "__main__":
     kill_one_run_at_each_moment(sys.argv[1])
+
+
+def test_numbers_outside_the_likelihoods_range_are_refused_with_the_fix():
+    x = np.random.default_rng(0).normal(0, 100, (40, 6)).astype(np.float32)
+    data = uw.data.Data(x, np.zeros((40, 0), np.int64), (), (), (), "levels")
+    model = partial(uw.models.vae, shape=(6,), hidden=(8, 8), normals=2)
+    plain = uw.Recipe("r", data, model, uw.elbo, groups=("z",), batch=10, epochs=1)
+    with pytest.raises(ValueError, match=r"levels: x goes from -\S+ to \S+, but the site 'x' is Bernoulli"):
+        Trainer(plain)
+    fits = dataclasses.replace(plain, model=partial(model, likelihood="normal"))
+    trainer = Trainer(fits)
+    trainer.one_step(torch.arange(10))
+    assert trainer.model.reconstruct(x).shape == x.shape

@@ -26,7 +26,7 @@ from .data import Data
 from .disk import replacing, write_json
 from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
-from .metrics import clustering_accuracy
+from .metrics import battery, clustering_accuracy
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
 from .objective import Atom, Densities, elbo, evidence, recon
 from .trace import Node, Trace
@@ -57,8 +57,10 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
                 scores |= _class_information(q, some, train)
         if test.names:
             scores |= {"factor": test.names[0], "classes": list(test.values[0])}
-        scores |= _discrete_scores(model, train, test)
-        arrays = _pictures(model, q.draw(), test)
+            scores["metrics"] = _metrics(model, test)
+        drawn = q.draw()
+        scores |= _discrete_scores(model, drawn, test)
+        arrays = _pictures(model, drawn, test)
     write_json(folder / "scores.json", scores)
     with replacing(folder / "evaluation.npz") as draft, open(draft, "wb") as file:
         np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
@@ -223,48 +225,76 @@ def _breaches(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> li
 
 
 def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
-    """I(c; z_block) = E[log q(z_block|c) − log q(z_block)], c a label, in total and class by class.
+    """I(v; z_block) = E[log q(z_block|v) − log q(z_block)] of each factor v of the data; of the first, class by class.
 
-    q(z|c) averages q(z|x_n) over the items of class c; the row of class c is KL(q(z_block|c) ‖ q(z_block)). Items
-    whose label is missing are left out.
+    q(z|v) averages q(z|x_n) over the items of class v; the row of class v is KL(q(z_block|v) ‖ q(z_block)). Items whose
+    factor is missing are left out of its part.
     """
-    labels, classes = torch.as_tensor(data.factors[:, 0]), data.sizes[0]
-    some = some[labels[some] >= 0]
-    if not len(some):
-        return {}
-    rows, own = q.take(some).draw(), labels[some]
+    rows = q.take(some).draw()
     units = [(unit, "unit") for site, node in rows.items() for unit in unit_names(site, node) if unit != site]
     columns = [(site, "group") for site in rows] + units
     shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in rows.items() if node.dist is not None}
     blocks = [block(name, shapes) for name, _ in columns]
-    counts = torch.stack([(labels == c).sum() for c in range(classes)])
-    log_q_c = torch.stack(
-        [
-            torch.stack(exact(q.take((labels == c).nonzero().squeeze(1)))(rows, blocks, 0))
-            if counts[c]
-            else torch.full((len(blocks), len(some)), -math.inf)
-            for c in range(classes)
-        ]
-    )  # (classes, blocks, items)
-    log_q = (log_q_c + (counts / counts.sum()).log()[:, None, None]).logsumexp(0)
-    gain = log_q_c[own, :, torch.arange(len(some))] - log_q.T  # (items, blocks)
-    share = counts / counts.sum()
-    entropy = -(share * share.clamp_min(1e-12).log()).sum()
+
+    def log_q(items: Tensor, of: Trace) -> Tensor:
+        """(blocks, rows of `of`): log q(z_block) over some items alone."""
+        return torch.stack(exact(q.take(items))(of, blocks, 0))
+
+    factors = torch.as_tensor(data.factors)
+    whole = log_q(torch.arange(len(factors)), rows) if (factors >= 0).all() else None
+    found: dict[str, Any] = {}
+    about: dict[str, Any] = {"names": [name for name, _ in columns], "factors": [], "total": [], "entropy": []}
+    for name, size, labels in zip(data.names, data.sizes, factors.T, strict=True):
+        at = (labels[some] >= 0).nonzero().squeeze(1)
+        if not len(at):
+            continue
+        own, its = labels[some[at]], rows.take(at)
+        over = whole[:, at] if whole is not None else log_q((labels >= 0).nonzero().squeeze(1), its)
+        gain = over.new_empty(len(at), len(blocks))
+        for c in own.unique():
+            here = (own == c).nonzero().squeeze(1)
+            gain[here] = (log_q((labels == c).nonzero().squeeze(1), its.take(here)) - over[:, here]).T
+        share = torch.bincount(labels[labels >= 0], minlength=size) / (labels >= 0).sum()
+        entropy = -float((share * share.clamp_min(1e-12).log()).sum())
+        about["factors"].append(name)
+        about["total"].append(gain.mean(0).tolist())
+        about["entropy"].append(entropy)
+        if name == data.names[0]:
+            found["I(y;z)"] = {
+                "names": about["names"],
+                "kinds": [kind for _, kind in columns],
+                "total": gain.mean(0).tolist(),
+                "per_class": [gain[own == c].mean(0).tolist() if (own == c).any() else None for c in range(size)],
+            }
+            found["entropy_y"] = entropy
+    return found | ({"I(v;z)": about} if len(data.names) > 1 and about["factors"] else {})
+
+
+def _metrics(model: Model, test: Data, most: int = 10_000) -> dict[str, dict[str, Any]]:
+    """Metrics of the test items' codes against their factors, by their names in `METRICS`."""
+    some = test.subset(np.arange(min(most, len(test))))
+    codes = torch.cat([code(node).flatten(1) for node in _posterior(model, some).values()], -1).numpy()
+    try:
+        found = battery.scores(codes, some.factors)
+    except ValueError:  # no factor that has two classes, or too few items
+        return {}
     return {
-        "I(y;z)": {
-            "names": [name for name, _ in columns],
-            "kinds": [kind for _, kind in columns],
-            "total": gain.mean(0).tolist(),
-            "per_class": [gain[own == c].mean(0).tolist() if (own == c).any() else None for c in range(classes)],
-        },
-        "entropy_y": float(entropy),
+        key: {
+            "name": score.name,
+            "value": score.value if math.isfinite(score.value) else None,
+            "convention": score.convention,
+            "range": [end if math.isfinite(end) else None for end in score.range],
+            "parts": {k: float(v) for k, v in score.parts.items() if isinstance(v, float) and math.isfinite(v)},
+            "notes": list(score.notes),
+        }
+        for key, score in zip(battery.METRICS, found, strict=True)
     }
 
 
-def _discrete_scores(model: Model, train: Data, test: Data) -> dict[str, Any]:
+def _discrete_scores(model: Model, q: Trace, test: Data) -> dict[str, Any]:
     """Of each discrete site: entropy left in it given x, its information, and its agreement with the labels."""
     scores: dict[str, dict[str, float]] = {"accuracy": {}, "conditional_entropy": {}, "discrete_information": {}}
-    for site, node in _posterior(model, train).items():
+    for site, node in q.items():
         if not is_discrete(node) or node.dist is None:
             continue
         probs: Tensor = node.dist.mean
@@ -326,7 +356,7 @@ def _traverse(model: Model, start: dict[str, Tensor], site: str, column: int, va
     return torch.stack(strips, 1)
 
 
-def _embedding(model: Model, test: Data, labels: np.ndarray[Any, Any], most: int = 2000) -> dict[str, Any]:
+def _embedding(model: Model, test: Data, labels: np.ndarray[Any, Any], most: int = 1000) -> dict[str, Any]:
     """The codes in the plane: as they are if there are two, by t-SNE otherwise."""
     trace = model.posterior(test.floats(slice(most)))
     nodes = list(trace.items())

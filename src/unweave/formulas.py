@@ -64,6 +64,8 @@ def formula(text: str) -> Objective:
 def _value(node: ast.AST, text: str) -> Any:
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):
         return node.value
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(part, text) for part in node.elts)
     if isinstance(node, ast.Name):
         if node.id not in NAMES:
             raise ValueError(f"objective {text!r} names {node.id!r}; expected one of: {', '.join(NAMES)}")

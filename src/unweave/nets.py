@@ -44,7 +44,7 @@ def deconv(inputs: int, shape: Sequence[int], channels: int = 32) -> nn.Module:
     layers: list[nn.Module] = [nn.Linear(inputs, widths[-1] * math.prod(sides[-1])), nn.ReLU()]
     layers.append(nn.Unflatten(1, (widths[-1], *sides[-1])))
     for (outer, inner), pair in zip(reversed(list(pairwise(sides))), pairwise(reversed(widths)), strict=True):
-        odd = [a - 2 * b for a, b in zip(outer, inner, strict=True)]
+        odd = (outer[0] - 2 * inner[0], outer[1] - 2 * inner[1])
         layers += [nn.ConvTranspose2d(*pair, 4, stride=2, padding=1, output_padding=odd), nn.ReLU()]
     return _Lead(*layers[:-1], _FromImages())
 
@@ -75,7 +75,8 @@ class _ToImages(nn.Module):
         self.shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, self.shape).movedim(-1, 1)
+        images: Tensor = x.unflatten(-1, self.shape)
+        return images.movedim(-1, 1)
 
 
 class _FromImages(nn.Module):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Bernoulli
 
 from . import artifact, distributed
 from .aggregate import Weights, balanced, minibatch
@@ -96,6 +97,7 @@ class Trainer:
         self.device = device_of(device)
         torch.manual_seed(recipe.seed)
         self.model = recipe.model().to(self.device).train()
+        _check_range(self.model, recipe.data)
         distributed.share(self.model.state_dict().values())
         if rank := world()[0]:
             torch.manual_seed(distributed.noise_seed(recipe.seed, rank))
@@ -410,6 +412,24 @@ def _check(recipe: Recipe) -> None:
     if unknown:
         names = ", ".join(map(repr, recipe.data.names)) or "none"
         raise ValueError(f"labels name the factor {unknown[0]!r}, but the factors of {recipe.data.name} are: {names}")
+
+
+@torch.no_grad()
+def _check_range(model: Model, data: Data) -> None:
+    """Refuses numbers outside [0, 1] where the decoder scores them as Bernoulli."""
+    if data.is_unit:
+        return
+    from .models.model import seeded
+
+    with seeded(0):
+        _, p = model(torch.as_tensor(data.floats(slice(2)), device=next(model.parameters()).device))
+    low, high = np.nanmin(data.floats()), np.nanmax(data.floats())
+    for site, node in p.items():
+        if isinstance(node.dist, Bernoulli) and node.observed is True and (low < 0 or high > 1):
+            raise ValueError(
+                f"{data.name}: x goes from {low:g} to {high:g}, but the site {site!r} is Bernoulli, for numbers in "
+                "[0, 1]: divide 8-bit pixels by 255, scale the numbers, or take a Normal (likelihood='normal')"
+            )
 
 
 def device_of(name: str | None) -> torch.device:

@@ -79,7 +79,9 @@ class Model(nn.Module):
         return [name for site, node in q.items() for name in unit_names(site, node)]
 
     def _tensor(self, x: Tensor | np.ndarray[Any, Any]) -> Tensor:
-        return torch.as_tensor(x, device=next(self.parameters()).device)
+        """Items as the networks take them; bytes are pixels that stand for value / 255."""
+        t = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x), device=next(self.parameters()).device)
+        return t.float() / 255 if t.dtype == torch.uint8 else t
 
 
 def unit_names(site: str, node: Node) -> list[str]:

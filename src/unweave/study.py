@@ -1,0 +1,402 @@
+"""Studies: a grid of methods x coefficients x seeds of one recipe, each run in a folder named by its settings.
+
+A study's folder holds study.json (what is to be run), a folder a run, logs/, and, once something has finished, the
+report. Whatever stopped a study, starting it again goes on where it was: finished runs are left as they are, half
+trained ones resume, failed ones are tried again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import inspect
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal
+
+from . import recipes
+from .board import Board
+from .disk import read_json, read_lines, write_json
+from .executors import EXECUTORS
+
+State = Literal["finished", "failed", "running", "stopped", "waiting"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the method it belongs to, and its recipe with every flag, those left at their defaults included."""
+
+    method: str
+    recipe: str
+    flags: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The run's folder: ten digits of the SHA-256 of recipe and flags, but for where its data lies."""
+        flags = {name: value for name, value in self.flags.items() if name != "data_dir"}
+        text = json.dumps([self.recipe, flags], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def seed(self) -> int:
+        return int(self.flags["seed"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """A grid of runs of one recipe.
+
+    Args:
+        name: What the study is called; its folder by default.
+        recipe: The recipe that every run trains.
+        methods: By name, what makes a method: flags of the recipe, and coefficients that stand in braces in its
+            objective, as in ``{"β-VAE": {"objective": "beta_vae({beta})", "beta": [2, 4]}}``. A list is a grid.
+        seeds: Seeds that every method runs with, the same for all, so that differences can be paired.
+        flags: Flags of all runs, where a method does not set them.
+        baseline: The method that others are compared with; the first, if none is named.
+        about: A sentence or two for the report.
+
+    Raises:
+        ValueError: For a flag that the recipe lacks, a value that its flag does not take, a coefficient that no
+            objective names, or two methods that are one.
+    """
+
+    name: str
+    recipe: str
+    methods: Mapping[str, Mapping[str, Any]]
+    seeds: Sequence[int] = (0, 1, 2, 3, 4)
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    about: str = ""
+
+    def jobs(self) -> list[Job]:
+        """The runs, seed by seed, so that a study that is stopped early has all methods at the first seeds."""
+        kinds = [kind for name, settings in self.methods.items() for kind in _grid(name, settings)]
+        jobs = [
+            Job(name, self.recipe, _complete(self.recipe, {**self.flags, **settings, "seed": seed}))
+            for seed in self.seeds
+            for name, settings in kinds
+        ]
+        seen: dict[str, str] = {}
+        for job in jobs:
+            if job.key in seen:
+                raise ValueError(
+                    f"study {self.name!r}: methods {seen[job.key]!r} and {job.method!r} have the same settings, seed "
+                    f"{job.seed} included: leave one of them out"
+                )
+            seen[job.key] = job.method
+        if self.baseline is not None and self.baseline not in seen.values():
+            names = ", ".join(dict.fromkeys(seen.values()))
+            raise ValueError(f"study {self.name!r}: baseline {self.baseline!r} is no method; expected one of: {names}")
+        return jobs
+
+
+def _grid(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A method's flags for each point of its grid, coefficients put into the objective; named by what varies."""
+    lists = {key: value if isinstance(value, list) else [value] for key, value in settings.items()}
+    varied = [key for key, values in lists.items() if len(values) > 1]
+    for point in itertools.product(*lists.values()):
+        at = dict(zip(lists, point, strict=True))
+        label = name + "".join(f", {key} {at[key]:g}" if _number(at[key]) else f", {key} {at[key]}" for key in varied)
+        objective = str(at.get("objective", ""))
+        for key in re.findall(r"{(\w+)}", objective):
+            if key not in at:
+                raise ValueError(f"method {name!r}: the objective {objective!r} names {{{key}}}, which has no value")
+            value = at.pop(key)
+            objective = objective.replace(f"{{{key}}}", f"{value:g}" if _number(value) else str(value))
+        yield label, {**at, **({"objective": objective} if objective else {})}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All flags of a recipe, those that are given checked against its signature."""
+    name = recipe.replace("-", "_")
+    if name not in recipes.__all__:
+        known = ", ".join(n.replace("_", "-") for n in recipes.__all__)
+        raise ValueError(f"there is no recipe {recipe!r}; expected one of: {known}")
+    function = getattr(recipes, name)
+    hints = typing.get_type_hints(function, localns={"Recipe": Any})
+    flags = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    for flag, value in given.items():
+        key = flag.replace("-", "_")
+        if key not in flags:
+            raise ValueError(
+                f"{flag!r} is no flag of the recipe {recipe}, nor a coefficient of the objective; its flags are: "
+                f"{', '.join(flags)}"
+            )
+        flags[key] = _typed(flag, value, hints[key])
+    return flags
+
+
+def _typed(flag: str, value: Any, hint: Any) -> Any:
+    """`value` as the type of its flag, whole numbers as floats where those are expected."""
+    kinds = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
+    if choices and value in choices:
+        return value
+    for kind in kinds:
+        if isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+            return value
+        if kind is float and _number(value):
+            return float(value)
+        if kind is type(None) and value is None:
+            return None
+    expected = ", ".join(map(str, choices)) or " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise ValueError(f"{flag} = {value!r}: expected {expected}")
+
+
+# -- from a file, by name ----------------------------------------------------------------------------------------
+
+
+def read(source: str | Path, **changes: Any) -> Study:
+    """The study in a TOML or JSON file, or the one of that name that comes with the package.
+
+    `changes` replace its parts (seeds, or single flags in `flags`). A whole number of seeds counts from 0.
+
+    Raises:
+        FileNotFoundError: If there is no such file or name.
+        ValueError: If the file is no TOML or JSON, or says something that a study does not have.
+    """
+    path = Path(source)
+    own = resources.files("unweave") / "studies" / f"{source}.toml"
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+    elif own.is_file():
+        text = own.read_text(encoding="utf-8")
+    else:
+        raise FileNotFoundError(f"{source} is no file and no study of this package; those are: {', '.join(names())}")
+    try:
+        said = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{source} can't be read: {error}") from None
+    return build({"name": path.stem, **said}, str(source), **changes)
+
+
+def build(said: Mapping[str, Any], where: str, **changes: Any) -> Study:
+    """A study from what a file or the command line says."""
+    parts = dict(said)
+    parts["flags"] = {**parts.get("flags", {}), **changes.pop("flags", {})}
+    parts |= {key: value for key, value in changes.items() if value is not None}
+    known = inspect.signature(Study).parameters
+    if unknown := [key for key in parts if key not in known]:
+        raise ValueError(f"{where} has {unknown[0]!r}; a study has: {', '.join(known)}")
+    if missing := [key for key in ("recipe", "methods") if key not in parts]:
+        raise ValueError(f"{where} has no {missing[0]!r}; a study needs a recipe and methods")
+    if isinstance(seeds := parts.get("seeds"), int):
+        parts["seeds"] = list(range(seeds))
+    return Study(**parts)
+
+
+def names() -> list[str]:
+    """The studies that come with the package."""
+    return sorted(
+        path.name[:-5] for path in (resources.files("unweave") / "studies").iterdir() if path.name[-5:] == ".toml"
+    )
+
+
+# -- running it --------------------------------------------------------------------------------------------------
+
+
+def run(
+    study: Study,
+    out: str | Path,
+    *,
+    executor: str = "local",
+    workers: int | None = None,
+    threads: int = 1,
+    retries: int = 1,
+    quiet: bool = False,
+    **options: Any,
+) -> list[Job]:
+    """Runs what is not finished, and again what failed, up to `retries` times; the runs that failed in the end.
+
+    `workers` runs at once, of `threads` threads each; by default as many as fill the cores. `executor` is local, slurm
+    or ray (see `executors`), `options` are its own.
+
+    Raises:
+        ValueError: For a study that does not fit together, an unknown executor, or one that is not installed.
+        FileExistsError: If `out` holds something else.
+        KeyboardInterrupt: After Ctrl-C; what was running has saved its state.
+    """
+    folder = Path(out).absolute()
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor {executor!r}: expected one of {', '.join(EXECUTORS)}")
+    jobs = prepare(study, folder)
+    workers = workers or max(1, len(os.sched_getaffinity(0)) // threads)
+    work = partial(attempt, folder, threads)
+
+    def look(job: Job) -> tuple[str, float]:
+        return state(job, folder), progress(job, folder)
+
+    with Board(study.name, jobs, look, workers, quiet) as board:
+        for _ in range(1 + retries):
+            if not (left := [job for job in jobs if state(job, folder) != "finished"]):
+                break
+            try:
+                for job, finished in EXECUTORS[executor](left, work, workers, folder, **options):
+                    board.ended(job, finished)
+            except KeyboardInterrupt:
+                stop()
+                raise
+    return [job for job in jobs if state(job, folder) != "finished"]
+
+
+# -- its folder --------------------------------------------------------------------------------------------------
+
+
+def prepare(study: Study, out: Path) -> list[Job]:
+    """Writes study.json, and returns the runs. A folder of another study is refused; a grid may grow or shrink."""
+    jobs = study.jobs()
+    _check_objectives(jobs)
+    path = out / "study.json"
+    if path.exists() and (was := read_json(path)).get("name") != study.name:
+        raise ValueError(f"{out} holds the study {was.get('name')!r}, not {study.name!r}: choose another --out")
+    if not path.exists() and out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty and holds no study: choose another --out")
+    listed = [{**asdict(job), "key": job.key} for job in jobs]
+    write_json(path, {**asdict(study), "seeds": list(study.seeds), "jobs": listed})
+    (out / "logs").mkdir(exist_ok=True)
+    return jobs
+
+
+def _check_objectives(jobs: Sequence[Job]) -> None:
+    """Objectives that cannot be read are refused before anything is trained."""
+    from .formulas import formula
+
+    for text in dict.fromkeys(job.flags["objective"] for job in jobs if "objective" in job.flags):
+        formula(text)
+
+
+def jobs_of(out: str | Path) -> list[Job]:
+    """The runs of a study's folder."""
+    return [Job(job["method"], job["recipe"], job["flags"]) for job in read_json(Path(out) / "study.json")["jobs"]]
+
+
+def state(job: Job, out: Path) -> State:
+    """How far a run is, from its files."""
+    if (out / job.key / "scores.json").exists():
+        return "finished"
+    if _held(_lock(out, job)):
+        return "running"
+    if _failure(out, job).exists():
+        return "failed"
+    return "stopped" if (out / job.key / "config.json").exists() else "waiting"
+
+
+def progress(job: Job, out: Path) -> float:
+    """The share of a run's epochs that are done."""
+    lines = read_lines(out / job.key / "metrics.jsonl")
+    return float(lines[-1]["epoch"]) / job.flags["epochs"] if lines and job.flags.get("epochs") else 0.0
+
+
+def failures(jobs: Sequence[Job], out: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """The failed runs, each with its exit status, its last words, and how often it was tried."""
+    for job in jobs:
+        if state(job, out) == "failed":
+            yield job, read_json(_failure(out, job))
+
+
+def _failure(out: Path, job: Job) -> Path:
+    return out / "logs" / f"{job.key}.failed.json"
+
+
+def _lock(out: Path, job: Job) -> Path:
+    return out / "logs" / f"{job.key}.lock"
+
+
+def _held(path: Path) -> bool:
+    """Whether some process trains the run. A lock is let go when its process ends, however it ends."""
+    if not path.exists():
+        return False
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Holds a run's lock, waiting for a process that a killed study left behind."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def attempt(out: Path, threads: int, job: Job) -> bool:
+    """Trains and scores one run in a process of its own, or goes on with it; whether it finished.
+
+    The process holds the run's lock itself, so that it is known to run even if what started it is gone.
+    """
+    folder, log = out / job.key, out / "logs" / f"{job.key}.txt"
+    with _locked(_lock(out, job)) as lock:
+        if (folder / "scores.json").exists():
+            return True
+        words = ["resume", str(folder)] if (folder / "config.json").exists() else _train(job, folder)
+        pinned = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')} unweave {' '.join(words)}\n")
+            file.flush()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "unweave", *words, "--threads", str(threads)],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **pinned},
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C reaches it once, from `stop`
+            )
+            _PROCESSES.add(process)
+            status = process.wait()
+            _PROCESSES.discard(process)
+    if (folder / "scores.json").exists():
+        _failure(out, job).unlink(missing_ok=True)
+        return True
+    if status != INTERRUPTED:
+        before = read_json(_failure(out, job))["attempts"] if _failure(out, job).exists() else 0
+        words_last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
+        write_json(_failure(out, job), {"status": status, "attempts": before + 1, "log": words_last})
+    return False
+
+
+_PROCESSES: set[subprocess.Popen[bytes]] = set()
+
+
+def stop() -> None:
+    """Asks the runs that this process started to save their state and end."""
+    for process in list(_PROCESSES):
+        process.send_signal(signal.SIGINT)
+
+
+INTERRUPTED = 130
+"""What a run's process returns after Ctrl-C, its state saved: it has not failed."""
+
+
+def _train(job: Job, folder: Path) -> list[str]:
+    words = ["train", job.recipe, "--out", str(folder)]
+    for name, value in job.flags.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words += [f"--{flag}", str(value)]
+    return words
