@@ -250,8 +250,86 @@ def verify(
 
 
 @app.command()
+def study(
+    source: Annotated[
+        str, typer.Argument(help="A TOML or JSON file, or a study of the package: dsprites-small.", metavar="STUDY")
+    ] = "dsprites-small",
+    out: Annotated[Path | None, typer.Option(help="Folder of the study.  Default: runs/STUDY.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, … of every method.")] = None,
+    flag: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a flag of every run.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=OBJECTIVE instead of a file's methods, with --recipe; may be repeated."),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="What methods train; STUDY is then the study's name.")] = "digits",
+    executor: Annotated[str, typer.Option(help="local, slurm or ray.")] = "local",
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the executor.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at once.  Default: as fill the cores.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a run.")] = 1,
+    retries: Annotated[int, typer.Option(min=0, help="How often a failed run is tried again.")] = 1,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
+) -> None:
+    """Run a grid of objectives x coefficients x seeds, or go on with it, and write its report.
+
+    Ctrl-C saves what is running; the same command goes on.
+    """
+    from . import study as studies
+    from . import study_report
+
+    changes: dict[str, Any] = {"seeds": seeds, "flags": _pairs(flag)}
+    plan = (
+        studies.build({"name": source, "recipe": recipe, "methods": _methods(method)}, "--method", **changes)
+        if method
+        else studies.read(source, **changes)
+    )
+    folder = out or Path("runs") / plan.name
+    left = []
+    if not report_only:
+        options: dict[str, Any] = {"executor": executor, "workers": workers, "threads": threads, "retries": retries}
+        try:
+            left = studies.run(plan, folder, **options, **_pairs(option))
+        except KeyboardInterrupt:
+            typer.echo("stopped; what was running has saved its state: the same command goes on", err=True)
+            raise typer.Exit(130) from None
+    heads, rows = study_report.summary(folder)
+    drawn = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        drawn.add_row(*row)
+    Console(width=max(100, 16 * len(heads))).print(drawn)
+    for job in left:
+        typer.echo(f"not finished: {job.method}, seed {job.seed}: see {folder / 'logs' / job.key}.txt", err=True)
+    typer.echo(f"report: {study_report.write(folder)}")
+    if left:
+        raise typer.Exit(1)
+
+
+def _methods(given: list[str]) -> dict[str, dict[str, str]]:
+    """NAME=OBJECTIVE, or an objective that is its own name."""
+    pairs = [text.partition("=") for text in given]
+    return {name.strip(): {"objective": (rest or name).strip()} for name, _, rest in pairs}
+
+
+def _pairs(given: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE, values as JSON where they are, text otherwise."""
+    import json
+
+    pairs: dict[str, Any] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text!r}: expected NAME=VALUE")
+        try:
+            pairs[name.strip()] = json.loads(value)
+        except ValueError:
+            pairs[name.strip()] = value
+    return pairs
+
+
+@app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="step: a training step. marginal: the estimator of q(z).")] = "step",
+    what: Annotated[
+        str, typer.Argument(help="step: a training step. marginal: the estimator of q(z). metrics: MIG and its kin.")
+    ] = "step",
     threads: Threads = 1,
     repeats: Annotated[int | None, typer.Option(min=5, help="Timed repetitions of each, interleaved.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="marginal: a minute's worth.")] = False,
@@ -260,8 +338,13 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="marginal: also write the figures to this file.")] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    if what not in ("step", "marginal"):
-        raise typer.BadParameter(f"{what!r} is not timed; expected: step or marginal")
+    if what not in ("step", "marginal", "metrics"):
+        raise typer.BadParameter(f"{what!r} is not timed; expected: step, marginal or metrics")
+    if what == "metrics":
+        from .bench_metrics import metrics
+
+        metrics(quick=quick)
+        return
     from . import bench as benches
 
     if what == "step":
@@ -274,10 +357,11 @@ def bench(
 def data(
     set_dir: Annotated[Path | None, typer.Option(help="Remember this folder as the one that holds data.")] = None,
 ) -> None:
-    """Say where data is looked for, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
-    from .data import directory, set_directory
+    """Say where data is looked for, or set it, and which sets there are; UNWEAVE_DATA and --data-dir win over it."""
+    from .data import SOURCES, directory, set_directory
 
     typer.echo(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
+    typer.echo(f"sets: {', '.join(SOURCES)}; sprites are made on the spot, `train own --data` reads your own")
 
 
 @app.command(name="list")

@@ -192,7 +192,7 @@ def read(source: str | Path, **changes: Any) -> Study:
 
 def build(said: Mapping[str, Any], where: str, **changes: Any) -> Study:
     """A study from what a file or the command line says."""
-    parts = dict(said)
+    parts = {key: value for key, value in said.items() if key != "jobs"}  # a study's folder lists them
     parts["flags"] = {**parts.get("flags", {}), **changes.pop("flags", {})}
     parts |= {key: value for key, value in changes.items() if value is not None}
     known = inspect.signature(Study).parameters

@@ -11,6 +11,18 @@ from .images import digits as digits
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
 from .images import vae as vae
+from .own import own as own
 from .sprites import dsprites as dsprites
 
-__all__ = ["ablation", "autoencoder", "beta_vae", "clustering", "digits", "dsprites", "fashion_mnist", "mnist", "vae"]
+__all__ = [
+    "ablation",
+    "autoencoder",
+    "beta_vae",
+    "clustering",
+    "digits",
+    "dsprites",
+    "fashion_mnist",
+    "mnist",
+    "own",
+    "vae",
+]
