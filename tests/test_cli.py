@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import typer
+from typer.testing import CliRunner
 
 import unweave as uw
 from unweave import artifact, cli, recipes
@@ -354,13 +356,13 @@ def test_a_study_from_flags_and_again_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["study", "quick", "--recipe", "digits", "--method", "VAE=vae", "--method", "beta_vae(4)"]
     words += ["--seeds", "1", "--set", "epochs=1", "--set", "batch=300"]
-    first = CliRunner().invoke(app, words)
+    first = CliRunner().invoke(cli.app, words)
     assert first.exit_code == 0, first.output
     assert "beta_vae(4)" in first.output
     assert Path("runs/quick/study.html").is_file()
-    again = CliRunner().invoke(app, ["study", "runs/quick/study.json", "--seeds", "1"])
+    again = CliRunner().invoke(cli.app, ["study", "runs/quick/study.json", "--seeds", "1"])
     assert again.exit_code == 0, again.output
-    broken = CliRunner().invoke(app, [*words, "--set", "epochs"])
+    broken = CliRunner().invoke(cli.app, [*words, "--set", "epochs"])
     assert broken.exit_code == 2
     assert "expected NAME=VALUE" in broken.output
 
@@ -373,7 +375,7 @@ def test_a_folder_of_ones_own_images_trains_in_one_command(tmp_path):
         (tmp_path / "pics" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray((255 * x).astype("uint8")).resize((40, 36)).save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.png")
     words = ["train", "own", "--data", str(tmp_path / "pics"), "--epochs", "1", "--out", str(tmp_path / "run")]
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(cli.app, words)
     assert done.exit_code == 0, done.output
     assert "convolutions" in done.output
     assert "bernoulli" in done.output
