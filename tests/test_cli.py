@@ -133,7 +133,9 @@ def test_flags_are_the_recipes_arguments(name):
     flags = {option.name: option for option in command.params}
     assert set(flags) - {"help"} == {*arguments, "out", "overwrite", "device", "threads", "local_estimator"}
     for argument in arguments.values():
-        assert flags[argument.name].default == argument.default
+        needed = argument.default is inspect.Parameter.empty
+        assert flags[argument.name].required == needed
+        assert needed or flags[argument.name].default == argument.default
         assert flags[argument.name].opts == [f"--{argument.name.replace('_', '-')}"]
     assert command.help == inspect.cleandoc(getattr(recipes, name).__doc__)
 

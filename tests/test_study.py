@@ -45,6 +45,7 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
     [
         ({"recipe": "cats"}, "no recipe 'cats'; expected one of: ablation"),
         ({"flags": {"epoch": 3}}, "'epoch' is no flag of the recipe digits, nor a coefficient"),
+        ({"recipe": "own"}, "the recipe own needs data: set it among the flags"),
         ({"flags": {"epochs": 2.5}}, "epochs = 2.5: expected int"),
         ({"flags": {"epochs": True}}, "epochs = True: expected int"),
         ({"flags": {"discrete": "soft"}}, "discrete = 'soft': expected concrete, categorical"),

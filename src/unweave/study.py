@@ -143,6 +143,8 @@ def _complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{', '.join(flags)}"
             )
         flags[key] = _typed(flag, value, hints[key])
+    if missing := [name for name, value in flags.items() if value is inspect.Parameter.empty]:
+        raise ValueError(f"the recipe {recipe} needs {', '.join(missing)}: set it among the flags")
     return flags
 
 
