@@ -357,11 +357,10 @@ def bench(
 def data(
     set_dir: Annotated[Path | None, typer.Option(help="Remember this folder as the one that holds data.")] = None,
 ) -> None:
-    """Say where data is looked for, or set it, and which sets there are; UNWEAVE_DATA and --data-dir win over it."""
-    from .data import SOURCES, directory, set_directory
+    """Say where data is looked for, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
+    from .data import directory, set_directory
 
     typer.echo(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
-    typer.echo(f"sets: {', '.join(SOURCES)}; sprites are made on the spot, `train own --data` reads your own")
 
 
 @app.command(name="list")
