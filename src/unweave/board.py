@@ -25,7 +25,8 @@ SIGNS = {
 class Board:
     """A row a method, a sign a seed; how many runs are done, and how long the rest may take.
 
-    `look(job)` gives a run's state and the share of it that is done; jobs have a `method` and a `seed`.
+    `look(job)` gives a run's state and the share of it that is done, 1 of a finished one; jobs have a `method` and
+    a `seed`.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Board:
         self.name, self.jobs, self.look, self.workers = name, jobs, look, workers
         self.console = Console(file=sys.stderr, quiet=quiet)
         self.began = time.monotonic()
-        self.before = self._done()
+        self.before = self._shares()
         self._live: Live | None = None
         if self.console.is_terminal and not quiet:
             self._live = Live(get_renderable=self.table, console=self.console, refresh_per_second=1)
@@ -48,7 +49,7 @@ class Board:
         if self._live:
             self._live.start()
         else:
-            self._say(f"{self.name}: {len(self.jobs)} runs, {self.before:.0f} of them done, {self.workers} at once")
+            self._say(f"{self.name}: {len(self.jobs)} runs, {self._done()} of them done, {self.workers} at once")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -59,7 +60,7 @@ class Board:
         """Called as a run ends."""
         if self._live is None:
             what = "done" if finished else "not finished"
-            self._say(f"{job.method}, seed {job.seed}: {what} ({self._done():.0f} of {len(self.jobs)}; {self._left()})")
+            self._say(f"{job.method}, seed {job.seed}: {what} ({self._done()} of {len(self.jobs)}; {self._left()})")
 
     def table(self) -> Table:
         """The runs as they stand."""
@@ -74,12 +75,15 @@ class Board:
             drawn.add_row(method, *(Text() if cell is None else _sign(*cell) for cell in cells))
         return drawn
 
-    def _done(self) -> float:
+    def _done(self) -> int:
         return sum(self.look(job)[0] == "finished" for job in self.jobs)
+
+    def _shares(self) -> float:
+        return sum(share for _, share in map(self.look, self.jobs))
 
     def _left(self) -> str:
         """What is left, by how long the runs of this start took."""
-        shares = sum(1.0 if state == "finished" else share for state, share in map(self.look, self.jobs))
+        shares = self._shares()
         gained, missing = shares - self.before, len(self.jobs) - shares
         if missing <= 0:
             return "all done"

@@ -6,6 +6,7 @@ gives (run, whether it finished) as they end.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -47,7 +48,7 @@ def slurm(jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: A
     while pending:
         for one in [one for one in pending if one.done()]:
             yield pending.pop(one), one.exception() is None and bool(one.result())
-        _pause()
+        time.sleep(0.5)
 
 
 def ray(jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any) -> Iterator[tuple[Job, bool]]:
@@ -72,12 +73,6 @@ def ray(jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
     finally:
         if started:
             ray.shutdown()
-
-
-def _pause() -> None:
-    import time
-
-    time.sleep(0.5)
 
 
 EXECUTORS: dict[str, Callable[..., Iterator[tuple[Job, bool]]]] = {"local": local, "slurm": slurm, "ray": ray}

@@ -34,6 +34,8 @@ METHOD_MARKERS = {
     "d": 1.2,
 }  # fmt: skip
 
+_SHADE = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
+
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").add_subplot() if ax is None else ax
@@ -248,13 +250,12 @@ def class_information(
         expected = f"({len(classes)} classes, {len(names)} names) and ({len(names)},)"
         raise ValueError(f"per_class {np.shape(per_class)} and total {whole.shape}: expected {expected}")
     ax = _axes(ax, 1.5 + 0.5 * len(classes), 0.6 + 0.3 * len(names))
-    shade = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
     high = max(float(np.nanmax(value, initial=0.0)), 0.1)  # less than that is noise, and pale
     unit = [k == "unit" for k in kinds] if kinds is not None else [False] * len(names)
     gap = 0.35 * np.cumsum([i > 0 and unit[i] != unit[i - 1] for i in range(len(unit))])
     size = "small" if len(classes) <= 12 else "x-small"
     edges = np.arange(len(classes) + 1) - 0.5
-    look: dict[str, Any] = {"cmap": shade, "vmin": 0, "vmax": high, "ec": rcParams["axes.facecolor"], "lw": 1}
+    look: dict[str, Any] = {"cmap": _SHADE, "vmin": 0, "vmax": high, "ec": rcParams["axes.facecolor"], "lw": 1}
     for row, y in enumerate(np.arange(len(names)) + gap):
         cells = np.ma.masked_invalid(value[row : row + 1])
         ax.pcolormesh(edges, [y - 0.5, y + 0.5], cells, **look)
@@ -274,11 +275,7 @@ def class_information(
     if max(map(len, classes), default=0) > 4:
         ax.tick_params(axis="x", rotation=40)
     ax.set(xlim=(-0.5, len(classes) + 0.8), ylim=(len(names) - 0.5 + (gap[-1] if len(gap) else 0), -0.5))
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return ax
+    return _frameless(ax)
 
 
 def code_factor_information(
@@ -318,9 +315,8 @@ def _heat(
     if value.shape != (len(rows), len(columns)):
         raise ValueError(f"a matrix of shape {value.shape}: expected ({len(rows)} codes, {len(columns)} factors)")
     ax = _axes(ax, 1.5 + 0.7 * len(columns), 0.8 + 0.28 * len(rows))
-    shade = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
     edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
-    look: dict[str, Any] = {"cmap": shade, "vmin": 0, "vmax": 1, "ec": rcParams["axes.facecolor"], "lw": 1}
+    look: dict[str, Any] = {"cmap": _SHADE, "vmin": 0, "vmax": 1, "ec": rcParams["axes.facecolor"], "lw": 1}
     ax.pcolormesh(*edges, np.ma.masked_invalid(share), **look)
     if len(rows) <= most and len(columns) <= 20:
         for (row, column), v in np.ndenumerate(value):
@@ -331,11 +327,7 @@ def _heat(
     if max(map(len, columns), default=0) > 12:
         ax.set_xticks(range(len(columns)), columns, rotation=35, ha="left")
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return ax
+    return _frameless(ax)
 
 
 def factor_gaps(
@@ -511,3 +503,12 @@ def _quiet(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set(linewidth=0.6, alpha=0.5)
     ax.tick_params(length=2.5, width=0.6)
+
+
+def _frameless(ax: Axes) -> Axes:
+    """A table of cells: names of columns above, no ticks, no frame."""
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax

@@ -202,7 +202,10 @@ def text(e: Estimate, decimals: int) -> str:
 def summary(out: str | Path) -> tuple[list[str], list[tuple[str, ...]]]:
     """Heads and rows of a table for the terminal: a row a method, its finished runs, and means ± half widths of 95 %
     intervals over seeds of the headline scores."""
-    results = collect(out)
+    return _summary(collect(out))
+
+
+def _summary(results: Results) -> tuple[list[str], list[tuple[str, ...]]]:
     heads = ["method", "runs", *(f"{m.name} {m.arrow}".strip() for m in results.headline)]
     columns = [_column(results, measure) for measure in results.headline]
     total = {method: sum(run.job.method == method for run in results.runs) for method in results.methods}
@@ -223,7 +226,7 @@ def markdown(out: str | Path) -> str:
     """The same as a Markdown table, the best in bold where its paired interval against the runner-up excludes 0."""
     results = collect(out)
     bold = {(results.winner(measure), i + 2) for i, measure in enumerate(results.headline)}
-    heads, rows = summary(out)
+    heads, rows = _summary(results)
     lines = [_line(heads), _line(["---", *("--:" for _ in heads[1:])])]
     lines += [_line([f"**{cell}**" if (row[0], i) in bold else cell for i, cell in enumerate(row)]) for row in rows]
     return "\n".join([*lines, "", caption(results), ""])

@@ -31,6 +31,7 @@ from typing import Any, Literal
 
 from . import recipes
 from .board import Board
+from .card import arguments
 from .disk import read_json, read_lines, write_json
 from .executors import EXECUTORS
 
@@ -246,7 +247,8 @@ def run(
     work = partial(attempt, folder, threads)
 
     def look(job: Job) -> tuple[str, float]:
-        return state(job, folder), progress(job, folder)
+        how = state(job, folder)
+        return how, 1.0 if how == "finished" else progress(job, folder)
 
     with Board(study.name, jobs, look, workers, quiet) as board:
         for _ in range(1 + retries):
@@ -353,7 +355,11 @@ def attempt(out: Path, threads: int, job: Job) -> bool:
     with _locked(_lock(out, job)) as lock:
         if (folder / "scores.json").exists():
             return True
-        words = ["resume", str(folder)] if (folder / "config.json").exists() else _train(job, folder)
+        words = (
+            ["resume", str(folder)]
+            if (folder / "config.json").exists()
+            else ["train", job.recipe, "--out", str(folder), *arguments(job.flags)]
+        )
         pinned = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')} unweave {' '.join(words)}\n")
@@ -391,14 +397,3 @@ def stop() -> None:
 
 INTERRUPTED = 130
 """What a run's process returns after Ctrl-C, its state saved: it has not failed."""
-
-
-def _train(job: Job, folder: Path) -> list[str]:
-    words = ["train", job.recipe, "--out", str(folder)]
-    for name, value in job.flags.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None:
-            words += [f"--{flag}", str(value)]
-    return words

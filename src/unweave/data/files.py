@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,7 +84,12 @@ def fetch(
             if pooch.file_hash(str(copy)) == sha256:
                 return copy
             failures.append(f"  {copy}: not the published file (wrong sha256)")
-    with _beside(place) as scratch:
+
+    def refused(why: str | None) -> str:
+        start = f"{place.name} is to be downloaded, but {place.parent} can't be written ({why})."
+        return f"{start}\nMake it writable, put the file there,\n{ELSEWHERE}."
+
+    with beside(place, ".download-", refused) as scratch:
         for url in urls:
             if (why := _download(url + file, sha256, place, scratch)) is None:
                 return place
@@ -162,16 +167,16 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 @contextmanager
-def _beside(place: Path) -> Iterator[Path]:
-    """A scratch folder next to `place`, so that moving a file there is one atomic step."""
+def beside(place: Path, prefix: str, refused: Callable[[str | None], str]) -> Iterator[Path]:
+    """A scratch folder next to `place`, so that moving a file there is one atomic step.
+
+    Raises OSError with what `refused` makes of the reason, if there can't be one.
+    """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=place.parent, prefix=".download-")
+        scratch = tempfile.TemporaryDirectory(dir=place.parent, prefix=prefix)
     except OSError as error:
-        raise OSError(
-            f"{place.name} is to be downloaded, but {place.parent} can't be written ({error.strerror}).\n"
-            f"Make it writable, put the file there,\n{ELSEWHERE}."
-        ) from error
+        raise OSError(refused(error.strerror)) from error
     with scratch as folder:
         yield Path(folder)
 

@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from unweave.data.files import beside
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,9 +36,14 @@ def prepared(source: Path, what: str, shape: tuple[int, ...], parts: Callable[[]
     key = f"{source.name} {what} {shape} {state.st_size} {state.st_mtime_ns}"
     place = cache() / f"{source.name.split('.')[0]}-{what}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
     if not place.is_file():
-        with _beside(place) as draft:
-            _write(draft, shape, parts())
-            os.replace(draft, place)
+
+        def refused(why: str | None) -> str:
+            start = f"{place.name} is to be kept in {place.parent}, which can't be written ({why})"
+            return f"{start}: name another directory, UNWEAVE_CACHE=DIR in the environment"
+
+        with beside(place, ".preparing-", refused) as scratch:
+            _write(scratch / place.name, shape, parts())
+            os.replace(scratch / place.name, place)
     array: npt.NDArray[Any] = np.load(place, mmap_mode="r", allow_pickle=False)
     return np.asarray(array)
 
@@ -55,18 +60,3 @@ def _write(draft: Path, shape: tuple[int, ...], parts: Iterable[Pixels]) -> None
             written += len(part)
     if written != shape[0]:
         raise ValueError(f"{written} rows were found, expected {shape[0]}")
-
-
-@contextmanager
-def _beside(place: Path) -> Iterator[Path]:
-    """A path for a draft next to `place`, so that moving it there is one atomic step."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=place.parent, prefix=".preparing-")
-    except OSError as error:
-        raise OSError(
-            f"{place.name} is to be kept in {place.parent}, which can't be written ({error.strerror}): "
-            "name another directory, UNWEAVE_CACHE=DIR in the environment"
-        ) from error
-    with scratch as folder:
-        yield Path(folder, place.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import unweave as uw
@@ -45,8 +46,8 @@ def own(
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    names = labels if labels is None or "," not in labels else labels.split(",")
-    whole = uw.data.read(data, labels=_labels(data, names), size=size, say=say)
+    names = labels if labels is None or Path(data).is_dir() else labels.split(",")  # a folder's is its table's path
+    whole = uw.data.read(data, labels=names, size=size, say=say)
     shape = tuple(whole.shape)
     if net == "auto":
         net = "conv" if len(shape) in (2, 3) and min(shape[:2]) >= 16 else "mlp"
@@ -72,10 +73,3 @@ def own(
         patience=patience,
         seed=seed,
     )
-
-
-def _labels(data: str, names: str | list[str] | None) -> str | list[str] | None:
-    """One column of a table is a list of one name; one name for a folder is its table's path."""
-    from pathlib import Path
-
-    return [names] if isinstance(names, str) and not Path(data).is_dir() else names
