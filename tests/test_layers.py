@@ -25,7 +25,7 @@ CORE = (
     "penalties",
     "bounds",
 )
-LEAVES = ("data", "metrics", "plots", "seeds")
+LEAVES = ("data", "metrics", "plots", "seeds", "findings")
 ORDER = (
     CORE,
     ("nets",),

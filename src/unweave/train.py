@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from .critic import Critics, learn
 from .data import Data
 from .data.store import Bits, Store
 from .distributed import everyone, mean, mean_gradients, world
+from .findings import Finding
 from .groups import Tree
 from .models import Model
 from .objective import Densities, Objective, elbo, kl, label, mi, recon, tc
@@ -45,6 +46,10 @@ class Recipe:
     keyword arguments of the encoder to factors of the data (class numbers, −1 where missing). Each item is encoded
     `samples` times. `held_out` items are taken from the training data for validation; with `patience`, training stops
     after that many epochs without a better held-out loss and keeps the best weights.
+    Of each batch `labelled` items are drawn from those whose labels are all known, each as often as the others: their
+    weight, the γ of Siddharth et al. (2017), is set by how often they are seen. (q(z) is then estimated from batches
+    that hold them more often than the data do.)
+    `findings` says what evaluation and the report show beside what they show of every run.
     `batch` counts the items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
     else each rank's from its own.
     `flags` is what the command line would be given to build the same recipe.
@@ -57,6 +62,7 @@ class Recipe:
     test: Data | None = None
     groups: Tree | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    labelled: int = 0
     weights: Weights = balanced
     epochs: int = 50
     batch: int = 128
@@ -67,6 +73,7 @@ class Recipe:
     seed: int = 0
     gather: bool = True
     flags: Mapping[str, Any] = field(default_factory=dict)
+    findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
 
     def parts(self) -> tuple[Data, Data | None]:
         """What is trained on, and what is held out (the same items whatever the seed)."""
@@ -108,7 +115,7 @@ class Trainer:
         self.held_out = _Items(held_out, recipe, self.device) if held_out else None
         n = len(train)
         self.aggregate = minibatch(n, recipe.weights, recipe.gather)
-        self.per_epoch = n // recipe.batch
+        self.per_epoch = n // (recipe.batch - recipe.labelled)
         self.step, self.seconds = 0, 0.0
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
@@ -146,8 +153,18 @@ class Trainer:
     def epoch_order(self, epoch: int) -> Tensor:
         """The epoch's batches of item numbers, (steps, batch), a function of the seed and the epoch alone."""
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train), generator=generator)[: self.per_epoch * self.recipe.batch]
-        return order.reshape(self.per_epoch, self.recipe.batch).to(self.device)
+        labelled = self.recipe.labelled
+
+        def cycle(n: int, count: int) -> Tensor:
+            """`count` numbers below n, all of them in a new order again and again."""
+            rounds = [torch.randperm(n, generator=generator) for _ in range(math.ceil(count / n))]
+            return torch.cat(rounds)[:count].reshape(self.per_epoch, -1)
+
+        order = cycle(len(self.train), self.per_epoch * (self.recipe.batch - labelled))
+        if labelled:
+            known = self.train.known.cpu()
+            order = torch.cat([order, known[cycle(len(known), self.per_epoch * labelled)]], 1)
+        return order.to(self.device)
 
     def run_epoch(self, stop: Callable[[], bool], shown: Callable[[Trainer], None]) -> None:
         """The rest of the current epoch, or until `stop()`, which all ranks must agree on."""
@@ -380,6 +397,11 @@ class _Items:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def known(self) -> Tensor:
+        """The numbers of the items whose labels are all known."""
+        return (torch.stack(list(self.labels.values())) >= 0).all(0).nonzero().squeeze(1)
+
     def batch(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """x and the labels of some items, `samples` times each in a dimension in front if that is more than once."""
         x, labels = self.x[items], {site: y.index_select(0, items) for site, y in self.labels.items()}
@@ -408,6 +430,11 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"samples={recipe.samples}, epochs={recipe.epochs}: expected 1 or more of each")
     if recipe.patience is not None and not recipe.held_out:
         raise ValueError(f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no patience")
+    if not 0 <= recipe.labelled < recipe.batch or (recipe.labelled and not recipe.labels):
+        raise ValueError(
+            f"labelled={recipe.labelled} items of batch={recipe.batch}, labels={dict(recipe.labels)}: expected fewer than "
+            "the batch has, and 0 without labels"
+        )
     unknown = [factor for factor in recipe.labels.values() if factor not in recipe.data.names]
     if unknown:
         names = ", ".join(map(repr, recipe.data.names)) or "none"

@@ -126,6 +126,34 @@ class Data:
         held_out[random_keys(len(self), seed).argsort(kind="stable")[:n_held_out]] = True
         return self.subset(~held_out), self.subset(held_out)
 
+    def with_labels(self, factor: str, n: int, seed: int = 0) -> "Data":
+        """The same items with `n` labels of a factor left, as many of each class; the others' are missing, −1.
+
+        Which ones is a function of the seed alone. Where the classes do not divide `n`, the first have one more.
+        Errors: KeyError if there is no such factor, ValueError if a class has too few items.
+
+        >>> few = digits().with_labels("digit", 100, seed=3)
+        >>> np.bincount(few.factors[few.factors >= 0]).tolist()
+        [10, 10, 10, 10, 10, 10, 10, 10, 10, 10]
+        """
+        if factor not in self.names:
+            names = ", ".join(map(repr, self.names)) or "none"
+            raise KeyError(f"{self.name} has no factor {factor!r}; its factors are: {names}")
+        column = self.names.index(factor)
+        size, labels = self.sizes[column], self.factors[:, column]
+        order = random_keys(len(self), seed).argsort(kind="stable")
+        factors = self.factors.copy()
+        factors[:, column] = -1
+        for k in range(size):
+            share, its = n // size + (k < n % size), order[labels[order] == k]
+            if share > len(its):
+                raise ValueError(
+                    f"{self.name}: {share} labels of {factor} {self.values[column][k]!r} are asked for, of {len(its)} "
+                    f"items; expected n={n} or fewer, such that no class of {size} has to give more than it has"
+                )
+            factors[its[:share], column] = k
+        return replace(self, factors=factors)
+
     def _check_arrays(self) -> None:
         if not isinstance(self.x, Bits) and _dtype(self.x) not in ("float32", "uint8"):
             raise ValueError(
