@@ -23,6 +23,7 @@ CORE = (
     "schedule",
     "objective",
     "penalties",
+    "conditioning",
     "bounds",
 )
 LEAVES = ("data", "metrics", "plots", "seeds", "findings")

@@ -175,6 +175,7 @@ def test_the_networks_of_the_published_model():
             "prior": "standard",
             "net": "mlp",
             "likelihood": "bernoulli",
+            "order": "yz",
         },
     }
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .aggregate import weighted as weighted
     from .artifact import load as load
     from .artifact import save as save
+    from .conditioning import conditioned as conditioned
     from .critic import Critic as Critic
     from .critic import Critics as Critics
     from .critic import critic_tc as critic_tc
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 _HOME = {
     "artifact": "load save",
     "aggregate": "balanced exact minibatch stratified weighted",
+    "conditioning": "conditioned",
     "critic": "Critic Critics critic_tc factor_vae",
     "formulas": "formula",
     "objective": "Atom Densities Objective beta_vae bottleneck corex dip_vae elbo evidence hfvae info_vae kl label "

@@ -16,7 +16,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from . import critic, objective, penalties, schedule
+from . import conditioning, critic, objective, penalties, schedule
 from .objective import Objective
 
 _ARITHMETIC: dict[type, Callable[..., Any]] = {
@@ -39,6 +39,7 @@ NAMES: dict[str, Any] = {
         for name in ("beta_vae", "dip_vae", "info_vae", "corex", "bottleneck", "tc_vae", "hfvae")
     },
     **{name: getattr(penalties, name) for name in _PENALTIES},
+    "conditioned": conditioning.conditioned,
     "factor_vae": critic.factor_vae,
     "critic_tc": critic.critic_tc,
     "ramp": schedule.ramp,

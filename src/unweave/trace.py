@@ -391,7 +391,7 @@ class Trace(Mapping[str, Node]):
             return self._enumerate(dist, name)
         given, present = _given(name, dist, value, observed, self._outer)
         if present is True or (isinstance(present, Tensor) and _all_known(present)):
-            return self._add(name, Node(given, "observed", dist, present))
+            return self._add(name, Node(given, "observed", dist, True))
         return self._enumerate(dist, name, given, present)
 
     def _enumerate(

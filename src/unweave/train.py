@@ -432,8 +432,8 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no patience")
     if not 0 <= recipe.labelled < recipe.batch or (recipe.labelled and not recipe.labels):
         raise ValueError(
-            f"labelled={recipe.labelled} items of batch={recipe.batch}, labels={dict(recipe.labels)}: expected fewer than "
-            "the batch has, and 0 without labels"
+            f"labelled={recipe.labelled} items of batch={recipe.batch}, labels={dict(recipe.labels)}: expected fewer "
+            "than the batch has, and 0 without labels"
         )
     unknown = [factor for factor in recipe.labels.values() if factor not in recipe.data.names]
     if unknown:

@@ -23,6 +23,7 @@ from .model import Model, family
 
 Net = Literal["mlp", "conv"]
 Likelihood = Literal["bernoulli", "normal"]
+Order = Literal["yz", "zy"]
 
 
 def one_of(kind: Any, value: str, what: str) -> str:
@@ -33,7 +34,7 @@ def one_of(kind: Any, value: str, what: str) -> str:
 
 
 class _Encoder(nn.Module):
-    """q(y|x) q(z|x, y): a discrete y of `classes` values, `normals` Normals z; either may be absent.
+    """q(y|x) q(z|x, y), or q(z|x) q(y|x, z): a discrete y of `classes` values, `normals` Normals z; y may be absent.
 
     With a temperature y is a Concrete variable, without one it is enumerated.
     """
@@ -46,23 +47,28 @@ class _Encoder(nn.Module):
         normals: int,
         temperature: float | None,
         net: Net = "mlp",
+        order: Order = "yz",
     ) -> None:
         super().__init__()
-        self.dims, self.temperature = len(shape), temperature
+        self.dims, self.temperature, self.order = len(shape), temperature, one_of(Order, order, "order")
         first, *rest = hidden
         to_first = conv(shape, first) if one_of(Net, net, "net") == "conv" else nn.Linear(math.prod(shape), first)
         self.h = nn.Sequential(to_first, nn.ReLU())
-        self.y_log_weights = nn.Linear(first, classes) if classes else None
-        self.z_mean = mlp([first + classes, *rest, normals])
-        self.z_log_scale = mlp([first + classes, *rest, normals])
+        self.y_log_weights: nn.Module | None = None
+        if classes:
+            self.y_log_weights = nn.Linear(first, classes) if order == "yz" else mlp([first + normals, *rest, classes])
+        read = first + classes if order == "yz" else first
+        self.z_mean = mlp([read, *rest, normals])
+        self.z_log_scale = mlp([read, *rest, normals])
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Trace:
         q = Trace()
         h = self.h(x.flatten(-self.dims))
-        if self.y_log_weights is not None:
-            y = _discrete(q, self.y_log_weights(h), self.temperature, y)
-            h = cat([h, y])
-        q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
+        if self.y_log_weights is not None and self.order == "yz":
+            h = cat([h, _discrete(q, self.y_log_weights(h), self.temperature, y)])
+        z = q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
+        if self.y_log_weights is not None and self.order == "zy":
+            _discrete(q, self.y_log_weights(cat([h, z])), self.temperature, y)
         return q
 
 
@@ -170,6 +176,7 @@ def hfvae(
     prior: PriorKind = "standard",
     net: Net = "mlp",
     likelihood: Likelihood = "bernoulli",
+    order: Order = "yz",
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
@@ -177,9 +184,10 @@ def hfvae(
 
     Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
     (10+10)-200-400-x back; `net="conv"` puts convolutions between x and the first of `hidden`. Groups: ("y", "z").
+    `order="zy"` encodes style first, q(z|x) q(y|x, z), as Siddharth et al. (2017): where y is given, see `conditioned`.
     """
     return Model(
-        _Encoder(shape, hidden, classes, normals, temperature, net),
+        _Encoder(shape, hidden, classes, normals, temperature, net, order),
         Decoder(shape, hidden, classes, normals, temperature, prior=prior, net=net, likelihood=likelihood),
     )
 
