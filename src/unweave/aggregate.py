@@ -7,18 +7,20 @@ q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn, and q(y|x_n) q(z|x_n, y) for
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, OneHotCategorical
+from torch.distributions import Distribution, Normal, OneHotCategorical
 
 from . import fused
 from .distributed import gathered, world
 from .groups import Block
-from .marginals import lacking, log_marginals, mapped, unwrap
+from .marginals import lacking, log_marginals, mapped, unit_shape, unwrap
 from .trace import Concrete, Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
@@ -147,10 +149,14 @@ def log_mixture(
     The classes of an enumerated site y are components as well: a block without y sums over them,
     Σ_j w_ij Σ_k q(k|x_j) q(block_i | x_j, k), where it depends on y, and a block with y compares the row's y with the
     component's. Where y is observed it leaves its block.
+
+    Where some components lack entries (`Trace`, `where=`), a row is compared with those that have all that it has.
     """
+    if log_w is not None and (partial := _in_part(posterior, blocks)):
+        return _of_those_that_have(q, posterior, blocks, partial, log_w, batch_dim, budget, first, ahead)
     if log_w is not None and not posterior.classes() and not q.classes():
         return list(fused.log_mixture(q, posterior, blocks, log_w, batch_dim, ahead=ahead, first=first))
-    cases = {block: _cases(q, block) for block in blocks}
+    cases = {block: _cases(q, posterior, block) for block in blocks}
     coefficients = dict(zip(blocks, ahead, strict=True)) if ahead is not None else {}
     log_q: dict[Block, Tensor] = {}
     alike: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Block]] = {}
@@ -182,6 +188,81 @@ def log_mixture(
             total = torch.where(observed, log_q[case], total)
         whole.append(total)
     return whole
+
+
+class _Existence(Distribution):
+    """Of a row's entries: log-probability 0 where a component has them too, −∞ where it lacks one."""
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, exists: Tensor) -> None:
+        self.exists = exists
+        super().__init__(exists.shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value.new_zeros(()).where(self.exists | (value == 0), -math.inf)
+
+
+def _in_part(posterior: Trace, blocks: Sequence[Block]) -> dict[str, str]:
+    """The sites of blocks that some components lack, each with a name for the site that says which do."""
+    return {site: f"{site} exists" for block in blocks for site, _ in block if posterior[site].exists is not True}
+
+
+def _of_those_that_have(
+    q: Trace,
+    posterior: Trace,
+    blocks: Sequence[Block],
+    partial: dict[str, str],
+    log_w: tuple[float, float, float],
+    batch_dim: int,
+    budget: int,
+    first: int,
+    ahead: Ahead | None,
+) -> list[Tensor]:
+    """log Σ_S w_ij q(block_i | x_j) − log Σ_S w_ij / Σ_j w_ij over the components S that have all that row i has.
+
+    A site beside each that exists in part is a factor of 0 or 1; blocks of such sites alone are the second sum.
+    """
+    rows, components = dict(q), dict(posterior)
+    for site, exists in partial.items():
+        node, other = q[site], posterior[site]
+        assert other.dist is not None
+        fewer = node.value.ndim - other.value.ndim  # the posterior may have no samples
+        units = unit_shape(other.dist, other.value, batch_dim + 1 - fewer)
+        held = _entries(~torch.as_tensor(node.observed), node, batch_dim, units)
+        has = _entries(torch.as_tensor(other.exists), other, batch_dim - fewer, units)
+        rows[exists] = Node(held.to(node.value.dtype), "sampled")
+        components[exists] = Node(has, "sampled", _Existence(has))
+        components[site] = replace(other, exists=True)
+    beside = [tuple((partial[site], units) for site, units in block if site in partial) for block in blocks]
+    joint = [block + some for block, some in zip(blocks, beside, strict=True)]
+    every = list(dict.fromkeys([*joint, *filter(None, beside)]))
+    known = dict(zip(joint, ahead, strict=True)) if ahead is not None else {}
+    coefficients = [known.get(block, 0.0) for block in every] if known else None
+    pair = _with_sites(q, rows), _with_sites(posterior, components)
+    found = log_mixture(*pair, every, log_w, batch_dim, budget, first=first, ahead=coefficients)
+    log_q = dict(zip(every, found, strict=True))
+    n = _count(q, posterior, batch_dim)
+    total = math.log(sum(count * math.exp(w) for count, w in zip((1, 1, n - 2), log_w, strict=True)))
+    lowest = torch.finfo(found[0].dtype).min  # no component at all: log q is −∞
+    return [
+        log_q[block] - (log_q[some].clamp_min(lowest) - total) if some else log_q[block]
+        for block, some in zip(joint, beside, strict=True)
+    ]
+
+
+def _entries(mask: Tensor, node: Node, batch_dim: int, units: tuple[int, ...]) -> Tensor:
+    """A mask over a site's entries, one for each item and unit: (*classes and samples or ones, batch, *units)."""
+    lead = batch_dim + 1
+    mask = mask.reshape(*mask.shape[:lead], *[1] * (lead - mask.ndim), *mask.shape[lead:])
+    mask = mask.reshape(*mask.shape, *[1] * (lead + len(units) - mask.ndim)).to(node.value.device)
+    return mask.expand(*mask.shape[:batch_dim], node.value.shape[batch_dim], *units)
+
+
+def _with_sites(trace: Trace, nodes: dict[str, Node]) -> Trace:
+    other = copy.copy(trace)
+    other._nodes = nodes
+    return other
 
 
 def _weights(q: Trace, posterior: Trace, log_w: tuple[float, float, float], batch_dim: int, first: int) -> Tensor:
@@ -216,12 +297,12 @@ def _of_classes(coefficient: float | Tensor, held: tuple[int, ...]) -> float | T
     return coefficient.sum(over, keepdim=True) if isinstance(coefficient, Tensor) and over else coefficient
 
 
-def _cases(q: Trace, block: Block) -> list[tuple[Tensor, Block]]:
+def _cases(q: Trace, posterior: Trace, block: Block) -> list[tuple[Tensor, Block]]:
     """The block, then for labels that are missing item by item what is left of it where they are there."""
     cases: list[tuple[Tensor, Block]] = [(torch.ones((), dtype=torch.bool), block)]
     for site, _ in block:
         observed = q[site].observed
-        if q[site].role == "enumerated" and isinstance(observed, Tensor):
+        if "enumerated" in (q[site].role, posterior[site].role) and isinstance(observed, Tensor):
             cases += [(seen & observed, tuple(part for part in left if part[0] != site)) for seen, left in cases]
     return cases
 

@@ -276,7 +276,7 @@ def _changed(q: Trace, dim: int, times: int, change: Callable[[Tensor, int], Ten
             continue
         size = node.value.shape[dim]
         parts: dict[str, Any] = {"dist": _with_items(node, dim, size, times, change)}
-        for key in ("value", "observed", "label"):
+        for key in ("value", "observed", "label", "exists"):
             t = getattr(node, key)
             if isinstance(t, Tensor) and t.ndim > dim and t.shape[dim] == size:
                 parts[key] = change(t, dim).detach()

@@ -134,8 +134,9 @@ class Node:
     """One site: its value, where the value came from, and its log-density, computed when first asked for.
 
     `observed` says which entries of `(*samples, batch, *units)` were given rather than drawn: True, False, or a
-    boolean tensor (labels may be missing item by item). `outer` are the trace's enumerated dimensions, this site's
-    own included; at an enumerated site, `label` holds what was given where it was.
+    boolean tensor (labels may be missing item by item). `exists` says which entries there are at all: True, or a
+    boolean tensor; those that are not count as observed, with a log-density of 0. `outer` are the trace's enumerated
+    dimensions, this site's own included; at an enumerated site, `label` holds what was given where it was.
     """
 
     value: Tensor
@@ -145,10 +146,15 @@ class Node:
     score: Tensor | None = None
     outer: Outer | None = None
     label: Tensor | None = None
+    exists: Tensor | bool = True
 
     @cached_property
     def log_prob(self) -> Tensor:
         """log-density in nats: `(*samples, batch, *units)` for distributions, per item or finer for scores."""
+        density = self._density()
+        return torch.where(self.exists, density, 0.0) if isinstance(self.exists, Tensor) else density
+
+    def _density(self) -> Tensor:
         if self.score is not None:
             return self.score
         if self.dist is None:
@@ -184,6 +190,13 @@ class Trace(Mapping[str, Node]):
 
     Values may be missing item by item: entries where the boolean `observed=` is False, and class numbers below
     zero, are drawn instead. Integer values of categorical and Concrete sites are class numbers, floats one-hot.
+
+    Entries may not exist at all: steps beyond the end of a sequence, objects beyond a count. `where=`, boolean and
+    shaped like `observed=`, says which do. The others hold a draw (of enumerated sites: the first class) that leaves
+    every block and counts in no term, so padded items score as unpadded ones do. A decoder that reuses the value needs
+    no mask for that, but for what else it makes of the draw. A mask that differs between the classes of an enumerated
+    site, a count, has that dimension in front. Of q(z) a block is then given that its entries exist: row i meets S_i,
+    the items that have all that it has, log Σ_S w_ij q(block_i|x_j) − log Σ_S w_ij.
 
     A categorical site without a value is not drawn but *enumerated*: its value holds every class in a new dimension
     in front, `(classes, *samples, batch, classes)` one-hot, and objectives sum over it with weights q(y|x), exactly.
@@ -247,7 +260,7 @@ class Trace(Mapping[str, Node]):
                 parts["dist"] = take(node.dist, index, dim - missing, size) if dim >= missing else node.dist
             if node.outer and trace._outer:
                 parts["outer"] = Outer(node.outer.sizes, trace._outer.lead)
-            for key in ("observed", "score", "label"):
+            for key in ("observed", "score", "label", "exists"):
                 t = getattr(node, key)
                 if isinstance(t, Tensor) and t.ndim > dim and t.shape[dim] == size:
                     parts[key] = t.index_select(dim, index)
@@ -283,22 +296,20 @@ class Trace(Mapping[str, Node]):
 
         for name, node in self.items():
             dist = node.dist and mapped(node.dist, fits, at, lambda shape: shape[outer.count(shape, "a site") :])
-            value, score, observed = node.value, node.score, node.observed
-            if self._is_aligned and isinstance(observed, Tensor):
-                observed = observed.reshape(observed.shape[len(outer.sizes) :])
+            value, score = node.value, node.score
+            observed, exists = (at(t) if isinstance(t, Tensor) else t for t in (node.observed, node.exists))
             if node.role == "enumerated":
                 assert isinstance(dist, OneHotCategorical)
                 value = dist.sample()
                 if node.label is not None:
-                    label = node.label.reshape(value.shape)
-                    value = torch.where(torch.as_tensor(observed)[..., None], label, value)
+                    value = torch.where(torch.as_tensor(observed)[..., None], at(node.label), value)
                 picks.insert(0, value.argmax(-1))
             elif node.outer is not None or self._is_aligned:
                 value = at(value)
             if score is not None and (node.outer is not None or self._is_aligned):
                 score = at(score)
             role: Role = "sampled" if node.role == "enumerated" else node.role
-            trace._add(name, Node(value, role, dist, observed, score))
+            trace._add(name, Node(value, role, dist, observed, score, exists=exists))
         return trace
 
     def aligned(self, depth: int = 0) -> Trace:
@@ -313,12 +324,14 @@ class Trace(Mapping[str, Node]):
         trace = Trace()
         trace._outer, trace._is_aligned = outer, True
         for name, node in self.items():
-            shape = (node.value if node.score is None else node.score).shape
-            missing = depth - (outer.count(shape, f"site {name!r}") if outer else 0)
+            own = node.value if node.score is None else node.score
             parts: dict[str, Any] = {}
-            for key, more in (("value", missing), ("score", missing), ("observed", depth), ("label", depth)):
+            for key in ("value", "score", "label", "observed", "exists"):
                 t = getattr(node, key)
-                parts[key] = t.reshape(*[1] * more, *t.shape) if isinstance(t, Tensor) else t
+                if isinstance(t, Tensor):
+                    shape = own.shape if key in ("value", "score") else t.shape
+                    missing = depth - (outer.count(shape, f"site {name!r}") if outer else 0)
+                    parts[key] = t.reshape(*[1] * missing, *t.shape)
             trace._nodes[name] = replace(node, **parts)
         return trace
 
@@ -331,9 +344,14 @@ class Trace(Mapping[str, Node]):
         *,
         name: str,
         observed: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """A site with any `torch.distributions` distribution: the one primitive under the sugar below."""
         dist._validate_args = False  # our own checks are made once, not at each evaluation
+        if isinstance(value, Node) and where is not None:
+            raise ValueError(
+                f"site {name!r} takes its value from another trace, which says where it exists: leave out where="
+            )
         if isinstance(value, Node):
             self._reads = True
             if value.outer is not None and (self._outer is None or len(value.outer.sizes) > len(self._outer.sizes)):
@@ -343,14 +361,17 @@ class Trace(Mapping[str, Node]):
             return self._add(name, Node(_draw(dist.expand(batch_shape)), "sampled", dist))
         if isinstance(value, Node) and value.dist is not None:
             _check_shape(name, dist, value.value, self._outer)
-            return self._add(name, Node(value.value, "reused", dist, value.observed, label=value.label))
+            reused = Node(value.value, "reused", dist, value.observed, label=value.label, exists=value.exists)
+            return self._add(name, reused)
         if isinstance(value, Node):  # chosen by `given` or `free`, in the words of a label: class numbers, one-hot
             given, present = _given(name, dist, value.value, observed, self._outer)
             return self._add(name, Node(given, "reused", dist, present))
         if value is None:
-            return self._add(name, Node(_draw(dist), "sampled", dist))
-        given, present = _given(name, dist, value, observed, self._outer)
-        return self._add(name, Node(given, "observed", dist, present))
+            node = Node(_draw(dist), "sampled", dist)
+        else:
+            given, present = _given(name, dist, value, observed, self._outer)
+            node = Node(given, "observed", dist, present)
+        return self._add(name, node if where is None else _in_part(name, node, where, self._outer))
 
     def normal(
         self,
@@ -360,10 +381,11 @@ class Trace(Mapping[str, Node]):
         *,
         name: str,
         observed: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Normal(loc, scale); `scale` is the standard deviation. Numbers broadcast: `p.normal(0.0, 1.0, …)`."""
         loc, scale = _like(loc, scale, value), _like(scale, loc, value)
-        return self.sample(Normal(loc, scale, validate_args=False), value, name=name, observed=observed)
+        return self.sample(Normal(loc, scale, validate_args=False), value, name=name, observed=observed, where=where)
 
     def concrete(
         self,
@@ -373,12 +395,19 @@ class Trace(Mapping[str, Node]):
         *,
         name: str,
         observed: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Concrete relaxation of a categorical with log weights `logits`; labels one-hot or as class numbers."""
-        return self.sample(Concrete(logits, temperature), value, name=name, observed=observed)
+        return self.sample(Concrete(logits, temperature), value, name=name, observed=observed, where=where)
 
     def categorical(
-        self, logits: Tensor, value: Tensor | Node | None = None, *, name: str, observed: Tensor | None = None
+        self,
+        logits: Tensor,
+        value: Tensor | Node | None = None,
+        *,
+        name: str,
+        observed: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Categorical with log weights `logits`, values one-hot; labels one-hot or as class numbers.
 
@@ -386,16 +415,19 @@ class Trace(Mapping[str, Node]):
         """
         dist = OneHotCategorical(logits=logits, validate_args=False)
         if self._reads or isinstance(value, Node):
-            return self.sample(dist, value, name=name, observed=observed)
-        if value is None:
-            return self._enumerate(dist, name)
-        given, present = _given(name, dist, value, observed, self._outer)
-        if present is True or (isinstance(present, Tensor) and _all_known(present)):
-            return self._add(name, Node(given, "observed", dist, True))
-        return self._enumerate(dist, name, given, present)
+            return self.sample(dist, value, name=name, observed=observed, where=where)
+        given, present = (None, False) if value is None else _given(name, dist, value, observed, self._outer)
+        if given is not None and (present is True or _all_known(torch.as_tensor(present))):
+            return self.sample(dist, given, name=name, where=where)
+        return self._enumerate(dist, name, given, present, where)
 
     def _enumerate(
-        self, dist: OneHotCategorical, name: str, label: Tensor | None = None, observed: Tensor | bool = False
+        self,
+        dist: OneHotCategorical,
+        name: str,
+        label: Tensor | None,
+        observed: Tensor | bool,
+        where: Tensor | None,
     ) -> Tensor:
         classes, before = dist.event_shape[-1], self._outer or Outer((), tuple(dist.batch_shape))
         before.count(dist.batch_shape, f"the logits of site {name!r}")
@@ -411,14 +443,24 @@ class Trace(Mapping[str, Node]):
         eye = torch.eye(classes, dtype=logits.dtype, device=logits.device)
         value = eye.reshape(classes, *[1] * (len(before.sizes) + len(outer.lead)), classes)
         value = value.expand(classes, *[1] * len(before.sizes), *outer.lead, classes)
-        return self._add(name, Node(value, "enumerated", dist, observed, label=label))
+        if where is None:
+            return self._add(name, Node(value, "enumerated", dist, observed, label=label))
+        exists = _mask(name, where, outer.lead, outer)
+        label = torch.where(exists.unsqueeze(-1), eye[0] if label is None else label, eye[0])
+        return self._add(name, Node(value, "enumerated", dist, observed | ~exists, label=label, exists=exists))
 
     def bernoulli(
-        self, logits: Tensor, value: Tensor | Node | None = None, *, name: str, observed: Tensor | None = None
+        self,
+        logits: Tensor,
+        value: Tensor | Node | None = None,
+        *,
+        name: str,
+        observed: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> Tensor:
         """Bernoulli with log odds `logits`; grey values in [0, 1] are scored by their cross-entropy."""
         dist = Bernoulli(logits=logits, validate_args=False)
-        return self.sample(dist, value, name=name, observed=observed)
+        return self.sample(dist, value, name=name, observed=observed, where=where)
 
     def loss(
         self,
@@ -518,6 +560,31 @@ def _check_shape(name: str, dist: Distribution, value: Tensor, outer: Outer | No
             f"site {name!r}: the value has shape {tuple(value.shape)}, but its {type(dist).__name__} "
             f"describes values of shape {wanted} (leading dimensions may be added): give one value per entry"
         )
+
+
+def _in_part(name: str, node: Node, where: Tensor, outer: Outer | None) -> Node:
+    """The node whose entries exist in part: the others are drawn, for their values to be of the distribution's kind."""
+    assert node.dist is not None
+    event = len(node.dist.event_shape)
+    entries = node.value.shape[: node.value.ndim - event]
+    exists = _mask(name, where, entries, outer)
+    value = node.value
+    if node.role == "observed":
+        drawn = _draw(node.dist.expand(torch.broadcast_shapes(node.dist.batch_shape, entries)))
+        value = torch.where(exists.reshape(*exists.shape, *[1] * event), value, drawn)
+    return replace(node, value=value, observed=node.observed is True or node.observed | ~exists, exists=exists)
+
+
+def _mask(name: str, where: Tensor, entries: Sequence[int], outer: Outer | None) -> Tensor:
+    """Which entries exist, with sizes of one for the units that are not told apart; classes may be in front."""
+    lead, own = (outer.count(shape, f"where= of site {name!r}") if outer else 0 for shape in (where.shape, entries))
+    shape, full = tuple(where.shape[lead:]), tuple(entries[own:])
+    if shape != full[: len(shape)]:
+        raise ValueError(
+            f"site {name!r}: where= has shape {tuple(where.shape)}, but the site's entries have shape "
+            f"{tuple(entries)}: give one boolean an entry, or one for each of the first dimensions"
+        )
+    return where.bool().reshape(*where.shape, *[1] * (len(full) - len(shape)))
 
 
 def _given(
