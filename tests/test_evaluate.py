@@ -219,7 +219,7 @@ def test_discrete_scores(setting):
     labels = test.factors[:, 0].copy()
     labels[:9] = -1
     test = dataclasses.replace(test, factors=labels[:, None])
-    found = evaluate._discrete_scores(model, model.posterior(train.x), test)
+    found = evaluate._discreteness(model.posterior(train.x)) | evaluate._agreement(model.posterior(test.x), test, {})
 
     classes = model.encode(test.x)[:, 0].numpy()
     assert len(np.unique(classes)) > 1
@@ -229,6 +229,35 @@ def test_discrete_scores(setting):
     total = -sum(v * math.log(v) for v in probs.mean(0))
     assert found["conditional_entropy"]["y"] == pytest.approx(left, abs=1e-5)
     assert found["discrete_information"]["y"] == pytest.approx(total - left, abs=1e-5)
+
+    trained = evaluate._agreement(model.posterior(test.x), test, {"y": "digit"})  # no matching: as the label says
+    wrong = sum(k != c for k, c in zip(classes[9:], labels[9:], strict=True)) / 71
+    assert "accuracy" not in trained
+    assert trained["error"]["y"] == pytest.approx([wrong, math.sqrt(wrong * (1 - wrong) / 70)])
+
+
+def test_agreement_is_of_the_factor_that_trained_a_site():
+    """Two sites, two factors: each is held against its own, and a site of several units against none."""
+    q, logits = uw.Trace(), torch.eye(3)[torch.tensor([0, 1, 2, 2])] * 9
+    for name, values in (("a", logits), ("b", logits.flip(0)), ("many", logits.expand(5, 4, 3).swapaxes(0, 1))):
+        q.concrete(values, 0.5, name=name)
+    factors = np.array([[0, 1], [1, 1], [2, 1], [0, -1]])
+    data = uw.data.Data(np.zeros((4, 2), np.float32), factors, ("v", "w"), (3, 3), (("0", "1", "2"),) * 2, "four")
+    found = evaluate._agreement(q.draw(), data, {"b": "w", "many": "v"})
+    assert found["error"] == {"b": pytest.approx([2 / 3, math.sqrt(2 / 3 * 1 / 3 / 2)])}
+    assert found["accuracy"] == {"a": 0.75}
+
+
+def test_entropies_of_a_site_of_several_units_are_sums():
+    q = uw.Trace()
+    logits = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0))
+    q.concrete(logits, 0.5, name="y")
+    found = evaluate._discreteness(q)
+    p = logits.softmax(-1).double().numpy()
+    left = sum(-(p[:, t] * np.log(p[:, t])).sum() / 50 for t in range(4))
+    whole = sum(-(m := p[:, t].mean(0)) @ np.log(m) for t in range(4))
+    assert found["conditional_entropy"]["y"] == pytest.approx(left, rel=1e-5)
+    assert found["discrete_information"]["y"] == pytest.approx(whole - left, rel=1e-4)
 
 
 def test_minibatch_values_are_those_of_training(setting):

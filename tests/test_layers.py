@@ -36,6 +36,7 @@ ORDER = (
     LEAVES,
     ("disk",),
     ("card", "progress", "page", "inputs"),
+    ("exhibits",),
     ("artifact", "report", "compare", "pictures", "scorecard"),
     ("train",),
     ("evaluate",),

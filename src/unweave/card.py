@@ -126,6 +126,11 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any
             f"| {name} | {term['exact']:.2f} ± {term['se']:.2f} | exact q(z) of {scores['exact_n']:,} items, averaged "
             f"over {scores['exact_points']:,} of them; the minibatch value is {term['minibatch']:.2f} |"
         )
+    for site, (value, error) in scores.get("error", {}).items():
+        lines.append(
+            f"| error of {site} | {value:.4f} ± {error:.4f} (a share) | items whose most probable class is not their "
+            "label, test items |"
+        )
     for site, value in scores.get("accuracy", {}).items():
         lines.append(
             f"| accuracy of {site} | {value:.3f} (a share) | classes matched to labels one to one, test items |"

@@ -14,7 +14,7 @@ from .disk import read_json
 def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]:
     """Column heads, and a row a score: its value in each run, then mean and standard deviation over the runs.
 
-    Scores are nats per item (accuracies are shares); a run's own standard error stands in its report.
+    Scores are nats per item (accuracies and errors are shares); a run's own standard error stands in its report.
     """
     scores = [_flat(read_json(Path(run) / "config.json"), read_json(Path(run) / "scores.json")) for run in runs]
     names = list(dict.fromkeys(name for score in scores for name in score))
@@ -38,6 +38,7 @@ def _flat(config: dict[str, Any], scores: dict[str, Any]) -> dict[str, float]:
     flat |= _ranked(scores.get("factor", "label"), dict(zip(about["names"], about["total"], strict=True)))
     flat |= {f"H({site}|x)": value for site, value in scores.get("conditional_entropy", {}).items()}
     flat |= {f"discrete I(x;{site})": value for site, value in scores.get("discrete_information", {}).items()}
+    flat |= {f"error of {site}": value for site, (value, _) in scores.get("error", {}).items()}
     return flat | {f"accuracy of {site}": value for site, value in scores.get("accuracy", {}).items()}
 
 

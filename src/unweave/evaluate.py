@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +27,18 @@ from .bounds import breaches
 from .card import write_card
 from .data import Data
 from .disk import replacing, write_json
+from .findings import packed
 from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
 from .metrics import battery, clustering_accuracy
+from .metrics.score import described
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
 from .objective import Atom, Densities, elbo, evidence, recon
 from .trace import Node, Trace
 from .train import PRIOR_DRAWS, Kept, Recipe, Trainer, decomposition
+
+MANY = 100
+"""Units of a code; of more, sites stand as wholes."""
 
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 
@@ -44,28 +52,55 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
     trainer.model = model
     train = recipe.parts()[0]
     test = recipe.test or train
+    scores: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
     with torch.no_grad(), seeded(recipe.seed):
         q = _encoded(model, trainer.train.x)
         some = torch.randperm(len(train))[:points].sort().values
-        scores: dict[str, Any] = {"test": _test_scores(model, test, recipe)}
+        with _unless("scores of test items", skipped):
+            scores["test"] = _test_scores(model, test, recipe)
         if any(node.dist is not None for node in q.values()):
-            scores |= _information(model, trainer.train.x, q, some, recipe.groups)
-            _add_minibatch(scores["terms"], trainer)
             scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
-            scores["breaches"] = _breaches(scores["terms"], trainer)
+            with _unless("information and the terms of the bound", skipped):
+                terms = _information(model, trainer.train.x, q, some, recipe.groups)
+                _add_minibatch(terms["terms"], trainer)
+                scores |= terms | {"breaches": _breaches(terms["terms"], trainer)}
             if train.names:
-                scores |= _class_information(q, some, train)
+                with _unless("information about factors", skipped):
+                    scores |= _class_information(q, some, train)
+        drawn = q.draw()
+        with _unless("discrete sites", skipped):
+            scores |= _discreteness(drawn)
         if test.names:
             scores |= {"factor": test.names[0], "classes": list(test.values[0])}
-            scores["metrics"] = _metrics(model, test)
-        drawn = q.draw()
-        scores |= _discrete_scores(model, drawn, test)
-        arrays = _pictures(model, drawn, test)
+            seen = _posterior(model, test)
+            with _unless("agreement with labels", skipped):
+                scores |= _agreement(seen, test, recipe.labels)
+            with _unless("metrics of codes against factors", skipped):
+                scores["metrics"] = _metrics(seen, test)
+        arrays |= _pictures(model, drawn, test, skipped)
+    if recipe.findings is not None:
+        with torch.no_grad(), seeded(recipe.seed):
+            scores["findings"], shown = packed(recipe.findings(model, recipe))
+        arrays |= shown
+    if skipped:
+        scores["skipped"] = skipped
     write_json(folder / "scores.json", scores)
     with replacing(folder / "evaluation.npz") as draft, open(draft, "wb") as file:
         np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
     write_card(folder, artifact.read_config(folder), scores)
     return scores
+
+
+@contextmanager
+def _unless(what: str, skipped: dict[str, str]) -> Iterator[None]:
+    """A part of the evaluation that some models have no place for: what stopped it is noted, and said."""
+    try:
+        yield
+    except Exception as error:
+        skipped[what] = str(error) or type(error).__name__
+        print(f"note: {what}: left out, {skipped[what]}", file=sys.stderr, flush=True)
 
 
 def _chunks(x: Tensor | Kept, rows: int = 4096) -> Iterator[Tensor]:
@@ -143,6 +178,7 @@ def _information(model: Model, x: Tensor | Kept, q: Trace, some: Tensor, groups:
             value, error = value + weight * shift, math.hypot(error, weight * spread)
         terms[name] = {"exact": value, "se": error}
     units = [(unit, site) for site, node in rows.items() for unit in unit_names(site, node)]
+    units = units if len(units) <= MANY else [(site, site) for site in rows]
     return {
         "terms": terms,
         "exact_n": len(x),
@@ -232,6 +268,7 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     """
     rows = q.take(some).draw()
     units = [(unit, "unit") for site, node in rows.items() for unit in unit_names(site, node) if unit != site]
+    units = units if len(units) <= MANY else []
     columns = [(site, "group") for site in rows] + units
     shapes = {site: unit_shape(node.dist, node.value, 1) for site, node in rows.items() if node.dist is not None}
     blocks = [block(name, shapes) for name, _ in columns]
@@ -270,62 +307,88 @@ def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     return found | ({"I(v;z)": about} if len(data.names) > 1 and about["factors"] else {})
 
 
-def _metrics(model: Model, test: Data, most: int = 10_000) -> dict[str, dict[str, Any]]:
-    """Metrics of the test items' codes against their factors, by their names in `METRICS`."""
-    some = test.subset(np.arange(min(most, len(test))))
-    codes = torch.cat([code(node).flatten(1) for node in _posterior(model, some).values()], -1).numpy()
-    try:
-        found = battery.scores(codes, some.factors)
-    except ValueError:  # no factor that has two classes, or too few items
-        return {}
-    return {
-        key: {
-            "name": score.name,
-            "value": score.value if math.isfinite(score.value) else None,
-            "convention": score.convention,
-            "range": [end if math.isfinite(end) else None for end in score.range],
-            "parts": {k: float(v) for k, v in score.parts.items() if isinstance(v, float) and math.isfinite(v)},
-            "notes": list(score.notes),
-        }
-        for key, score in zip(battery.METRICS, found, strict=True)
-    }
+def _metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, Any]]:
+    """Metrics of the test items' codes against their factors, by their names in `METRICS`.
+
+    Errors: ValueError if no factor has two classes, or there are too few items.
+    """
+    codes = torch.cat([code(node).flatten(1)[:most] for node in seen.values()], -1).numpy()
+    found = battery.scores(codes, test.factors[:most])
+    numbers = [replace(s, parts={name: v for name, v in s.parts.items() if isinstance(v, float)}) for s in found]
+    return {key: described(score) for key, score in zip(battery.METRICS, numbers, strict=True)}
 
 
-def _discrete_scores(model: Model, q: Trace, test: Data) -> dict[str, Any]:
-    """Of each discrete site: entropy left in it given x, its information, and its agreement with the labels."""
-    scores: dict[str, dict[str, float]] = {"accuracy": {}, "conditional_entropy": {}, "discrete_information": {}}
+def _discreteness(q: Trace) -> dict[str, Any]:
+    """Of each discrete site: the entropy left in it given x, and what of its entropy that is not, I(x;y).
+
+    Of a site of several units, the sums over its units.
+    """
+    left: dict[str, float] = {}
+    information: dict[str, float] = {}
     for site, node in q.items():
-        if not is_discrete(node) or node.dist is None:
+        if is_discrete(node) and node.dist is not None:
+            probs: Tensor = node.dist.mean
+            left[site] = -float(torch.special.xlogy(probs, probs).flatten(1).sum(1).mean())
+            information[site] = -float(torch.special.xlogy(probs.mean(0), probs.mean(0)).sum()) - left[site]
+    return {"conditional_entropy": left, "discrete_information": information} if left else {}
+
+
+def _agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, Any]:
+    """How a discrete site's most probable classes agree with labels: trained ones as they are, others by best match.
+
+    "error" has, of each site in `labels`, the share of items whose class is not their label, and its standard error;
+    "accuracy" of the others the share that agrees with the first factor once classes are matched to labels one to one.
+    Items without the label are left out; sites of several units too.
+    """
+    errors: dict[str, list[float]] = {}
+    accuracy: dict[str, float] = {}
+    for site, node in seen.items():
+        factor = labels.get(site, test.names[0])
+        if not is_discrete(node) or len(unit_names(site, node)) != 1 or factor not in test.names:
             continue
-        probs: Tensor = node.dist.mean
-        left = -torch.special.xlogy(probs, probs).sum(-1).mean()
-        total = -torch.special.xlogy(probs.mean(0), probs.mean(0)).sum()
-        scores["conditional_entropy"][site] = float(left)
-        scores["discrete_information"][site] = float(total - left)
-        if test.names and (known := test.factors[:, 0] >= 0).any():
-            classes = code(_posterior(model, test)[site]).long().squeeze(-1).numpy()
-            scores["accuracy"][site] = clustering_accuracy(classes[known], test.factors[known, 0])
-    return {name: values for name, values in scores.items() if values}
+        classes, label = code(node).long().flatten().numpy(), test.factors[:, test.names.index(factor)]
+        known = label >= 0
+        if known.any() and site in labels:
+            errors[site] = _with_error(torch.as_tensor(classes[known] != label[known]).double())
+        elif known.any():
+            accuracy[site] = clustering_accuracy(classes[known], label[known])
+    return {name: found for name, found in (("error", errors), ("accuracy", accuracy)) if found}
 
 
-def _pictures(model: Model, q: Trace, test: Data) -> dict[str, Any]:
+def _pictures(model: Model, q: Trace, test: Data, skipped: dict[str, str]) -> dict[str, Any]:
     labels = test.factors[:, 0] if test.names else np.zeros(len(test.x), np.int64)
     kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     spread = [items[i] for i in range(20) for items in kinds if i < len(items)][:20]
     x = test.floats(spread)
     shape = x.shape[1:]
-    arrays: dict[str, Any] = {"x": x, "labels": labels[spread], "reconstruction": _shaped(model.reconstruct(x), shape)}
-    start = {site: hard(node) for site, node in model.posterior(x[:5]).items()}
-    for site, node in q.items():
-        for column, unit in enumerate(unit_names(site, node)):
-            values, at = _range(node, column)
-            arrays[f"traversal/{unit}"] = _shaped(_traverse(model, start, site, column, values), shape, 2)
-            arrays[f"traversal_at/{unit}"] = at
-    arrays["traversal_quantiles"] = np.array(QUANTILES)
+    arrays: dict[str, Any] = {"x": x, "labels": labels[spread]}
+    with _unless("reconstructions", skipped):
+        arrays["reconstruction"] = _shaped(model.reconstruct(x), shape)
+    with _unless("what latent units do", skipped):
+        arrays |= _traversals(model, q, x[:5])
     if any(node.dist is not None for node in q.values()):
-        with seeded(0):
+        with _unless("samples of the prior", skipped), seeded(0):
             arrays["prior_samples"] = _shaped(mean(model.decoder(None, q.free(60))), shape)
-    return arrays | _embedding(model, test, labels)
+    with _unless("the codes of the data", skipped):
+        arrays |= _embedding(model, test, labels)
+    return arrays
+
+
+def _traversals(model: Model, q: Trace, x: np.ndarray[Any, Any], most: int = MANY) -> dict[str, Any]:
+    """For each unit, what the decoder makes of the items x as that unit alone runs through its values.
+
+    Errors: ValueError if the code has more than `most` units.
+    """
+    units = [(unit, site, column) for site, n in q.items() for column, unit in enumerate(unit_names(site, n))]
+    if len(units) > most:
+        raise ValueError(f"{len(units)} units are too many to be shown one by one")
+    start = {site: hard(node) for site, node in model.posterior(x).items()}
+    arrays: dict[str, Any] = {"traversal_quantiles": np.array(QUANTILES)}
+    for unit, site, column in units:
+        values, at = _range(q[site], column)
+        arrays[f"traversal/{unit}"] = _shaped(_traverse(model, start, site, column, values), x.shape[1:], 2)
+        arrays[f"traversal_at/{unit}"] = at
+    return arrays
 
 
 def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
@@ -347,11 +410,9 @@ def _traverse(model: Model, start: dict[str, Tensor], site: str, column: int, va
     """(starting items, values, …): what changes as one unit runs through `values`, the others held."""
     strips = []
     for value in values:
-        codes = {name: held.clone() for name, held in start.items()}
-        if value.ndim:
-            codes[site] = value.expand_as(codes[site])
-        else:
-            codes[site].flatten(1)[:, column] = value
+        codes = {name: held.clone(memory_format=torch.contiguous_format) for name, held in start.items()}
+        units = codes[site].view(len(codes[site]), -1, *value.shape)  # (n, units) of numbers, (n, units, classes)
+        units[:, column] = value
         strips.append(model.decode(**codes))
     return torch.stack(strips, 1)
 
@@ -361,6 +422,8 @@ def _embedding(model: Model, test: Data, labels: np.ndarray[Any, Any], most: int
     trace = model.posterior(test.floats(slice(most)))
     nodes = list(trace.items())
     codes = torch.cat([(n.value if n.dist is None else n.dist.mean).flatten(1) for _, n in nodes], -1).numpy()
+    if codes.shape[1] < 2:
+        raise ValueError("one number an item is no place in a plane")
     arrays: dict[str, Any] = {"embedding_labels": labels[:most]}
     if codes.shape[1] == 2:
         names = [name for site, node in nodes for name in unit_names(site, node)]

@@ -9,7 +9,7 @@ import base64
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from itertools import count
@@ -22,6 +22,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from PIL import Image
 
 from . import plots
 
@@ -129,5 +130,17 @@ def png(picture: np.ndarray) -> dict[str, Any]:
     """A picture for an <img>: its data URI and its size."""
     buffer = io.BytesIO()
     imsave(buffer, picture, format="png", metadata={"Software": "unweave"})
+    return _image(buffer, picture)
+
+
+def film(pictures: Sequence[np.ndarray], rate: float) -> dict[str, Any]:
+    """Pictures of one size as a film for an <img>, an animated PNG that loops, `rate` of them a second."""
+    buffer = io.BytesIO()
+    first, *others = [Image.fromarray(picture) for picture in pictures]
+    first.save(buffer, format="PNG", save_all=True, append_images=others, duration=1000 / rate, loop=0)
+    return _image(buffer, pictures[0])
+
+
+def _image(buffer: io.BytesIO, picture: np.ndarray) -> dict[str, Any]:
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return {"src": uri, "height": picture.shape[0], "width": picture.shape[1]}

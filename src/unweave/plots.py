@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from matplotlib import patheffects, rcParams
+from matplotlib import colormaps, patheffects, rcParams
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -93,8 +93,8 @@ def profiles(vectors: ArrayLike, low: float, high: float, height: int = 24) -> N
 
 def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint8]:
     """One picture, RGBA `(rows * (h + gap) - gap, columns * (w + gap) - gap, 4)`, of m images `(m, h, w[, 3])` in
-    rows of `columns`. Gaps are a faint grey that suits a light and a dark page; places after the last image are
-    transparent.
+    rows of `columns`. Gaps are a faint grey that suits a light and a dark page; NaN and places after the last image
+    are transparent.
 
     >>> image_grid(np.zeros((5, 28, 28)), columns=3).shape
     (57, 86, 4)
@@ -104,10 +104,11 @@ def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint
         raise ValueError(f"images of shape {np.shape(images)}: expected (m, h, w) or (m, h, w, 3)")
     m, h, w, _ = x.shape
     rows = -(-m // columns)
+    held = ~np.isnan(np.asarray(images)).reshape(m, h, w, -1).any(-1)
     grid = np.zeros((rows * columns, h + gap, w + gap, 4), dtype=np.uint8)
-    grid[:m] = (128, 128, 128, 55)
+    grid[np.flatnonzero(held.any((1, 2)))] = (128, 128, 128, 55)
     grid[:m, :h, :w, :3] = x
-    grid[:m, :h, :w, 3] = 255
+    grid[:m, :h, :w, 3] = np.where(held, 255, 0)
     grid = grid.reshape(rows, columns, h + gap, w + gap, 4).swapaxes(1, 2)
     return grid.reshape(rows * (h + gap), columns * (w + gap), 4)[: rows * (h + gap) - gap, : columns * (w + gap) - gap]
 
@@ -392,6 +393,53 @@ def scatter(
     else:
         ax.set_axis_off()
         ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def class_colors(classes: int) -> list[str]:
+    """A colour for each class: of a set made to be told apart, or, where it does not suffice, along the rainbow.
+
+    >>> class_colors(2), len(set(class_colors(38)))
+    (['#3f90da', '#ffa90e'], 38)
+    """
+    if classes <= len(CLASS_COLORS):
+        return list(CLASS_COLORS[:classes])
+    return [to_hex(colormaps["turbo"](0.05 + 0.9 * c / (classes - 1))) for c in range(classes)]
+
+
+def scatters(panels: Mapping[str, ArrayLike], labels: ArrayLike, axs: Sequence[Axes] | None = None) -> Axes:
+    """Points `(n, 2)` of several panels, one beside the other under their names, coloured by their class `(n,)`, grey
+    where that is negative. Axes have no meaning of their own and are not drawn. Returns the first panel's Axes."""
+    kind = np.asarray(labels).astype(int)
+    if axs is None:
+        figure = Figure(figsize=(3.2 * len(panels), 3.5), layout="constrained")
+        axs = list(figure.subplots(1, len(panels), squeeze=False)[0])
+    colors = np.array([*class_colors(max(kind.max(initial=0) + 1, 1)), GROUP_COLORS[-1]])  # the last is that of −1
+    size = float(np.clip(12000 / max(len(kind), 1), 2, 22))
+    for ax, (name, points) in zip(axs, panels.items(), strict=False):
+        at = np.asarray(points, dtype=np.float64)
+        ax.scatter(at[:, 0], at[:, 1], c=list(colors[np.maximum(kind, -1)]), s=size, lw=0, alpha=0.7, rasterized=True)
+        ax.set_title(name, fontsize="medium")
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_axis_off()
+    for ax in axs[len(panels) :]:
+        ax.set_axis_off()
+    return axs[0]
+
+
+def lines(x: ArrayLike, named: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
+    """Curves `(points,)` over `x`, a colour each (`METHOD_COLORS`, in order); NaN are gaps. Few points are marked."""
+    at = np.asarray(x, dtype=np.float64)
+    ax = _axes(ax, 6, 3.2)
+    for i, values in enumerate(named.values()):
+        value = np.asarray(values, dtype=np.float64)
+        edges = np.isfinite(np.r_[np.nan, value, np.nan])
+        lone = (edges[1:-1] & ~edges[:-2] & ~edges[2:]).any()  # a point between gaps is no line
+        look: dict[str, Any] = {"marker": "o" if len(at) <= 30 or lone else "", "ms": 3.5}
+        ax.plot(at, value, color=METHOD_COLORS[i % len(METHOD_COLORS)], lw=1.6, **look)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=bool(np.all(at % 1 == 0))))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    _quiet(ax)
     return ax
 
 

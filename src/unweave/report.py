@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from . import plots
 from .card import command
 from .disk import read_json, read_lines, replacing
+from .exhibits import exhibits, tiles
+from .findings import unpacked
 from .page import ACCENT, Chart, axes, charts, integer, number, png, rendered
 
 Json: TypeAlias = Mapping[str, Any]
@@ -53,6 +55,7 @@ def write(folder: str | Path) -> Path:
 
 def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) -> str:
     """The page as a string, from the contents of the four files."""
+    findings = unpacked(scores.get("findings", ()), arrays)
     arrays = drawable(arrays)
     with charts() as chart:
         return rendered(
@@ -64,7 +67,8 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             scored=_scored(config),
             about=_about(config),
             command=command(config),
-            tiles=_tiles(config, scores),
+            tiles=[*tiles(findings), *_tiles(config, scores)],
+            findings=exhibits(findings, chart),
             reconstructions=_reconstructions(arrays),
             units=units(scores, arrays),
             quantiles=[f"{100 * q:g}%" for q in arrays.get("traversal_quantiles", ())],
@@ -88,22 +92,36 @@ def circled(text: str) -> Markup:
 
 def drawable(arrays: Arrays) -> Arrays:
     """The arrays with every item a picture of 24 pixels or more: vectors as little bar charts, small images enlarged,
-    so that one pixel is a thin gap between them. Vectors of over 200 numbers show nothing and are left out."""
+    so that one pixel is a thin gap between them. Vectors of over 200 numbers and what is neither image nor vector show
+    nothing and are left out."""
     drawn = dict(arrays)
     x = arrays.get("x", np.zeros((1, 24, 24)))
     low, high = min(float(np.nanmin(x)), 0.0), max(float(np.nanmax(x)), 0.0)
     for name, items in arrays.items():
         if name not in ("x", "reconstruction", "prior_samples") and not name.startswith("traversal/"):
             continue
-        if x.ndim > 2:
+        lead = 2 if name.startswith("traversal/") else 1
+        if not _shows(items.shape[lead:]) or ("x" in arrays and items.shape[lead:] != x.shape[1:]):
+            del drawn[name]
+        elif items.ndim > lead + 1:
             images = plots.pixels(items)
             times = -(-24 // min(images.shape[-3:-1]))
             drawn[name] = images.repeat(times, -3).repeat(times, -2)
-        elif x.shape[-1] > 200:
-            del drawn[name]
         else:
             drawn[name] = plots.profiles(items, low, high)
     return drawn
+
+
+def _shows(shape: tuple[int, ...]) -> bool:
+    """Whether items of this shape are images, grey or in colours, or vectors short enough to be drawn."""
+    match shape:
+        case (length,):
+            return length <= 200
+        case (_, width):
+            return width > 3
+        case (_, _, colors):
+            return colors in (1, 3)
+    return False
 
 
 def ink(x: np.ndarray | None) -> bool:
@@ -239,6 +257,12 @@ def _tiles(config: Json, scores: Json) -> list[dict[str, str]]:
         kind = ("TC between groups" if l == 0 else "TC within groups") if depth > 1 else "Total correlation"
         tiles.append((kind, _exact(terms[f"tc[{l}]"]), "nats; 0 is independent"))
     shown = [{"name": n, "value": number(v).partition(" ± ")[0], "error": number(v), "note": t} for n, v, t in tiles]
+    for site, (value, error) in scores.get("error", {}).items():
+        share = number(100 * value, 100 * error)
+        note = f"items whose most probable {site} is not their label, {_scored(config)}"
+        shown.append(
+            {"name": f"Error of {site}", "value": share.partition(" ± ")[0] + "%", "error": share, "note": note}
+        )
     for site, value in scores.get("accuracy", {}).items():
         note = f"best match of {site} to {scores.get('factor', 'label')}, {_scored(config)}"
         shown.append({"name": f"Accuracy of {site}", "value": f"{100 * value:.1f}%", "error": "", "note": note})

@@ -18,10 +18,10 @@ from .report import IDLE
 from .seeds import Estimate, estimate, paired
 from .study import Job
 
-HEADLINE = ("elbo", "recon", "mig", "dci", "sap", "factor_vae_score", "modularity", "accuracy.")
+HEADLINE = ("elbo", "recon", "mig", "dci", "sap", "factor_vae_score", "modularity", "error.", "accuracy.")
 """The scores that a table of methods shows first, by name, those of a kind by how they begin."""
 
-LESS_IS_BETTER = ("gaussian_", "pairwise_information")
+LESS_IS_BETTER = ("gaussian_", "pairwise_information", "error.")
 NEITHER = ("kl", "mi_", "tc[", "active_units", "seconds")
 """Terms that an objective trades against others, and time, which depends on what else the machine did: neither more nor
 less of them is better."""
@@ -157,6 +157,8 @@ def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tupl
         for part, value in parts.items():
             if not part.endswith("train"):
                 add(f"{key}.{part}", f"{metric['name'].split()[0]} {part}", value, metric["convention"])
+    for site, (value, _) in scores.get("error", {}).items():
+        add(f"error.{site}", f"error of {site}", value, f"share of items whose {site} is not their label", (0, 1))
     for site, value in scores.get("accuracy", {}).items():
         factor = scores.get("factor", "label")
         add(f"accuracy.{site}", f"accuracy of {site}", value, f"best match of {site} to {factor}", (0, 1))

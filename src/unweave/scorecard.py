@@ -22,7 +22,7 @@ from .disk import replacing, write_json
 from .inputs import listed, read
 from .metrics import battery
 from .metrics.information import information
-from .metrics.score import Score
+from .metrics.score import Score, described
 from .page import Chart, axes, charts, rendered
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -233,22 +233,12 @@ def write(card: ScoreCard, folder: str | Path) -> Path:
 
 def contents(card: ScoreCard) -> dict[str, Any]:
     """The card as JSON: arrays are lists, and None stands for NaN and infinity."""
-    plain = _json(
-        {name: getattr(card, name) for name in ("items", "codes", "factors", "information", "entropies", "importance")}
-    )
-    fields = ("name", "value", "interval", "level", "range", "convention", "notes", "parts")
-    scores = [_json({name: getattr(s, name) for name in fields}) | {"asks": card.asks.get(s.name)} for s in card.scores]
-    return {"scores": scores, **plain, "warnings": list(card.warnings), "source": _json(dict(card.source))}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _json(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_json(entry) for entry in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+    plain = {
+        name: described(getattr(card, name))
+        for name in ("items", "codes", "factors", "information", "entropies", "importance")
+    }
+    scores = [described(s) | {"asks": card.asks.get(s.name)} for s in card.scores]
+    return {"scores": scores, **plain, "warnings": list(card.warnings), "source": described(dict(card.source))}
 
 
 # -- the page ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ numbers are continuous, NaN where they are missing; text is classes by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,23 @@ class Pairs:
         """Codes and classes of the items whose factor is known."""
         here = self.factors[:, factor] >= 0
         return self.codes[here], self.factors[here, factor]
+
+
+def described(value: Any) -> Any:
+    """A score, or what it holds, as JSON: arrays and tuples are lists, None stands for NaN and infinity.
+
+    >>> described(Score("MIG", 0.25, "disentanglement_lib", (0, np.inf)))["range"]
+    [0, None]
+    """
+    if isinstance(value, Score):
+        return {part.name: described(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): described(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [described(entry) for entry in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
