@@ -26,7 +26,7 @@ CORE = (
     "conditioning",
     "bounds",
 )
-LEAVES = ("data", "metrics", "plots", "seeds", "findings")
+LEAVES = ("data", "metrics", "plots", "seeds", "findings", "metric_table")
 ORDER = (
     CORE,
     ("nets",),

@@ -55,7 +55,7 @@ def test_continuous_factors_are_cut_and_kept():
     assert pairs.continuous.tolist() == [True]
     assert pairs.factors[:5, 0].tolist() == [0, 2, 10, 18, 19]
     np.testing.assert_array_equal(pairs.targets[:, 0], column)
-    assert pairs.notes == (f"continuous factors are cut into {BINS} cells of equal width: 0",)
+    assert pairs.notes == (f"continuous factors are cut into {BINS} cells of equal width: factor 0",)
     assert classes(column[:5], bins=2) == [0, 0, 1, 1, 1]
 
 
@@ -79,7 +79,7 @@ def test_known_leaves_out_the_missing():
 def test_constant_codes_and_single_classes_are_noted():
     pairs = paired(np.stack([Z[:, 0], np.ones(12)], 1), np.stack([np.arange(12) % 2, np.full(12, 4)], 1))
     assert pairs.varied.tolist() == [True, False]
-    assert pairs.notes == ("1 of 2 codes are constant", "factors with one class are left out: 1")
+    assert pairs.notes == ("1 of 2 codes are constant", "factors with one class are left out: factor 1")
 
 
 def test_a_factor_missing_everywhere_is_left_out():

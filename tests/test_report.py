@@ -250,6 +250,40 @@ def test_what_was_scored_on_training_data_is_called_so(run):
     assert "test data" not in Page(report.render({**config, "data": {"test": 0}}, history, scores, arrays)).text
 
 
+def test_metrics_and_what_units_tell_of_factors(run):
+    from unweave.metrics import battery
+    from unweave.metrics.score import described
+
+    config, history, scores, arrays = parts(run)
+    rng = np.random.default_rng(0)
+    found = battery.scores(rng.normal(size=(200, 3)), rng.integers(0, 3, (200, 2)), which=["mig", "dci", "jemmig"])
+    scores["metrics"] = {s.name: described(s) | {"asks": "A question?"} for s in found}
+    scores["metrics"]["MIG"]["notes"] = ["a note on MIG"]
+    scores["I(v;z)"] = {
+        "names": ["y", "z", *UNITS[1:]],
+        "factors": ["shape", "size"],
+        "total": rng.uniform(0, 1, (2, len(UNITS) + 1)).tolist(),
+        "entropy": [1.1, 1.05],
+    }
+    html = report.render(config, history, scores, arrays)
+    page = Page(html)
+    at = page.sections.index("labels")
+    assert page.sections[at : at + 4] == ["labels", "factors", "metrics", "terms"]
+    for score in found:
+        assert score.convention in page.words
+        assert f"{score.value:.3f}".replace("-", "−") in page.words
+    assert "MIG: a note on MIG" in page.text
+    best = max(zip(scores["I(v;z)"]["total"][1], scores["I(v;z)"]["names"], strict=True))
+    assert f"size: {best[1]} {best[0]:.2f}" in html
+    assert html.count("A question?") == 3
+
+
+def test_the_error_of_labelled_sites_is_a_tile(run):
+    config, history, scores, arrays = parts(run)
+    page = Page(report.render(config, history, scores | {"error": {"y": [0.0241, 0.0015]}}, arrays))
+    assert {"Error of y", "2.41%", "± 0.15"} <= set(page.words)
+
+
 def test_an_empty_run_still_has_a_page():
     assert Page(report.render({}, [], {}, {})).sections == ["about"]
 

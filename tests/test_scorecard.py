@@ -85,6 +85,15 @@ def test_one_factor_leaves_out_what_needs_two():
         score(codes, factors[:, 0], which=["modularity"])
 
 
+def test_notes_call_factors_by_name():
+    codes, factors = drawn()
+    factors[0, 1] = 7  # a class of one item
+    card = score(codes, factors, which=["dci", "irs", "linear_probe"], level=None, factor_names=["shape", "size"])
+    notes = [text for text in card.warnings if "size" in text]
+    assert notes
+    assert not any("factor 0" in text or "factor 1" in text for text in card.warnings)
+
+
 # -- forms of codes and factors --------------------------------------------------------------------------------
 
 CODES, FACTORS = drawn(60)
@@ -344,8 +353,8 @@ def test_the_command_repeats_it(tmp_path):
 
 
 def test_every_metric_asks_something():
-    for name, metric in battery.METRICS.items():
-        assert len(scorecard._asks(metric)) > 20, name
+    for name in battery.METRICS:
+        assert len(battery.question(name)) > 20, name
 
 
 # -- charts ----------------------------------------------------------------------------------------------------

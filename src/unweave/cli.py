@@ -202,6 +202,7 @@ def score(
 ) -> None:
     """Score any model's codes against known factors: a table here, and a page with pictures."""
     from . import scorecard
+    from .metric_table import HEADS
 
     settings: dict[str, Any] = {"convention": convention} if convention else {}
     with Console(stderr=True).status("computing; intervals take a hundred times as long as values do"):
@@ -220,7 +221,7 @@ def score(
         typer.echo((out / "scores.json").read_text(encoding="utf-8"), nl=False)
         return
     console = Console()
-    drawn = Table(*scorecard.HEADS, box=None, pad_edge=False)
+    drawn = Table(*HEADS, box=None, pad_edge=False)
     for row in scorecard.table(card):
         drawn.add_row(*row)
     console.print(drawn)

@@ -31,7 +31,7 @@ from .findings import packed
 from .groups import Block, Tree, block
 from .marginals import log_marginals, unit_shape
 from .metrics import battery, clustering_accuracy
-from .metrics.score import described
+from .metrics.score import described, named
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
 from .objective import Atom, Densities, elbo, evidence, recon
 from .trace import Node, Trace
@@ -314,8 +314,17 @@ def _metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str,
     """
     codes = torch.cat([code(node).flatten(1)[:most] for node in seen.values()], -1).numpy()
     found = battery.scores(codes, test.factors[:most])
-    numbers = [replace(s, parts={name: v for name, v in s.parts.items() if isinstance(v, float)}) for s in found]
-    return {key: described(score) for key, score in zip(battery.METRICS, numbers, strict=True)}
+    return {
+        key: described(
+            replace(
+                score,
+                parts={name: part for name, part in score.parts.items() if isinstance(part, float)},
+                notes=tuple(named(note, test.names) for note in score.notes),
+            )
+        )
+        | {"asks": battery.question(key)}
+        for key, score in zip(battery.METRICS, found, strict=True)
+    }
 
 
 def _discreteness(q: Trace) -> dict[str, Any]:

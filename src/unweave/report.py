@@ -21,6 +21,7 @@ from .card import command
 from .disk import read_json, read_lines, replacing
 from .exhibits import exhibits, tiles
 from .findings import unpacked
+from .metric_table import rows
 from .page import ACCENT, Chart, axes, charts, integer, number, png, rendered
 
 Json: TypeAlias = Mapping[str, Any]
@@ -75,6 +76,8 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             prior=_prior(arrays),
             information=_information(scores, chart),
             labels=_labels(scores, chart),
+            factors=_factors(scores, chart),
+            metrics=rows(scores.get("metrics", {}).values()),
             terms=_terms(config, scores),
             embedding=_embedding(scores, arrays, chart),
             curves=_curves(history, chart),
@@ -367,6 +370,26 @@ def _labels(scores: Json, chart: Chart) -> Markup | None:
     plots.class_information(per_class[:, order], total[order], names, classes, [kinds[i] for i in order], ax=ax)
     listed = ", ".join(f"{n} {t:.2f}" for n, t in zip(names, total[order], strict=True))
     return chart(ax, f"Heat map of the information about each class; over all classes, in nats: {listed}")
+
+
+def _factors(scores: Json, chart: Chart, most: int = 40) -> Markup | None:
+    """Heat map of what each group and each unit tells of each factor; of very many units, those that tell most."""
+    table = scores.get("I(v;z)")
+    if not table:
+        return None
+    value, entropy = np.array(table["total"]).T, np.array(table["entropy"])  # (names, factors), (factors,)
+    share = (value / np.maximum(entropy, 1e-9)).max(1)
+    rank = {unit: i for i, (unit, _) in enumerate(_ordered(scores))}
+    order = sorted(range(len(value)), key=lambda i: rank.get(table["names"][i], -1))
+    kept = set(np.argsort(-share, kind="stable")[:most].tolist())
+    order = [i for i in order if i in kept]
+    names, factors = [table["names"][i] for i in order], table["factors"]
+    tilted = 5 * max(map(len, factors)) if max(map(len, factors)) > 12 else 0
+    ax = axes(min(620, 120 + 90 * len(factors)), 70 + tilted + 24 * len(names))
+    plots.code_factor_information(value[order], names, factors, entropy, ax=ax)
+    best = zip(factors, value.argmax(0), value.max(0), strict=True)
+    told = ", ".join(f"{factor}: {table['names'][i]} {most:.2f}" for factor, i, most in best)
+    return chart(ax, f"Heat map of the information in each unit about each factor; the most of each: {told}")
 
 
 def _embedding(scores: Json, arrays: Arrays, chart: Chart) -> dict[str, Any] | None:

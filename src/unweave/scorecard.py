@@ -6,8 +6,7 @@ import csv
 import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,9 +19,10 @@ from numpy.typing import NDArray
 from . import __version__, plots
 from .disk import replacing, write_json
 from .inputs import listed, read
+from .metric_table import rows, words
 from .metrics import battery
 from .metrics.information import information
-from .metrics.score import Score, described
+from .metrics.score import Score, described, named
 from .page import Chart, axes, charts, rendered
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -113,10 +113,12 @@ def score(
     inputs = read(codes, factors, encoder, code_names, factor_names)
     asked = list(battery.METRICS if which is None else which)
     found = battery.scores(inputs.codes, inputs.factors, which=asked, level=level, seed=seed, **settings)
+    found = [replace(s, notes=tuple(named(note, inputs.factor_names) for note in s.notes)) for s in found]
     results = [result for result in found if not np.isnan(result.value)]
     if not results:
         raise ValueError(f"no score could be computed: {'; '.join(_unsuited(found))}")
-    remarks = [*inputs.remarks, *_unsuited(found), *_notes(results, inputs.pairs.notes, level)]
+    known_notes = [named(note, inputs.factor_names) for note in inputs.pairs.notes]
+    remarks = [*inputs.remarks, *_unsuited(found), *_notes(results, known_notes, level)]
     known = information(inputs.pairs)
     return ScoreCard(
         scores=tuple(results),
@@ -126,7 +128,7 @@ def score(
         information=known.mutual,
         entropies=known.factors,
         importance=next((r.parts["importance"] for r in results if "importance" in r.parts), None),
-        asks={result.name: _asks(battery.METRICS[name]) for name, result in zip(asked, found, strict=True)},
+        asks={result.name: battery.question(name) for name, result in zip(asked, found, strict=True)},
         warnings=tuple(remarks),
         source={
             "unweave": __version__,
@@ -154,12 +156,6 @@ def _notes(scores: Sequence[Score], known: Sequence[str], level: float | None) -
     other = [(note, s.name) for s in scores for note in s.notes if note not in known and "no interval" not in note]
     named = {note: [name for told, name in other if told == note] for note, _ in other}
     return said + [f"{listed(names)}: {note}" for note, names in named.items()]
-
-
-def _asks(metric: Callable[..., Any]) -> str:
-    """The first line of a metric's docstring."""
-    function = metric.func if isinstance(metric, partial) else metric
-    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def _called(source: Any) -> str:
@@ -193,25 +189,10 @@ def _command(codes: Any, factors: Any, settings: Mapping[str, Any]) -> str | Non
 
 # -- tables and files --------------------------------------------------------------------------------------------
 
-HEADS = ("metric", "value", "interval", "range", "convention")
-
 
 def table(card: ScoreCard) -> list[tuple[str, ...]]:
-    """A row of text for each score, under `HEADS`."""
-    return [(s.name, _decimal(s.value), _interval(s), " to ".join(_ends(s)), s.convention) for s in card.scores]
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else f"{value:g}".replace("inf", "∞")
-
-
-def _interval(score: Score) -> str:
-    return " to ".join(map(_decimal, score.interval)) if score.interval else ""
-
-
-def _ends(score: Score) -> tuple[str, str]:
-    low, high = (f"{end:.4g}".replace("-", "−").replace("inf", "∞") for end in score.range)
-    return low, high
+    """A row of text for each score, under `metric_table.HEADS`."""
+    return words(map(described, card.scores))
 
 
 def write(card: ScoreCard, folder: str | Path) -> Path:
@@ -246,13 +227,13 @@ def contents(card: ScoreCard) -> dict[str, Any]:
 
 def render(card: ScoreCard) -> str:
     """The page as a string."""
-    shown, rows = _order(card.information, card.entropies), [_row(card, s) for s in card.scores]
+    shown = _order(card.information, card.entropies)
     source = {name: value for name, value in card.source.items() if name != "command" and value is not None}
     with charts() as chart:
         return rendered(
             "score.html.j2",
             card=card,
-            rows=rows,
+            rows=rows(contents(card)["scores"]),
             shown=len(shown),
             about=[
                 (name, listed(value) if isinstance(value, list | tuple) else str(value))
@@ -264,17 +245,6 @@ def render(card: ScoreCard) -> str:
             importance=_importance(card, shown, chart),
             gaps=_gaps(card, chart),
         )
-
-
-def _row(card: ScoreCard, score: Score) -> dict[str, Any]:
-    low, high = score.range
-    row: dict[str, Any] = {"score": score, "asks": card.asks.get(score.name, "")}
-    row |= {"value": _decimal(score.value), "interval": _interval(score), "ends": _ends(score)}
-    row["parts"] = {name: _decimal(part) for name, part in score.parts.items() if isinstance(part, float)}
-    if np.isfinite([low, high, score.value]).all():
-        ends = [100 * (end - low) / (high - low) for end in (*(score.interval or (score.value,) * 2), score.value)]
-        row["bar"] = {"left": f"{ends[0]:.2f}%", "width": f"{ends[1] - ends[0]:.2f}%", "at": f"{ends[2]:.2f}%"}
-    return row
 
 
 def _order(information: Floats, entropies: Floats) -> list[int]:

@@ -146,6 +146,15 @@ def _score(
         return Score(name, np.nan, "none", (-np.inf, np.inf), notes=(str(error),))
 
 
+def question(name: str) -> str:
+    """What a metric asks of codes, in a line: the first of its docstring.
+
+    >>> question("mig")
+    'Mutual information gap: is each factor in one code, and in no second one?'
+    """
+    return (METRICS[name].__doc__ or "").strip().partition("\n")[0]
+
+
 def _settings(metric: Metric) -> list[str]:
     return [p.name for p in inspect.signature(metric).parameters.values() if p.kind == p.KEYWORD_ONLY]
 

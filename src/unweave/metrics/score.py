@@ -6,7 +6,8 @@ numbers are continuous, NaN where they are missing; text is classes by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -87,6 +88,15 @@ def described(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def named(note: str, factors: Sequence[str]) -> str:
+    """A note with the names of factors for their numbers.
+
+    >>> named("factors with one class are left out: factor 1, factor 2", ["shape", "size", "hue"])
+    'factors with one class are left out: size, hue'
+    """
+    return re.sub(r"\bfactor (\d+)\b", lambda number: str(factors[int(number[1])]), note)
 
 
 def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
@@ -183,8 +193,8 @@ def _marks_missing(value: NDArray[np.float64]) -> bool:
 def _notes(z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool], bins: int) -> tuple[str, ...]:
     constant = int((np.ptp(z, 0) == 0).sum())
     missing = [f"factor {k}: {(column < 0).sum()}" for k, column in enumerate(classes.T) if (column < 0).any()]
-    single = [str(k) for k, column in enumerate(classes.T) if column.max() < 1]
-    cells_of = [str(k) for k, is_cut in enumerate(cut) if is_cut]
+    single = [f"factor {k}" for k, column in enumerate(classes.T) if column.max() < 1]
+    cells_of = [f"factor {k}" for k, is_cut in enumerate(cut) if is_cut]
     return tuple(
         text
         for said, text in (
