@@ -112,6 +112,8 @@ def log_marginals(
     dist = unwrap(dist)
     own = unit_shape(dist, value, lead)
     other = units is not None and units != own
+    if keep is not None and math.prod(keep.shape[lead:]) == 1:
+        keep = keep.reshape(keep.shape[:lead])  # of whole items
     torn = other and any(len(subset) < math.prod(units or ()) for subset in subsets)
     if torn or (keep is not None and keep.ndim > lead and (other or not is_factorised(dist))):
         raise ValueError(

@@ -315,9 +315,9 @@ class Densities:
         drawn = q.observed is False and q.score is None and name in self.q
         if drawn or node.role == "free":
             return self._zero
-        density = node.log_prob
-        if isinstance(q.observed, Tensor):
-            density = torch.where(_align(name, q.observed, density), density, 0.0)
+        density, given = node.log_prob, q.observed if q.exists is True else q.exists & q.observed
+        if isinstance(given, Tensor):
+            density = torch.where(_align(name, given, density), density, 0.0)
         return self._per_item(name, density)
 
     def _per_item(self, name: str, t: Tensor) -> Tensor:
@@ -602,6 +602,8 @@ def hfvae(alpha: float | Ramp = 1.0, beta: float | Ramp = 1.0, gamma: float | Ra
 
 def _align(name: str, observed: Tensor, density: Tensor) -> Tensor:
     """What was observed, (*samples, batch) or finer, with sizes of one for the density's further dimensions."""
+    while observed.ndim > density.ndim and observed.shape[-1] == 1:
+        observed = observed.squeeze(-1)
     if observed.ndim > density.ndim:
         raise ValueError(
             f"site {name!r}: its units were observed one by one, but its density keeps an item's units together; "

@@ -135,8 +135,9 @@ class Node:
 
     `observed` says which entries of `(*samples, batch, *units)` were given rather than drawn: True, False, or a
     boolean tensor (labels may be missing item by item). `exists` says which entries there are at all: True, or a
-    boolean tensor; those that are not count as observed, with a log-density of 0. `outer` are the trace's enumerated
-    dimensions, this site's own included; at an enumerated site, `label` holds what was given where it was.
+    boolean tensor; those that are not are marked observed, and their log-densities mean nothing. `outer` are the
+    trace's enumerated dimensions, this site's own included; at an enumerated site, `label` holds what was given where
+    it was.
     """
 
     value: Tensor
@@ -151,10 +152,6 @@ class Node:
     @cached_property
     def log_prob(self) -> Tensor:
         """log-density in nats: `(*samples, batch, *units)` for distributions, per item or finer for scores."""
-        density = self._density()
-        return torch.where(self.exists, density, 0.0) if isinstance(self.exists, Tensor) else density
-
-    def _density(self) -> Tensor:
         if self.score is not None:
             return self.score
         if self.dist is None:
