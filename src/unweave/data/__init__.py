@@ -28,6 +28,7 @@ __all__ = [
     "hierarchical",
     "independent",
     "mnist",
+    "mouse",
     "mpi3d",
     "read",
     "set_directory",
@@ -50,9 +51,10 @@ class Data:
         sizes: The number of values of each factor, such as ``(10,)``.
         values: What each value is called, one tuple per factor.
         name: What the data are called, in tables and errors.
+        missing: Whether NaN in x stands for numbers that are missing, such as frames beyond a sequence's end.
 
     Raises:
-        ValueError: If the arrays and the words disagree, or x has NaN or infinite numbers.
+        ValueError: If the arrays and the words disagree, or x has infinite numbers, or NaN that is not `missing`.
 
     >>> x = np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1]], dtype=np.float32)
     >>> factors = np.array([[0], [1], [-1]])
@@ -71,6 +73,7 @@ class Data:
     sizes: tuple[int, ...]
     values: tuple[tuple[str, ...], ...]
     name: str
+    missing: bool = False
 
     def __post_init__(self) -> None:
         self._check_arrays()
@@ -95,7 +98,7 @@ class Data:
         """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
         if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
             return True
-        return bool(self.x.min() >= 0 and self.x.max() <= 1)
+        return bool(np.nanmin(self.x) >= 0 and np.nanmax(self.x) <= 1)
 
     def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
         """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask or numbers."""
@@ -186,10 +189,13 @@ class Data:
     def _check_x(self) -> None:
         if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
             return
-        if not np.isfinite(self.x.min() + self.x.max()):  # a NaN anywhere makes both NaN
+        if np.isfinite(self.x.min() + self.x.max()):  # a NaN anywhere makes both NaN
+            return
+        wrong = np.isinf(self.x) if self.missing else ~np.isfinite(self.x)
+        if wrong.any():
             raise ValueError(
-                f"{self.name}: x has NaN or infinite numbers in {_items(~np.isfinite(self.x))}; expected finite "
-                "numbers: mend these items or leave them out"
+                f"{self.name}: x has NaN or infinite numbers in {_items(wrong)}; expected finite numbers: mend these "
+                "items or leave them out, or say missing=True where NaN stands for numbers that are missing"
             )
 
     def _check_factors(self) -> None:
@@ -224,6 +230,7 @@ from unweave.data.digits import digits  # noqa: E402
 from unweave.data.dsprites import dsprites  # noqa: E402
 from unweave.data.files import directory, fetch, set_directory  # noqa: E402
 from unweave.data.idx import fashion_mnist, mnist  # noqa: E402
+from unweave.data.mouse import mouse  # noqa: E402
 from unweave.data.mpi3d import mpi3d  # noqa: E402
 from unweave.data.own import read  # noqa: E402
 from unweave.data.sampling import correlated, held_out, hierarchical, independent  # noqa: E402
