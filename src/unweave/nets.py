@@ -84,6 +84,38 @@ class _FromImages(nn.Module):
         return x.movedim(1, -1).flatten(1)
 
 
+class Standard(nn.Module):
+    """Items whose numbers have mean 0 and standard deviation 1, each by fixed numbers of its own: (x − mean) / sd.
+
+    They are no parameters, and are saved with the model. Before `measure` they are 0 and 1.
+
+    >>> seen = Standard((2,)).measure(torch.tensor([[0.0, 1000.0], [2.0, 3000.0]]))
+    >>> seen(torch.tensor([[0.0, 3000.0]])).tolist(), seen.back(torch.zeros(2)).tolist()
+    ([[-1.0, 1.0]], [1.0, 2000.0])
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(tuple(shape)))
+        self.register_buffer("sd", torch.ones(tuple(shape)))
+
+    def measure(self, x: Tensor) -> Standard:
+        """Takes mean and standard deviation from items (n, *shape); a number that is the same in all keeps sd 1."""
+        sd, mean = torch.std_mean(x.double(), 0, correction=0)
+        self.mean.copy_(mean)
+        self.sd.copy_(torch.where(sd > 0, sd, 1.0))
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.sd
+
+    def back(self, x: Tensor) -> Tensor:
+        return self.mean + self.sd * x
+
+
 def scale(raw: Tensor, bound: float = 7.0) -> Tensor:
     """exp(raw), bent so that it stays within exp(±bound): a standard deviation from a network's output.
 

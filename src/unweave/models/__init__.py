@@ -2,6 +2,7 @@
 
 from .families import autoencoder as autoencoder
 from .families import hfvae as hfvae
+from .families import measured as measured
 from .families import vae as vae
 from .model import Model as Model
 from .model import family as family

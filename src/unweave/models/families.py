@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import (
@@ -17,7 +18,7 @@ from torch.distributions import (
     Normal,
 )
 
-from ..nets import cat, conv, deconv, mlp, scale
+from ..nets import Standard, cat, conv, deconv, mlp, scale
 from ..trace import Node, Trace
 from .model import Model, family
 
@@ -48,8 +49,10 @@ class _Encoder(nn.Module):
         temperature: float | None,
         net: Net = "mlp",
         order: Order = "yz",
+        standard: Standard | None = None,
     ) -> None:
         super().__init__()
+        self.standard = standard or nn.Identity()
         self.dims, self.temperature, self.order = len(shape), temperature, one_of(Order, order, "order")
         first, *rest = hidden
         to_first = conv(shape, first) if one_of(Net, net, "net") == "conv" else nn.Linear(math.prod(shape), first)
@@ -63,7 +66,7 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Trace:
         q = Trace()
-        h = self.h(x.flatten(-self.dims))
+        h = self.h(self.standard(x).flatten(-self.dims))
         if self.y_log_weights is not None and self.order == "yz":
             h = cat([h, _discrete(q, self.y_log_weights(h), self.temperature, y)])
         z = q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
@@ -119,6 +122,7 @@ class Decoder(nn.Module):
     """p(y) p(z) p(x|y, z): uniform y; `prior=None` leaves p(z) out.
 
     x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a number in vectors.
+    With `standard` the networks' x has mean 0 and standard deviation 1, and p(x|y, z) is a density of x as it is.
     """
 
     y_log_weights: Tensor
@@ -134,9 +138,12 @@ class Decoder(nn.Module):
         prior: PriorKind | None = "standard",
         net: Net = "mlp",
         likelihood: Likelihood = "bernoulli",
+        standard: Standard | None = None,
     ) -> None:
         super().__init__()
-        self.likelihood = one_of(Likelihood, likelihood, "likelihood")
+        self.likelihood, self.standard = one_of(Likelihood, likelihood, "likelihood"), standard
+        if standard is not None and likelihood != "normal":
+            raise ValueError(f"standardise=True with likelihood={likelihood!r}: expected 'normal', for any numbers")
         if likelihood == "normal":
             self.x_log_scale = nn.Parameter(torch.zeros(shape if len(shape) == 1 else ()))
         self.shape, self.classes, self.temperature = tuple(shape), classes, temperature
@@ -160,10 +167,25 @@ class Decoder(nn.Module):
             h = cat([y, h])
         h = self.x(h).unflatten(-1, self.shape)
         if self.likelihood == "normal":
-            p.normal(h, scale(self.x_log_scale), value=x, name="x")
+            sd = scale(self.x_log_scale)
+            mean, sd = (h, sd) if self.standard is None else (self.standard.back(h), self.standard.sd * sd)
+            p.normal(mean, sd, value=x, name="x")
         else:
             p.bernoulli(h, value=x, name="x")
         return p
+
+
+def measured(model: Model, x: Tensor | np.ndarray[Any, Any]) -> Model:
+    """A model built with `standardise=True`, its means and standard deviations those of the items x (n, *shape).
+
+    Until then they are 0 and 1. Errors: ValueError for a model that does not standardise.
+    """
+    standards = [part for part in model.modules() if isinstance(part, Standard)]
+    if not standards:
+        raise ValueError("this model takes x as it is: build it with standardise=True to measure x")
+    for standard in standards:
+        standard.measure(torch.as_tensor(x))
+    return model
 
 
 @family
@@ -177,6 +199,7 @@ def hfvae(
     net: Net = "mlp",
     likelihood: Likelihood = "bernoulli",
     order: Order = "yz",
+    standardise: bool = False,
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
@@ -185,10 +208,15 @@ def hfvae(
     Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
     (10+10)-200-400-x back; `net="conv"` puts convolutions between x and the first of `hidden`. Groups: ("y", "z").
     `order="zy"` encodes style first, q(z|x) q(y|x, z), as Siddharth et al. (2017): where y is given, see `conditioned`.
+    `standardise` shows the networks each number of x with mean 0 and standard deviation 1, see `measured`; a Normal
+    p(x|y, z) stays a density of x in its own units.
     """
+    seen = Standard(shape) if standardise else None
     return Model(
-        _Encoder(shape, hidden, classes, normals, temperature, net, order),
-        Decoder(shape, hidden, classes, normals, temperature, prior=prior, net=net, likelihood=likelihood),
+        _Encoder(shape, hidden, classes, normals, temperature, net, order, seen),
+        Decoder(
+            shape, hidden, classes, normals, temperature, prior=prior, net=net, likelihood=likelihood, standard=seen
+        ),
     )
 
 
@@ -199,11 +227,16 @@ def vae(
     normals: int = 10,
     net: Net = "mlp",
     likelihood: Likelihood = "bernoulli",
+    standardise: bool = False,
 ) -> Model:
-    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups: ("z",)."""
+    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups: ("z",).
+
+    `standardise` as in `hfvae`.
+    """
+    seen = Standard(shape) if standardise else None
     return Model(
-        _Encoder(shape, hidden, 0, normals, 1.0, net),
-        Decoder(shape, hidden, 0, normals, 1.0, net=net, likelihood=likelihood),
+        _Encoder(shape, hidden, 0, normals, 1.0, net, standard=seen),
+        Decoder(shape, hidden, 0, normals, 1.0, net=net, likelihood=likelihood, standard=seen),
     )
 
 

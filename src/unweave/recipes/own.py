@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +13,8 @@ import unweave as uw
 from .images import Batch, Epochs, Formula, Latents, Patience, Rate, Seed
 
 if TYPE_CHECKING:
+    from unweave.data import Data
+    from unweave.models import Model
     from unweave.train import Recipe
 
 Net = Annotated[Literal["auto", "mlp", "conv"], "auto: convolutions for images of 16 pixels or more a side."]
@@ -20,11 +23,16 @@ Likelihood = Annotated[
 ]
 
 
+Kind = Annotated[Literal["vae", "hfvae"], "vae: Normals z. hfvae: also a Concrete y, a class found without labels."]
+
+
 def own(
     *,
     data: Annotated[str, "A folder of images, or an .npy, .npz, .csv, .tsv or .parquet file."],
     labels: Annotated[str | None, "Columns or arrays that are labels, with commas; of a folder, a table."] = None,
     size: Annotated[int | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."] = None,
+    model: Kind = "vae",
+    classes: Annotated[int, "Of y, with --model hfvae."] = 10,
     objective: Formula = "tc_vae(6)",
     latents: Latents = 10,
     net: Net = "auto",
@@ -39,7 +47,8 @@ def own(
     """A VAE of your own images or tables, `--data FOLDER_OR_FILE`; every choice made for you is said.
 
     Images of 16 pixels or more a side get convolutions, others two layers of 400 and 200 units. Numbers in [0, 1] are
-    Bernoulli, others Normal with learned scales.
+    Bernoulli, others Normal with learned scales. Columns of tables that are Normal reach the networks with mean 0 and
+    standard deviation 1 over the training part; densities and codes are of the columns as they are.
     """
     flags = locals()
 
@@ -56,20 +65,34 @@ def own(
         likelihood = "bernoulli" if whole.is_unit else "normal"
         say(f"likelihood: {likelihood}, as x {'lies' if whole.is_unit else 'does not lie'} in [0, 1] (--likelihood)")
     train, held = whole.split(max(2, round(test * len(whole))))
-    family = partial(uw.models.vae, shape=shape, normals=latents, net=net, likelihood=likelihood)
+    families: dict[str, Callable[..., Model]] = {
+        "vae": uw.models.vae,
+        "hfvae": partial(uw.models.hfvae, classes=classes),
+    }
+    build = partial(families[model], shape=shape, normals=latents, net=net, likelihood=likelihood)
     if net == "conv":
-        family = partial(family, hidden=(256, 128))
+        build = partial(build, hidden=(256, 128))
+    if len(shape) == 1 and likelihood == "normal":
+        sds = train.floats().std(0, dtype="float64")
+        text = "brought to mean 0 and standard deviation 1 for the networks; codes and densities are of raw rows"
+        say(f"columns: {text} (standard deviations are {sds.min():.3g} to {sds.max():.3g})")
+        build = partial(_measured, partial(build, standardise=True), train)
     return uw.Recipe(
         name="own",
         data=train,
         test=held,
-        model=family,
+        model=build,
         objective=uw.formula(objective),
-        groups=("z",),
+        groups=("z",) if model == "vae" else ("y", "z"),
         flags=flags,
+        held_out=max(2, round(test * len(train))) if patience else 0,
         epochs=epochs,
         batch=min(batch, len(train)),
         lr=lr,
         patience=patience,
         seed=seed,
     )
+
+
+def _measured(build: Callable[[], Model], data: Data) -> Model:
+    return uw.models.measured(build(), data.floats())
