@@ -176,6 +176,7 @@ def test_the_networks_of_the_published_model():
             "net": "mlp",
             "likelihood": "bernoulli",
             "order": "yz",
+            "standardise": False,
         },
     }
 
