@@ -12,6 +12,7 @@ from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
 from .images import vae as vae
 from .own import own as own
+from .semi_supervised import semi_supervised as semi_supervised
 from .sprites import dsprites as dsprites
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "fashion_mnist",
     "mnist",
     "own",
+    "semi_supervised",
     "vae",
 ]
