@@ -49,6 +49,7 @@ class Recipe:
     Of each batch `labelled` items are drawn from those whose labels are all known, each as often as the others: their
     weight, the γ of Siddharth et al. (2017), is set by how often they are seen. (q(z) is then estimated from batches
     that hold them more often than the data do.)
+    The log's terms are means over `logged` steps of an epoch: q(z) of many enumerated classes costs more than a step.
     `findings` says what evaluation and the report show beside what they show of every run.
     `batch` counts the items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
     else each rank's from its own.
@@ -72,6 +73,7 @@ class Recipe:
     patience: int | None = None
     seed: int = 0
     gather: bool = True
+    logged: int = 50
     flags: Mapping[str, Any] = field(default_factory=dict)
     findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
 
@@ -124,7 +126,7 @@ class Trainer:
         self.stopped = False
         self.alarmed: list[str] = []
         self.alarms: dict[str, str] = {}
-        self._every = max(1, self.per_epoch // 50)
+        self._every = max(1, self.per_epoch // recipe.logged)
         self.check_every = 1 if self.device.type == "cpu" else 50  # reading a number off an accelerator waits for it
 
     @property
