@@ -258,7 +258,9 @@ def test_metrics_and_what_units_tell_of_factors(run):
     rng = np.random.default_rng(0)
     found = battery.scores(rng.normal(size=(200, 3)), rng.integers(0, 3, (200, 2)), which=["mig", "dci", "jemmig"])
     scores["metrics"] = {s.name: described(s) | {"asks": "A question?"} for s in found}
-    scores["metrics"]["MIG"]["notes"] = ["a note on MIG"]
+    scores["metrics"]["MIG"]["notes"] = scores["metrics"]["JEMMIG"]["notes"] = ["a note on both"]
+    undefined = {"name": "info_modularity", "value": None, "range": [None, None], "convention": "none"}
+    scores["metrics"]["info_modularity"] = undefined | {"notes": ["one factor"], "parts": {}}
     scores["I(v;z)"] = {
         "names": ["y", "z", *UNITS[1:]],
         "factors": ["shape", "size"],
@@ -268,11 +270,12 @@ def test_metrics_and_what_units_tell_of_factors(run):
     html = report.render(config, history, scores, arrays)
     page = Page(html)
     at = page.sections.index("labels")
-    assert page.sections[at : at + 4] == ["labels", "factors", "metrics", "terms"]
+    assert page.sections[at : at + 4] == ["labels", "factors", "terms", "metrics"]
     for score in found:
         assert score.convention in page.words
         assert f"{score.value:.3f}".replace("-", "−") in page.words
-    assert "MIG: a note on MIG" in page.text
+    assert "MIG, JEMMIG: a note on both" in page.text
+    assert "info modularity is left out: one factor" in page.text
     best = max(zip(scores["I(v;z)"]["total"][1], scores["I(v;z)"]["names"], strict=True))
     assert f"size: {best[1]} {best[0]:.2f}" in html
     assert html.count("A question?") == 3

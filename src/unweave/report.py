@@ -77,7 +77,8 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             information=_information(scores, chart),
             labels=_labels(scores, chart),
             factors=_factors(scores, chart),
-            metrics=rows(scores.get("metrics", {}).values()),
+            metrics=rows(s for s in scores.get("metrics", {}).values() if s["value"] is not None),
+            remarks=_remarks(scores),
             terms=_terms(config, scores),
             embedding=_embedding(scores, arrays, chart),
             curves=_curves(history, chart),
@@ -292,6 +293,7 @@ def units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
     named = {name for name, _ in order}
     order += [(n[10:], n[10:].split("[")[0]) for n in arrays if n.startswith("traversal/") and n[10:] not in named]
     colors = plots.group_colors([g for _, g in order])
+    columns = max((strips.shape[1] for n, strips in arrays.items() if n.startswith("traversal/")), default=1)
     cards: list[dict[str, Any]] = []
     for unit, group in order:
         if f"traversal/{unit}" not in arrays:
@@ -313,6 +315,7 @@ def units(scores: Json, arrays: Arrays) -> list[dict[str, Any]]:
                 # a row says that an idle unit does nothing as well as six do
                 "image": png(plots.traversal(strips[:1] if idle else strips)),
                 "rows": 1 if idle else len(strips),
+                "narrow": f"{100 * strips.shape[1] / columns:.0f}%" if strips.shape[1] < columns / 2 else None,
             }
         )
     return cards
@@ -372,6 +375,16 @@ def _labels(scores: Json, chart: Chart) -> Markup | None:
     return chart(ax, f"Heat map of the information about each class; over all classes, in nats: {listed}")
 
 
+def _remarks(scores: Json) -> list[str]:
+    """What metrics note, each note once, and why some have no value."""
+    told: dict[str, list[str]] = {}
+    for score in scores.get("metrics", {}).values():
+        left_out = " is left out" if score["value"] is None else ""
+        for note in score["notes"]:
+            told.setdefault(note, []).append(score["name"].replace("_", " ") + left_out)
+    return [f"{', '.join(names)}: {note}" for note, names in told.items()]
+
+
 def _factors(scores: Json, chart: Chart, most: int = 40) -> Markup | None:
     """Heat map of what each group and each unit tells of each factor; of very many units, those that tell most."""
     table = scores.get("I(v;z)")
@@ -379,8 +392,8 @@ def _factors(scores: Json, chart: Chart, most: int = 40) -> Markup | None:
         return None
     value, entropy = np.array(table["total"]).T, np.array(table["entropy"])  # (names, factors), (factors,)
     share = (value / np.maximum(entropy, 1e-9)).max(1)
-    rank = {unit: i for i, (unit, _) in enumerate(_ordered(scores))}
-    order = sorted(range(len(value)), key=lambda i: rank.get(table["names"][i], -1))
+    rank = {unit: i for i, (unit, _) in enumerate(_ordered(scores)) if "[" in unit}
+    order = sorted(range(len(value)), key=lambda i: rank.get(table["names"][i], -1))  # sites as they came, then units
     kept = set(np.argsort(-share, kind="stable")[:most].tolist())
     order = [i for i in order if i in kept]
     names, factors = [table["names"][i] for i in order], table["factors"]
