@@ -100,3 +100,11 @@ def test_the_classifier_alone_sees_labelled_items_only(mnist):
 def test_a_seed_draws_labels_of_its_own(mnist):
     one, other = (semi_supervised(seed=seed, **mnist).data.factors for seed in (0, 1))
     assert (one != other).any()
+
+
+def test_information_about_a_factor_is_that_of_data_whose_labels_are_there(tmp_path):
+    """Labels that training lacks are no class of few items: the test data's are used, every class among them."""
+    recipe = few(test=uw.data.digits("test"), epochs=3)
+    scores = uw.fit(recipe, tmp_path / "run", quiet=True).scores
+    assert all(row is not None for row in scores["I(y;z)"]["per_class"])
+    assert scores["entropy_y"] == pytest.approx(np.log(10), abs=0.01)
