@@ -2,7 +2,8 @@
 
 An aggregate is a function of a trace and of blocks of latent units. Sites of one item are taken as independent
 given the parameters that its trace recorded: where a program draws z from q(z|x, y), the posterior of item n is
-q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn, and q(y|x_n) q(z|x_n, y) for every y that is enumerated.
+q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn, and q(y|x_n) q(z|x_n, y) for every y that is enumerated, or for the
+y of the row where z is a conditional site (`Trace.conditional`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal, OneHotCategorical
+from torch.utils.checkpoint import checkpoint
 
 from . import fused
 from .distributed import gathered, world
-from .groups import Block
+from .groups import Block, Part
 from .marginals import lacking, log_marginals, mapped, unit_shape, unwrap
-from .trace import Concrete, Node, Trace
+from .trace import Concrete, Law, Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
 """(q, blocks, batch_dim) -> log q(block) for each block, shapes (*samples, batch), in nats."""
@@ -151,9 +153,17 @@ def log_mixture(
     component's. Where y is observed it leaves its block.
 
     Where some components lack entries (`Trace`, `where=`), a row is compared with those that have all that it has.
+    Where a block holds a conditional site (`Trace.conditional`) and what it is given, components are asked at the row's
+    values.
     """
     if log_w is not None and (partial := _in_part(posterior, blocks)):
         return _of_those_that_have(q, posterior, blocks, partial, log_w, batch_dim, budget, first, ahead)
+    if log_w is not None and (told := _told(q, posterior, blocks, batch_dim)):
+        blocks = [
+            tuple((told[block, part], (0,)) if (block, part) in told else part for part in block) for block in blocks
+        ]
+        own, other = _conditioned(q, posterior, told, batch_dim)
+        return log_mixture(own, other, blocks, log_w, batch_dim, budget, first=first, ahead=ahead)
     if log_w is not None and not posterior.classes() and not q.classes():
         return list(fused.log_mixture(q, posterior, blocks, log_w, batch_dim, ahead=ahead, first=first))
     cases = {block: _cases(q, posterior, block) for block in blocks}
@@ -188,6 +198,102 @@ def log_mixture(
             total = torch.where(observed, log_q[case], total)
         whole.append(total)
     return whole
+
+
+PAIRS = 2**22
+"""How many numbers a conditional site's pairs of rows and components may take at a time, about."""
+
+
+class _Conditional(Distribution):
+    """Component j's log-density of some units of a site at the row's values of that site and of those it is given."""
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(
+        self, law: Law, shapes: Sequence[tuple[int, ...]], units: tuple[int, ...], batch: Sequence[int]
+    ) -> None:
+        self.law, self.shapes, self.units = law, shapes, units
+        super().__init__(torch.Size(batch), torch.Size([sum(map(math.prod, shapes))]), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(rows, *samples, 1, numbers) -> (rows, *samples, components), so many rows at a time."""
+        width = self._event_shape.numel() + sum(t.shape[-1] for t in self.law.inputs)
+        parts = value.split(max(1, PAIRS // (width * self._batch_shape.numel())))
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            return torch.cat([self._log_prob(part) for part in parts])
+        return torch.cat([checkpoint(self._log_prob, part, use_reentrant=False) for part in parts])
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        lead = value.ndim - 1
+        columns = value.split([math.prod(shape) for shape in self.shapes], -1)
+        *given, own, keep = (t.reshape(*t.shape[:lead], *shape) for t, shape in zip(columns, self.shapes, strict=True))
+        return log_marginals(self.law.of(*given, *self.law.inputs), own, lead, [self.units], keep != 0)[0]
+
+
+def _told(q: Trace, posterior: Trace, blocks: Sequence[Block], batch_dim: int) -> dict[tuple[Block, Part], str]:
+    """The parts of blocks that are given others of their block, each with a name for the site that compares them.
+
+    Errors: ValueError if a block holds a site and one that it depends on, but not all that is between them.
+    """
+    told = {}
+    laws = {site: law for site in posterior if (law := posterior[site].law)}
+    for block in blocks if laws else ():
+        held = dict(block)
+        for site, units in block:
+            given = laws[site].given if site in laws else ()
+            counts = {before: math.prod(_units_of(q, posterior, before, batch_dim)) for before in given}
+            gap = [before for before, count in counts.items() if len(held.get(before, ())) < count]
+            if torn := [before for before in held if before in _origins(laws, gap)]:
+                raise ValueError(
+                    f"a block holds {site!r} and {torn[0]!r}, but not all of {gap[0]!r}, which {site!r} is given: its "
+                    "density under q(z) is an integral that is not known; group sites that follow one another as "
+                    "wholes, or each by itself"
+                )
+            if given and not gap:
+                told[block, (site, units)] = f"{site}{list(units)} given {', '.join(given)}"
+    return told
+
+
+def _origins(laws: dict[str, Law], sites: Sequence[str]) -> set[str]:
+    """The sites and all that they depend on."""
+    found, waiting = set[str](), list(sites)
+    while waiting:
+        found.add(site := waiting.pop())
+        waiting += [before for before in (laws[site].given if site in laws else ()) if before not in found]
+    return found
+
+
+def _units_of(q: Trace, posterior: Trace, site: str, batch_dim: int) -> tuple[int, ...]:
+    """The shape of a component's units; the posterior may have no samples."""
+    node = posterior[site]
+    assert node.dist is not None
+    return unit_shape(node.dist, node.value, batch_dim + 1 - (q[site].value.ndim - node.value.ndim))
+
+
+def _conditioned(
+    q: Trace, posterior: Trace, told: dict[tuple[Block, Part], str], batch_dim: int
+) -> tuple[Trace, Trace]:
+    """Both traces with a site for each part in `told`: values of what it is given, its own, and which are latent."""
+    rows, components = dict(q), dict(posterior)
+    for (_, (site, units)), name in told.items():
+        law, shape = posterior[site].law, _units_of(q, posterior, site, batch_dim)
+        assert law is not None
+        fewer = q[site].value.ndim - posterior[site].value.ndim
+
+        def joined(trace: Trace, lead: int, law: Law = law, site: str = site, shape: tuple[int, ...] = shape) -> Tensor:
+            node = trace[site]
+            keep = _entries(~torch.as_tensor(node.observed), node, lead - 1, shape).to(node.value.dtype)
+            parts = [*(trace[before].value for before in law.given), node.value, keep]
+            most = torch.broadcast_shapes(*(t.shape[:lead] for t in parts))
+            return torch.cat([t.expand(*most, *t.shape[lead:]).reshape(*most, -1) for t in parts], -1)
+
+        tails = [q[of].value.shape[batch_dim + 1 :] for of in (*law.given, site)]
+        lead = batch_dim + 1 - fewer
+        batch = torch.broadcast_shapes(*(t.shape[:lead] for t in law.inputs), (1,) * lead)
+        rows[name] = Node(joined(q, batch_dim + 1), "sampled")
+        dist = _Conditional(law, [*map(tuple, tails), shape], units, batch)
+        components[name] = Node(joined(posterior, lead), "sampled", dist)
+    return _with_sites(q, rows), _with_sites(posterior, components)
 
 
 class _Existence(Distribution):
@@ -226,9 +332,7 @@ def _of_those_that_have(
     rows, components = dict(q), dict(posterior)
     for site, exists in partial.items():
         node, other = q[site], posterior[site]
-        assert other.dist is not None
-        fewer = node.value.ndim - other.value.ndim  # the posterior may have no samples
-        units = unit_shape(other.dist, other.value, batch_dim + 1 - fewer)
+        fewer, units = node.value.ndim - other.value.ndim, _units_of(q, posterior, site, batch_dim)
         held = _entries(~torch.as_tensor(node.observed), node, batch_dim, units)
         has = _entries(torch.as_tensor(other.exists), other, batch_dim - fewer, units)
         rows[exists] = Node(held.to(node.value.dtype), "sampled")

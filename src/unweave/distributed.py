@@ -282,6 +282,8 @@ def _changed(q: Trace, dim: int, times: int, change: Callable[[Tensor, int], Ten
                 parts[key] = change(t, dim).detach()
         if node.outer and trace._outer:
             parts["outer"] = Outer(node.outer.sizes, trace._outer.lead)
+        if node.law:
+            parts["law"] = node.law.changed(lambda t: change(t, dim))
         trace._nodes[name] = replace(node, **parts)
     return trace
 

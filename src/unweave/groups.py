@@ -21,7 +21,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 Tree = str | Sequence["Tree"]
-Block = tuple[tuple[str, tuple[int, ...]], ...]
+Part = tuple[str, tuple[int, ...]]
+Block = tuple[Part, ...]
 
 
 def chain(tree: Tree, shapes: Mapping[str, tuple[int, ...]]) -> list[list[Block]]:

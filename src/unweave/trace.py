@@ -130,6 +130,18 @@ class Outer:
 
 
 @dataclass(frozen=True)
+class Law:
+    """A distribution as a function: `of(*values of the sites given, *inputs)`; `inputs` are (*samples, batch, …)."""
+
+    of: Callable[..., Distribution]
+    given: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Law:
+        return replace(self, inputs=tuple(map(change, self.inputs)))
+
+
+@dataclass(frozen=True)
 class Node:
     """One site: its value, where the value came from, and its log-density, computed when first asked for.
 
@@ -148,6 +160,7 @@ class Node:
     outer: Outer | None = None
     label: Tensor | None = None
     exists: Tensor | bool = True
+    law: Law | None = None
 
     @cached_property
     def log_prob(self) -> Tensor:
@@ -261,6 +274,8 @@ class Trace(Mapping[str, Node]):
                 t = getattr(node, key)
                 if isinstance(t, Tensor) and t.ndim > dim and t.shape[dim] == size:
                     parts[key] = t.index_select(dim, index)
+            if node.law:
+                parts["law"] = node.law.changed(lambda t: t.index_select(dim, index))
             trace._nodes[name] = replace(node, **parts)
         return trace
 
@@ -306,7 +321,8 @@ class Trace(Mapping[str, Node]):
             if score is not None and (node.outer is not None or self._is_aligned):
                 score = at(score)
             role: Role = "sampled" if node.role == "enumerated" else node.role
-            trace._add(name, Node(value, role, dist, observed, score, exists=exists))
+            law = node.law and node.law.changed(at)
+            trace._add(name, Node(value, role, dist, observed, score, exists=exists, law=law))
         return trace
 
     def aligned(self, depth: int = 0) -> Trace:
@@ -327,8 +343,10 @@ class Trace(Mapping[str, Node]):
                 t = getattr(node, key)
                 if isinstance(t, Tensor):
                     shape = own.shape if key in ("value", "score") else t.shape
-                    missing = depth - (outer.count(shape, f"site {name!r}") if outer else 0)
+                    missing = depth - _classes(outer, shape, f"site {name!r}")
                     parts[key] = t.reshape(*[1] * missing, *t.shape)
+            if node.law:
+                parts["law"] = node.law.changed(lambda t: t.reshape(*[1] * (depth - _classes(outer, t)), *t.shape))
             trace._nodes[name] = replace(node, **parts)
         return trace
 
@@ -369,6 +387,35 @@ class Trace(Mapping[str, Node]):
             given, present = _given(name, dist, value, observed, self._outer)
             node = Node(given, "observed", dist, present)
         return self._add(name, node if where is None else _in_part(name, node, where, self._outer))
+
+    def conditional(
+        self,
+        of: Callable[..., Distribution],
+        given: str | Sequence[str],
+        *inputs: Tensor,
+        name: str,
+        value: Tensor | Node | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """A site with the distribution `of(*values of earlier sites given, *inputs)`, such as q(z_t | z_{t-1}, h_t).
+
+        `sample` records the distribution at the values that were drawn; this site can be asked for it at others. In
+        q(z) a block with z_t and all that it is given, Σ_n w_n q(z_{t-1}|x_n) q(z_t | z_{t-1}, x_n), then takes item
+        n's at the row's z_{t-1}. `of` must broadcast: values come as (rows, *samples, 1, …) and `inputs`, which are
+        (*samples, batch, …), as they are. In a block without z_{t-1} the draw of item n stands for the integral over
+        it: right in the mean for other items than the row's own, whose draw z_t was made from.
+
+        >>> import torch, unweave as uw
+        >>> from torch.distributions import Normal
+        >>> q, h = uw.Trace(), torch.zeros(5, 2)
+        >>> before = q.normal(h, 1.0, name="z_0")
+        >>> q.conditional(lambda z, h: Normal(z + h, 1.0), "z_0", h, name="z_1").shape
+        torch.Size([5, 2])
+        """
+        law = Law(of, (given,) if isinstance(given, str) else tuple(given), inputs)
+        self.sample(of(*(self[site].value for site in law.given), *inputs), value, name=name, where=where)
+        self._nodes[name] = replace(self._nodes[name], law=law)
+        return self._nodes[name].value
 
     def normal(
         self,
@@ -517,6 +564,11 @@ class Trace(Mapping[str, Node]):
         return "\n".join(lines)
 
 
+def _classes(outer: Outer | None, t: Tensor | Sequence[int], what: str = "an input") -> int:
+    """How many of the enumerated dimensions a tensor, or a shape, has in front."""
+    return outer.count(t.shape if isinstance(t, Tensor) else t, what) if outer else 0
+
+
 def _all_known(present: Tensor) -> bool:
     """Whether no label is missing, where that can be known without waiting for an accelerator or for other ranks."""
     shared = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -574,7 +626,7 @@ def _in_part(name: str, node: Node, where: Tensor, outer: Outer | None) -> Node:
 
 def _mask(name: str, where: Tensor, entries: Sequence[int], outer: Outer | None) -> Tensor:
     """Which entries exist, with sizes of one for the units that are not told apart; classes may be in front."""
-    lead, own = (outer.count(shape, f"where= of site {name!r}") if outer else 0 for shape in (where.shape, entries))
+    lead, own = (_classes(outer, shape, f"where= of site {name!r}") for shape in (where.shape, entries))
     shape, full = tuple(where.shape[lead:]), tuple(entries[own:])
     if shape != full[: len(shape)]:
         raise ValueError(

@@ -4,7 +4,8 @@ Real recordings of this kind are short of public copies; this one has what they 
 turn, rear, …) changes by a Markov chain, posture moves smoothly within each, and a body is drawn from it:
 
 .. math:: p(s_t | s_{t-1}) = P_{s_{t-1} s_t}, \quad
-          a_t = a_{t-1} + ρ\,(\bar a_{s_t} - a_{t-1}) + ε, \quad θ_t = θ_{t-1} + ω_{s_t} + ε, \quad φ_t = φ_{t-1} + ν_{s_t} + ε
+          a_t = a_{t-1} + ρ\,(\bar a_{s_t} - a_{t-1}) + ε, \quad
+          θ_t = θ_{t-1} + ω_{s_t} + ε, \quad φ_t = φ_{t-1} + ν_{s_t} + ε
 
 with a posture a of bend, length, height and gait, a heading θ that turns and a phase φ of the gait that advances. Which
 way the animal turns shows in no single frame, but in how one follows another.
@@ -61,7 +62,7 @@ PULL, JITTER = 0.3, 0.02
 
 
 class Recording(NamedTuple):
-    """Sequences of frames with all that is known of them; frames beyond a sequence's end are NaN, their syllables −1."""
+    """Sequences of frames with all that is known of them; beyond a sequence's end frames are NaN, syllables −1."""
 
     x: Floats
     """(n, length, size, size) height above the floor, 0 to about 1, with the camera's noise."""
@@ -130,12 +131,12 @@ def record(
 
 def transitions() -> npt.NDArray[np.float64]:
     """P (from, to): a syllable of mean length L goes on with probability 1 − 1/L, or gives way to one that follows."""
-    return np.diag(1 - 1 / LASTS) + FOLLOWS / LASTS[:, None]
+    return np.asarray(np.diag(1 - 1 / LASTS) + FOLLOWS / LASTS[:, None])
 
 
 def _syllables(u: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """(length, n): the chain from its stationary distribution, driven by uniform numbers."""
-    rows = transitions().cumsum(1)[:, :-1]
+    rows = np.cumsum(transitions(), axis=1)[:, :-1]
     stationary = np.linalg.matrix_power(transitions(), 1000)[0].cumsum()[:-1]
     states = [np.searchsorted(stationary, u[0], side="right")]
     for now in u[1:]:
