@@ -18,6 +18,7 @@ __all__ = [
     "cars3d",
     "celeba",
     "columns",
+    "compose",
     "correlated",
     "digits",
     "directory",
@@ -30,11 +31,13 @@ __all__ = [
     "mnist",
     "mouse",
     "mpi3d",
+    "multi_digits",
     "read",
     "set_directory",
     "shapes3d",
     "small_norb",
     "sprites",
+    "windows",
     "yaleb",
 ]
 
@@ -232,6 +235,7 @@ from unweave.data.files import directory, fetch, set_directory  # noqa: E402
 from unweave.data.idx import fashion_mnist, mnist  # noqa: E402
 from unweave.data.mouse import mouse  # noqa: E402
 from unweave.data.mpi3d import mpi3d  # noqa: E402
+from unweave.data.multi_digits import compose, multi_digits, windows  # noqa: E402
 from unweave.data.own import read  # noqa: E402
 from unweave.data.sampling import correlated, held_out, hierarchical, independent  # noqa: E402
 from unweave.data.shapes3d import shapes3d  # noqa: E402

@@ -1,5 +1,7 @@
 """A model is an encoder that fills a trace q and a decoder that fills a trace p; one function per family."""
 
+from .counting import counting as counting
+from .counting import of_windows as of_windows
 from .families import autoencoder as autoencoder
 from .families import hfvae as hfvae
 from .families import measured as measured

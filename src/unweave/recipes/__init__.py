@@ -3,6 +3,7 @@
 Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs/x")` does.
 """
 
+from .counting import counting as counting
 from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
@@ -20,6 +21,7 @@ __all__ = [
     "autoencoder",
     "beta_vae",
     "clustering",
+    "counting",
     "digits",
     "dsprites",
     "fashion_mnist",
