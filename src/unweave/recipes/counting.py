@@ -279,8 +279,8 @@ def _windows(model: Model, q: Trace, few: uw.data.Data) -> Picture:
         for window in (rows @ x @ across.mT, -(-ink).expm1()):
             columns.append(_large(window))
             columns[-1][counted <= k] = np.nan
-        for scene, centre in zip(scenes[counted > k], centres[counted > k, k], strict=True):
-            _frame(scene, centre, FRAMES[k])
+        for i in np.flatnonzero(counted > k):
+            _frame(scenes[i], centres[i, k], FRAMES[k])
     heads = ["scene", "reconstructed", *(f"{what} {k + 1}" for k in range(MOST) for what in ("window", "drawn"))]
     note = "Frames: the first window orange, the second blue, the third green. Windows are shown twice as large."
     return Picture("Scenes and their windows", np.stack(columns, 1), columns=heads, note=note)
