@@ -11,7 +11,7 @@ import torch
 from torch.distributions import Normal, RelaxedOneHotCategorical
 
 import unweave as uw
-from unweave import evaluate
+from unweave import compare, evaluate
 from unweave.models.model import seeded
 from unweave.run import fit
 from unweave.train import Recipe, Trainer
@@ -426,6 +426,14 @@ def test_a_program_written_as_in_the_talk_is_trained_scored_and_drawn(tmp_path):
     )
     run = fit(recipe, tmp_path / "run", quiet=True)
     assert (run.folder / "report.html").exists()
+    share, error = run.scores["error"]["y"]  # of the classes that labels trained, without matching
+    wrong = run.model.encode(data.x)[:, 0].numpy() != data.factors[:, 0]
+    assert share == pytest.approx(wrong.mean())
+    assert error == pytest.approx(wrong.std(ddof=1) / math.sqrt(60))
+    assert "accuracy" not in run.scores
+    assert [f"{share:.3f}"] == [row[1] for row in compare.table([run.folder])[1] if row[0] == "error of y"]
+    assert f"| error of y | {share:.4f} ± {error:.4f} (a share) |" in (run.folder / "README.md").read_text()
+    assert "Error of y" in (run.folder / "report.html").read_text()
     with np.load(run.folder / "evaluation.npz") as arrays:
         assert arrays["reconstruction"].shape == arrays["x"].shape == (20, 8, 8)
         assert arrays["traversal/z[1]"].shape[2:] == (8, 8)

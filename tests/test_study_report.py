@@ -117,6 +117,16 @@ def html(folder):
 # -- numbers -----------------------------------------------------------------------------------------------------
 
 
+def test_errors_count_and_scores_that_one_factor_makes_1_do_not():
+    told = scores(next(iter(MIG)), 0) | {"error": {"y": [0.02, 0.001]}}
+    found = {measure.key: (measure, value) for measure, value in results_module._measured({}, told)}
+    assert "dci" in found
+    measure, value = found["error.y"]
+    assert (value, measure.better, measure.headline) == (0.02, -1, True)
+    del told["I(v;z)"]
+    assert "dci" not in {measure.key for measure, _ in results_module._measured({}, told)}
+
+
 def test_scores_have_stable_names_and_come_as_they_are(folder):
     results = collect(folder)
     run = results.of("VAE")[1]

@@ -122,7 +122,7 @@ def _svg(ax: Axes, label: str, key: str) -> Markup:
     body = re.sub(r"font: (?:(\d+) )?([\d.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", body)
     body = re.sub(r"font-family: [^;\"]*;? ?|; font-weight: (?=[;\"])", "", body)
     body = body.replace(_INK, "currentColor").replace(_PAGE, "var(--page)").replace(plots.GROUP_COLORS[0], ACCENT)
-    head = f'<svg role="img" aria-label="{escape(label)}" {box} style="width:{width}px">'
+    head = f'<svg role="img" aria-label="{escape(label)}" {box} style="--wide:{width}px;width:{width}px">'
     return Markup(head + re.sub(r"\s*\n\s*", "\n", body))
 
 

@@ -27,6 +27,10 @@ NEITHER = ("kl", "mi_", "tc[", "active_units", "seconds")
 less of them is better."""
 
 
+OF_SEVERAL = ("dci", "factor_vae_score")
+"""Scores that are 1 whatever the codes where there is one factor, and are then left out."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """A score as all runs of a study have it: its stable name, how a page names it, how it was computed, and `better`:
@@ -152,7 +156,8 @@ def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tupl
         name = {"elbo": "ELBO", "recon": "reconstruction"}.get(term, term)
         add(term, name, value, "nats per item, test data")
     for key, metric in scores.get("metrics", {}).items():
-        add(key, metric["name"], metric["value"], metric["convention"], metric["range"])
+        if key not in OF_SEVERAL or "I(v;z)" in scores:
+            add(key, metric["name"], metric["value"], metric["convention"], metric["range"])
         parts = {part: value for part, value in metric.get("parts", {}).items() if value != metric["value"]}
         for part, value in parts.items():
             if not part.endswith("train"):
