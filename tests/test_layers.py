@@ -29,7 +29,7 @@ CORE = (
 LEAVES = ("data", "metrics", "plots", "seeds", "findings", "metric_table")
 ORDER = (
     CORE,
-    ("nets",),
+    ("nets", "messages"),
     ("critic",),
     ("formulas",),
     ("models",),

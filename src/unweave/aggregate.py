@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from . import fused
 from .distributed import gathered, world
 from .groups import Block, Part
-from .marginals import lacking, log_marginals, mapped, unit_shape, unwrap
+from .marginals import is_factorised, lacking, log_marginals, mapped, unit_shape, unwrap
 from .trace import Concrete, Law, Node, Trace
 
 Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
@@ -227,7 +227,9 @@ class _Conditional(Distribution):
         lead = value.ndim - 1
         columns = value.split([math.prod(shape) for shape in self.shapes], -1)
         *given, own, keep = (t.reshape(*t.shape[:lead], *shape) for t, shape in zip(columns, self.shapes, strict=True))
-        return log_marginals(self.law.of(*given, *self.law.inputs), own, lead, [self.units], keep != 0)[0]
+        dist, latent = self.law.of(*given, *self.law.inputs), keep != 0
+        some = latent if is_factorised(dist) else latent.flatten(lead)[..., 0]  # the others are there as wholes
+        return log_marginals(dist, own, lead, [self.units], some)[0]
 
 
 def _told(q: Trace, posterior: Trace, blocks: Sequence[Block], batch_dim: int) -> dict[tuple[Block, Part], str]:

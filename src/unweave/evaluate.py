@@ -34,7 +34,7 @@ from .metrics import battery, clustering_accuracy
 from .metrics.score import described, named
 from .models.model import Model, code, hard, is_discrete, mean, seeded, unit_names
 from .objective import Atom, Densities, elbo, evidence, recon
-from .trace import Node, Trace
+from .trace import Law, Node, Trace
 from .train import PRIOR_DRAWS, Kept, Recipe, Trainer, decomposition
 
 MANY = 100
@@ -135,9 +135,17 @@ def _fill(whole: Node | Distribution, part: Node | Distribution, start: int) -> 
         room = vars(whole)[key]
         if isinstance(t, Distribution):
             _fill(room, t, start)
-        elif isinstance(t, Tensor) and t.shape != room.shape:
-            (dim,) = (d for d, (size, all_) in enumerate(zip(t.shape, room.shape, strict=True)) if size != all_)
-            room.narrow(dim, start, t.shape[dim]).copy_(t)
+        elif isinstance(t, Law):
+            for own, some in zip(room.inputs, t.inputs, strict=True):
+                _place(own, some, start)
+        elif isinstance(t, Tensor):
+            _place(room, t, start)
+
+
+def _place(room: Tensor, t: Tensor, start: int) -> None:
+    if t.shape != room.shape:
+        (dim,) = (d for d, (size, all_) in enumerate(zip(t.shape, room.shape, strict=True)) if size != all_)
+        room.narrow(dim, start, t.shape[dim]).copy_(t)
 
 
 def _posterior(model: Model, data: Data) -> Trace:
@@ -246,9 +254,8 @@ def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) 
     for items in trainer.epoch_order(0)[:batches]:
         x, labels = trainer.train.batch(items)
         d = trainer.densities(*trainer.model(x, **labels))
-        for name, value in trainer.terms(d).items():
-            if name in seen:
-                seen[name].append(float(value))
+        for name, term in decomposition(d).items():
+            seen[name].append(float(d.score(term).mean()))
     for name, values in seen.items():
         terms[name] |= {"minibatch": float(np.mean(values)), "minibatch_sd": float(np.std(values))}
 

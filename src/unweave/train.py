@@ -50,6 +50,7 @@ class Recipe:
     weight, the γ of Siddharth et al. (2017), is set by how often they are seen. (q(z) is then estimated from batches
     that hold them more often than the data do.)
     The log's terms are means over `logged` steps of an epoch: q(z) of many enumerated classes costs more than a step.
+    With 0 of them, they are the ELBO and the reconstruction of one step, which need no q(z).
     `findings` says what evaluation and the report show beside what they show of every run.
     `batch` counts the items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
     else each rank's from its own.
@@ -126,7 +127,7 @@ class Trainer:
         self.stopped = False
         self.alarmed: list[str] = []
         self.alarms: dict[str, str] = {}
-        self._every = max(1, self.per_epoch // recipe.logged)
+        self._every = max(1, self.per_epoch // max(recipe.logged, 1))
         self.check_every = 1 if self.device.type == "cpu" else 50  # reading a number off an accelerator waits for it
 
     @property
@@ -210,7 +211,9 @@ class Trainer:
 
     def terms(self, d: Densities) -> dict[str, Tensor]:
         """The named terms of a batch, averaged over it."""
-        named = decomposition(d) if d.latents else {"recon": recon}
+        named = {"elbo": elbo, "recon": recon} if d.latents else {"recon": recon}
+        if d.latents and self.recipe.logged:
+            named = decomposition(d)
         if self.recipe.labels:
             named["label"] = label
         return {name: d.score(term).mean() for name, term in named.items()}
@@ -331,7 +334,8 @@ class Trainer:
         largest, name = max((float(w.abs().max()), name) for name, w in self.model.named_parameters() if w.numel())
         grown = f"; the weights {name} have grown to {largest:.0e}: {slower}" if largest > 1e3 else ""
         of = f"of the {'training' if part is self.train else 'held-out'} part"
-        fine = torch.isfinite(part.x[items]).flatten(1).all(1)
+        x = part.x[items]
+        fine = (~x.isinf() if part.missing else x.isfinite()).flatten(1).all(1)
         if not bool(fine.all()):
             return f"{where}: the data has NaN or infinite values in items {_few(items[~fine])} {of}", True
         for side, trace in (("q", d.q), ("p", d.p)):
@@ -391,7 +395,7 @@ class _Items:
     """A part of the data, indexed a batch at a time."""
 
     def __init__(self, data: Data, recipe: Recipe, device: torch.device) -> None:
-        self.x = Kept(data.x, device)
+        self.x, self.missing = Kept(data.x, device), data.missing
         columns = {site: data.names.index(factor) for site, factor in recipe.labels.items()}
         self.labels = {site: torch.as_tensor(data.factors[:, c], device=device) for site, c in columns.items()}
         self.samples = recipe.samples

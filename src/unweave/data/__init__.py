@@ -101,7 +101,7 @@ class Data:
         """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
         if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
             return True
-        return bool(np.nanmin(self.x) >= 0 and np.nanmax(self.x) <= 1)
+        return bool(float(np.nanmin(self.x)) >= 0 and float(np.nanmax(self.x)) <= 1)
 
     def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
         """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask or numbers."""

@@ -16,8 +16,8 @@ SMALL = "yaleb_cropped_96x84.npz"
 NAME = re.compile(r"yaleB(?P<subject>\d\d)_P00A(?P<azimuth>[+-]\d{3})E(?P<elevation>[+-]\d\d)\.pgm")
 
 
-def yaleb(split: str = "all", root: str | Path | None = None) -> Data:
-    """Extended Yale B, cropped: 2,414 grey faces of 38 people under 64 lights, halved to 96x84 pixels.
+def yaleb(split: str = "all", root: str | Path | None = None, height: int = 96) -> Data:
+    """Extended Yale B, cropped: 2,414 grey faces of 38 people under 64 lights, halved to 96x84 pixels or fewer.
 
     A. Georghiades, P. Belhumeur and D. Kriegman, "From Few to Many: Illumination Cone Models for Face Recognition under
     Variable Lighting and Pose", PAMI 23 (2001); cropped by K.-C. Lee, J. Ho and D. Kriegman, "Acquiring Linear
@@ -36,22 +36,51 @@ def yaleb(split: str = "all", root: str | Path | None = None) -> Data:
         root: The data directory, if not the usual one (see `directory`). Its folder ``yaleb`` holds the published
             folder CroppedYale (yaleB01/*.pgm and so on), or yaleb_cropped_96x84.npz with the same pictures and keys
             images, subject, azimuth, elevation; this is taken if both are there.
+        height: 96, 48 or 24 pixels: the sides are halved until they are so small.
 
     Returns:
-        x uint8 of shape (2414, 96, 84); factors "identity" (38), "lighting" (64), "azimuth" (29), "elevation" (12).
+        x uint8 of shape (2414, 96, 84), or halved; factors "identity" (38), "lighting" (64), "azimuth" (29) and
+        "elevation" (12).
 
     Raises:
-        ValueError: If the split has another name, or the files are not as published.
+        ValueError: If the split has another name, the height is no such number, or the files are not as published.
         FileNotFoundError: If neither is there; it says where to get them and where to put them.
 
     >>> yaleb()  # doctest: +SKIP
     Data(yaleb: 2414 items of shape (96, 84); factors: identity (38), lighting (64), azimuth (29), elevation (12))
     """
     grid.whole("yaleb", split)
+    if height not in (96, 48, 24):
+        raise ValueError(f"yaleb: height={height}; expected 96, 48 or 24 pixels")
     small = directory(root) / "yaleb" / SMALL
     if small.is_file():
-        return _data(*(npz.read(small, key) for key in ("images", "subject", "azimuth", "elevation")))
-    return _data(*read(placed("yaleb", "CroppedYale", root, page=PAGE)))
+        x, *numbers = (npz.read(small, key) for key in ("images", "subject", "azimuth", "elevation"))
+    else:
+        x, *numbers = read(placed("yaleb", "CroppedYale", root, page=PAGE))
+    while x.shape[1] > height:
+        x = _halved(x)
+    return _data(x, *numbers)
+
+
+def directions(data: Data) -> npt.NDArray[np.float64]:
+    """Unit vectors (64, 3) towards the lights of the classes of "lighting": right, up, to the camera.
+
+    Azimuth α is about the vertical axis and elevation ε above the horizontal plane: (sin α cos ε, sin ε, cos α cos ε).
+    """
+    azimuth, elevation = np.radians(_angles(data)).T
+    return np.stack([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], 1)
+
+
+def mirrored(data: Data) -> list[int]:
+    """For each class of "lighting" the one that is seen in a mirror: the azimuth has the other sign."""
+    angles = _angles(data).tolist()
+    return [angles.index([-azimuth, elevation]) for azimuth, elevation in angles]
+
+
+def _angles(data: Data) -> npt.NDArray[np.int64]:
+    """Azimuth and elevation of the classes of "lighting", in degrees, off their words."""
+    words = data.values[data.names.index("lighting")]
+    return np.array([[int(word[1:5]), int(word[6:])] for word in words])
 
 
 def read(folder: Path) -> tuple[Pixels, *tuple[npt.NDArray[np.int64], ...]]:

@@ -2,6 +2,7 @@
 
 from .counting import counting as counting
 from .counting import of_windows as of_windows
+from .faces import faces as faces
 from .families import autoencoder as autoencoder
 from .families import hfvae as hfvae
 from .families import measured as measured

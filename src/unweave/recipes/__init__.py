@@ -4,6 +4,7 @@ Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs
 """
 
 from .counting import counting as counting
+from .faces import yaleb as yaleb
 from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
@@ -29,4 +30,5 @@ __all__ = [
     "own",
     "semi_supervised",
     "vae",
+    "yaleb",
 ]
