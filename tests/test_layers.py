@@ -136,7 +136,7 @@ def test_leaves_do_not_know_one_another_and_have_no_torch():
         ("metrics", {"numpy", "scipy", "sklearn", "lightgbm"}),
         ("plots", {"numpy", "matplotlib"}),
         ("seeds", {"numpy", "scipy"}),
-        ("recipes", set()),
+        ("recipes", {"torch", "numpy", "scipy", "sklearn"}),
         ("disk", set()),
         ("cli", {"typer", "rich", "torch"}),
     ],
