@@ -9,4 +9,8 @@ from .families import measured as measured
 from .families import vae as vae
 from .model import Model as Model
 from .model import family as family
+from .state_space import deep_markov as deep_markov
+from .state_space import linear_dynamics as linear_dynamics
+from .state_space import static_frames as static_frames
+from .state_space import switching_linear as switching_linear
 from .views import invariant as invariant

@@ -16,6 +16,7 @@ from .images import vae as vae
 from .own import own as own
 from .semi_supervised import semi_supervised as semi_supervised
 from .sprites import dsprites as dsprites
+from .state_space import mouse as mouse
 
 __all__ = [
     "ablation",
@@ -27,6 +28,7 @@ __all__ = [
     "dsprites",
     "fashion_mnist",
     "mnist",
+    "mouse",
     "own",
     "semi_supervised",
     "vae",
