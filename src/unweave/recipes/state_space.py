@@ -248,7 +248,7 @@ def _strips(states: Array, recording: Recording, what: str, rows: int = 8) -> Pi
     table = np.array([[((states == k) & (syllable == s)).sum() for s in range(len(SYLLABLES))] for k in range(kinds)])
     long = np.flatnonzero((syllable >= 0).all(1))[:rows]
     each = np.stack([COLOURS[syllable[long]], COLOURS[table.argmax(1)[states[long]]]], 1)  # (rows, 2, T − 1, 3)
-    strips = np.repeat(np.repeat(each, 6, 1), 8, 2)
+    strips = np.repeat(np.repeat(each, 10, 1), 24, 2)
     colours = ("grey", "green", "blue", "red", "yellow", "purple")
     named = ", ".join(f"{colour} {name}" for colour, name in zip(colours, SYLLABLES, strict=True))
     note = f"Above each the true syllables, below {what}, in the colour of the syllable they are mostly: {named}."
