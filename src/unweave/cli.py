@@ -131,7 +131,9 @@ def resume(
 @app.command()
 def evaluate(
     run: RunFolder,
-    points: Annotated[int, typer.Option(min=2, help="Items that exact terms are averaged over.")] = 2000,
+    points: Annotated[
+        int | None, typer.Option(min=2, help="Items that exact terms are averaged over.  Default: the recipe's, 2000.")
+    ] = None,
 ) -> None:
     """Score a finished run again, and write its report."""
     from .artifact import load

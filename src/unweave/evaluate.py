@@ -1,7 +1,8 @@
 """What a trained model is worth: exact information terms, test scores, and the pictures' arrays, into the run folder.
 
 Writes scores.json (numbers, nats per item, with standard errors) and evaluation.npz (arrays); a report reads both.
-Information terms use q(z) summed over the whole training part, averaged over as many of its items as `points` says.
+Information terms use q(z) summed over the whole training part, averaged over as many of its items as `points`
+says, or else the recipe.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ MANY = 100
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 
 
-def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 2000) -> dict[str, Any]:
+def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int | None = None) -> dict[str, Any]:
     """Scores `model` on the recipe's data and writes scores.json, evaluation.npz and the model card."""
     folder = Path(folder)
-    model = model.cpu().eval()
+    model = model.cpu()
     with torch.random.fork_rng():
-        trainer = Trainer(recipe, "cpu")
-    trainer.model = model
+        trainer = Trainer(replace(recipe, model=lambda: model), "cpu")  # a model may take long to build
+    model.eval()
     train = recipe.parts()[0]
     test = recipe.test or train
     scores: dict[str, Any] = {}
@@ -57,7 +58,7 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
     skipped: dict[str, str] = {}
     with torch.no_grad(), seeded(recipe.seed):
         q = _encoded(model, trainer.train.x)
-        some = torch.randperm(len(train))[:points].sort().values
+        some = torch.randperm(len(train))[: points or recipe.points].sort().values
         with _unless("scores of test items", skipped):
             scores["test"] = _test_scores(model, test, recipe)
         if any(node.dist is not None for node in q.values()):
@@ -71,7 +72,7 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int = 
                     if (train.factors >= 0).mean() >= (test.factors >= 0).mean():
                         scores |= _class_information(q, some, train)
                     else:  # labels are held back from training: the test data's are all there
-                        few = torch.randperm(len(test))[:points].sort().values
+                        few = torch.randperm(len(test))[: points or recipe.points].sort().values
                         scores |= _class_information(_encoded(model, Kept(test.x)), few, test)
         drawn = q.draw()
         with _unless("discrete sites", skipped):

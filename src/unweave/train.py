@@ -49,7 +49,8 @@ class Recipe:
     Of each batch `labelled` items are drawn from those whose labels are all known, each as often as the others: their
     weight, the γ of Siddharth et al. (2017), is set by how often they are seen. (q(z) is then estimated from batches
     that hold them more often than the data do.)
-    The log's terms are means over `logged` steps of an epoch: q(z) of many enumerated classes costs more than a step.
+    The log's terms are means over `logged` steps of an epoch, exact ones over `points` items: q(z) of many enumerated
+    classes costs more than a step.
     With 0 of them, they are the ELBO and the reconstruction of one step, which need no q(z).
     `findings` says what evaluation and the report show beside what they show of every run.
     `batch` counts the items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
@@ -75,6 +76,7 @@ class Recipe:
     seed: int = 0
     gather: bool = True
     logged: int = 50
+    points: int = 2000
     flags: Mapping[str, Any] = field(default_factory=dict)
     findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
 

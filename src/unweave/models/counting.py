@@ -15,7 +15,7 @@ TEMPERATURE = 0.66
 """Of the Concrete digits."""
 
 FAINT = 1e-3
-"""The ink where nothing was drawn."""
+"""The ink where nothing was drawn: a pixel there is white with probability 0.001."""
 
 
 def lens(where: Tensor, side: int, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class _Writer(nn.Module):
     def __init__(self, side: int, hidden: Sequence[int], classes: int, normals: int) -> None:
         super().__init__()
         self.ink = nn.Sequential(mlp([classes + normals, *reversed(hidden), side * side]), nn.Softplus())
-        nn.init.constant_(self.ink[0][-1].bias, -2.0)  # type: ignore[index]
+        nn.init.constant_(self.ink[0][-1].bias, -2.0)  # type: ignore[index]  # little ink, as in most pixels
         self.side = side
         self.register_buffer("evenly", torch.zeros(classes), persistent=False)
 
@@ -93,7 +93,7 @@ class _Look(nn.Sequential):
 
 
 class _Counter(nn.Module):
-    """Logits of q(count|x): what is seen in the cells, added up."""
+    """Logits of q(count|x) from what is seen in the cells, added up."""
 
     def __init__(self, channels: int, most: int) -> None:
         super().__init__()
@@ -105,7 +105,10 @@ class _Counter(nn.Module):
 
 
 class _Finder(nn.Module):
-    """q(where|what is left of the scene): the mean place of the cells that attention falls on."""
+    """q(where|what is left of the scene): the mean place of the cells that attention falls on.
+
+    A mean of two digits' places is at neither, so attention is sharp from the start and prefers what is on the left.
+    """
 
     cells: Tensor
 
@@ -114,14 +117,14 @@ class _Finder(nn.Module):
         self.look, self.read = _Look(channels, norm=False), nn.Conv2d(channels, 5, 1)
         down, across = ((2 * torch.arange(n) + 1) / n - 1 for n in (-(-(side // 2) // 2) for side in shape))
         self.register_buffer("cells", torch.stack(torch.meshgrid(down, across, indexing="ij")), persistent=False)
-        self.prefer = nn.Parameter(-2.0 * self.cells[0] - 5.0 * self.cells[1])  # from left to right
+        self.prefer = nn.Parameter(-2.0 * self.cells[0] - 5.0 * self.cells[1])
 
     def forward(self, left: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.read(self.look(left).flatten(0, -4)).unflatten(0, left.shape[:-2])  # (…, 5, down, across)
         seen, shift, log_scale = maps.split([1, 2, 2], -3)
         attention = (3 * seen + self.prefer).flatten(-2).softmax(-1)
         mean, log_scale = ((attention * each.flatten(-2)).sum(-1) for each in (self.cells + 0.1 * shift, log_scale))
-        return mean, scale(log_scale - 3)
+        return mean, scale(log_scale - 3)  # at first about a pixel
 
 
 class _Encoder(nn.Module):

@@ -79,6 +79,7 @@ def counting(
         lr=uw.Ramp(((0, 0.02 * lr), (steps // 10, lr), (steps // 2, lr), (steps, 0.05 * lr))),
         seed=seed,
         logged=10,
+        points=200,
         flags=flags,
         findings=_findings,
     )
