@@ -242,8 +242,8 @@ def test_the_recipe_counts_and_says_so(tmp_path):
             (numbers if isinstance(found, uw.findings.Number) else others).append(found)
     assert [number.title for number in numbers][:1] == ["Count accuracy"]
     assert all(0 <= number.value <= 100 for number in numbers)
-    assert [type(found).__name__ for found in others] == ["Table", "Table", "Table", "Picture", "Picture"]
-    counts = others[1]
+    assert [type(found).__name__ for found in others] == ["Table", "Picture", "Picture", "Table", "Table"]
+    counts = others[3]
     assert [sum(row[1:]) for row in counts.rows] == [100] * 4
 
 

@@ -359,13 +359,15 @@ def _agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, 
 
     "error" has, of each site in `labels`, the share of items whose class is not their label, and its standard error;
     "accuracy" of the others the share that agrees with the first factor once classes are matched to labels one to one.
-    Items without the label are left out; sites of several units too.
+    Items without the label are left out; sites of several units too, and sites that some items do not have.
     """
     errors: dict[str, list[float]] = {}
     accuracy: dict[str, float] = {}
     for site, node in seen.items():
         factor = labels.get(site, test.names[0])
         if not is_discrete(node) or len(unit_names(site, node)) != 1 or factor not in test.names:
+            continue
+        if isinstance(node.exists, Tensor):
             continue
         classes, label = code(node).long().flatten().numpy(), test.factors[:, test.names.index(factor)]
         known = label >= 0

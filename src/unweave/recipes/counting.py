@@ -135,13 +135,13 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     numbers, in_windows = _digits_found(q, scenes, counted[:n], flags["mnist"])
     return [
         Number("Count accuracy", *_percent(right), "%"),
-        Number("Counts by a classifier alone", *_percent(alone), "%"),
+        Number("By a classifier alone", *_percent(alone), "%"),
         *numbers,
         _beside_published(_percent(right), _percent(alone), flags["rate"], flags["mnist"]),
-        _confusion(counted, test),
-        in_windows,
         _windows(model, q, few),
         _generated(model, q),
+        _confusion(counted, test),
+        in_windows,
     ]
 
 
@@ -274,17 +274,18 @@ def _windows(model: Model, q: Trace, few: uw.data.Data) -> Picture:
     scenes, centres = _large(x), _centres(q)
     columns = [scenes, _large(model.decode(**codes))]
     for k in range(MOST):
-        rows, across = lens(q[f"where_{k}"].value, SIDE, (SIZE, SIZE))
+        down, across = lens(q[f"where_{k}"].value, SIDE, (SIZE, SIZE))
         given = uw.Trace.given(**{name: codes[f"{name}_{k}"] for name in ("digit", "style")})
         ink = model.decoder.writer(uw.Trace(), given)  # type: ignore[operator]
-        for window in (rows @ x @ across.mT, -(-ink).expm1()):
+        for window in (down @ x @ across.mT, -(-ink).expm1()):
             columns.append(_large(window))
             columns[-1][counted <= k] = np.nan
         for i in np.flatnonzero(counted > k):
             _frame(scenes[i], centres[i, k], FRAMES[k])
     heads = ["scene", "reconstructed", *(f"{what} {k + 1}" for k in range(MOST) for what in ("window", "drawn"))]
     note = "Frames: the first window orange, the second blue, the third green. Windows are shown twice as large."
-    return Picture("Scenes and their windows", np.stack(columns, 1), columns=heads, note=note)
+    rows = [f"counted {n}" for n in counted]
+    return Picture("Scenes and their windows", np.stack(columns, 1), rows, heads, note)
 
 
 def _large(images: Tensor) -> Array:
