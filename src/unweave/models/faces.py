@@ -20,12 +20,20 @@ DARK = 0.02
 
 
 class _Kinds(nn.Module):
-    """Normals of a code, one for each class: means apart, scales in common."""
+    """Normals of a code, one for each class: means apart, scales in common.
+
+    Means are kept in tenths: they have further to go than weights, and Adam's steps are of one length for all.
+    """
 
     def __init__(self, classes: int, size: int) -> None:
         super().__init__()
-        self.means = nn.Parameter(0.1 * torch.randn(classes, size))
+        self.tenths = nn.Parameter(0.01 * torch.randn(classes, size))
         self.log_scale = nn.Parameter(torch.zeros(size))
+
+    @property
+    def means(self) -> Tensor:
+        """(classes, size)."""
+        return 10 * self.tenths
 
     def forward(self, one_hot: Tensor) -> Normal:
         return Normal(one_hot @ self.means, scale(self.log_scale), validate_args=False)
@@ -95,7 +103,10 @@ class _Decoder(nn.Module):
 
 
 class _Lighting(nn.Module):
-    """Log-weights of the lights (n, lights). The mirror image is read too, and says as much of the mirrored lights."""
+    """Log-weights of the lights, (n, lights): the mean of what the image says and the mirror image of mirrored lights.
+
+    While training one of the two is read, at random.
+    """
 
     mirror: Tensor
 
@@ -119,8 +130,12 @@ class _Lighting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen = torch.stack([x, log(x)], 1)
-        log_weights: Tensor = self.read(seen) + self.read(seen.flip(-1))[:, self.mirror]
-        return log_weights
+        if not self.training:
+            both: Tensor = self.read(seen) + self.read(seen.flip(-1))[:, self.mirror]
+            return both / 2
+        turned = torch.rand(len(x), 1, device=x.device) < 0.5
+        read = self.read(torch.where(turned[..., None, None], seen.flip(-1), seen))
+        return torch.where(turned, read[:, self.mirror], read)
 
 
 def log(x: Tensor) -> Tensor:
@@ -134,8 +149,8 @@ def contrast(x: Tensor, side: int = 9) -> Tensor:
     """
 
     def around(t: Tensor) -> Tensor:
-        for _ in range(2):
-            t = F.avg_pool2d(t, side, 1, side // 2, count_include_pad=False)
+        for window in 2 * [(side, 1), (1, side)]:
+            t = F.avg_pool2d(t, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
         return t
 
     detail = (l := log(x)) - around(l)

@@ -52,7 +52,7 @@ def yaleb(
         train, test, epochs = train.split(600)[1], test.split(200)[1], 2
     known = some_cells(train, labels, seed + 1000)
     train = replace(train, factors=np.where(known[:, None], train.factors, -1))
-    labelled = 0 if known.all() or alone else batch // 2
+    labelled = 0 if alone else batch // 2
     per_epoch = len(train) // (batch - labelled)
     if alone:
         train = train.subset(known)
