@@ -55,7 +55,18 @@ def counting(
     seed: Annotated[int, "Of the scenes, the counts that are known, the weights, the order and the noise."] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Multi-digit MNIST: 0 to 3 digits a scene, and a program that takes as many steps."""
+    """Multi-digit MNIST: 0 to 3 digits a scene, and a program that takes as many steps (Siddharth et al., 2017).
+
+    Scenes of 50x50 pixels are composed as a run begins; nobody says where a digit is, which it is, or how it looks.
+
+    Measured, mean ± sd over seeds 0, 1, 2, with a tenth, half and all of the counts known: count accuracy 99.90 ±
+    0.02, 99.94 ± 0.01 and 99.95 ± 0.01 % without MNIST, 99.90 ± 0.03, 99.94 ± 0.01 and 99.95 ± 0.01 % with it;
+    published are 85.45, 93.27 and 99.81 %, and 76.33, 80.27 and 84.79 %. The counting network alone, on the same
+    labels: 99.94 ± 0.01, 99.93 ± 0.02 and 99.92 ± 0.02 %. Digits named right: 84.9 ± 1.6, 83.7 ± 2.3 and 84.7 ± 1.0 %
+    with MNIST, 20 to 21 % without. A run takes 47 to 93 s of processor time, one thread of a 2-core AMD EPYC (157 to
+    513 s of training as busy as it was), and about two minutes more for its evaluation. docs/results/counting.md has
+    what was tried.
+    """
     if not 0 < rate <= 1:
         raise ValueError(f"rate={rate}: expected the share of scenes whose count is known, above 0 and up to 1")
     flags = locals()
