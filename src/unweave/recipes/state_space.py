@@ -44,12 +44,18 @@ def mouse(
     latents: Annotated[int, "Normals a frame; the linear model has twice as many."] = 8,
     states: Annotated[int, "Discrete states of the switching model."] = 8,
     epochs: Epochs = 25,
-    batch: Batch = 32,
+    batch: Batch = 16,
     lr: Rate = 3e-3,
     quick: Annotated[bool, "A smaller run, for tests."] = False,
     seed: Seed = 0,
 ) -> Recipe:
-    """Deep state-space models of a simulated mouse, frame by frame: what it does, what it does next."""
+    """Deep state-space models of a simulated mouse, frame by frame: what it does, what it does next.
+
+    Measured, mean ± sd over seeds 0, 1, 2, held-out log p(x) in nats a frame (bounds by 50 draws, `linear` exact):
+    deep-markov 608.7 ± 0.7, switching 605.7 ± 0.9, static 601.3 ± 1.8, linear 589.10 ± 0.03. ARI of the switching
+    model's states with the true syllables 0.313 ± 0.077; of k-means on the static model's codes 0.011 ± 0.004.
+    29 to 94 s of one thread's CPU time a run. docs/results/state_space.md has forecasts, and what was tried.
+    """
     flags = locals()
     if quick:
         sequences, length, epochs = 64, 8, 2
