@@ -9,6 +9,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 import unweave as uw
 from unweave import aggregate
+from unweave.bounds import breaches
 
 STEPS, D = 4, 2
 
@@ -168,3 +169,10 @@ def test_classes_beside_a_chain():
         ]
     )
     same(log_q, twin.logsumexp(0) - math.log(n))
+
+
+def test_a_correlated_prior_raises_no_alarm_for_negative_correlations():
+    """tc is less the prior's: under a chain's prior it may be below 0; information and KL may not."""
+    terms = {"tc[0]": (-3.0, 0.1), "kl[1]": (-1.0, 0.1)}
+    assert len(breaches(terms, 100, "exact")) == 2
+    assert [text.split()[0] for text in breaches(terms, 100, "exact", factorises=False)] == ["kl[1]"]

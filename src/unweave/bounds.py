@@ -14,11 +14,18 @@ from collections.abc import Mapping
 
 
 def breaches(
-    terms: Mapping[str, tuple[float, float]], n: int, by: str, *, standard_errors: float = 4.0, slack: float = 0.01
+    terms: Mapping[str, tuple[float, float]],
+    n: int,
+    by: str,
+    *,
+    standard_errors: float = 4.0,
+    slack: float = 0.01,
+    factorises: bool = True,
 ) -> list[str]:
     """The bounds that `terms`, (value, standard error) in nats by name, break by more than noise, in words.
 
-    `by` names the estimator. Terms are those of `train.decomposition`.
+    `by` names the estimator. Terms are those of `train.decomposition`. Under a prior that does not factorise, such as a
+    chain's, a total correlation less the prior's may be below 0.
     """
     found = []
     for name, (value, error) in terms.items():
@@ -28,7 +35,8 @@ def breaches(
                 f"I(x;z) = {value:.2f} is more than log N = {math.log(n):.2f}, the most that {n:,} items can carry: "
                 f"{by} overestimates"
             )
-        if (name == "mi" or name.startswith(("tc", "kl"))) and value < -noise:
+        least = ("mi", "kl", "tc") if factorises else ("mi", "kl")
+        if name.startswith(least) and value < -noise:
             what = {"mi": "an information", "kl": "a KL divergence", "tc": "a total correlation"}[name[:2]]
             found.append(f"{name} = {value:.2f} is below 0, which {what} is not: {by} underestimates")
     parts = [value for name, (value, _) in terms.items() if name == "mi" or name.startswith(("tc", "kl"))]

@@ -65,8 +65,8 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int | 
             scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
             with _unless("information and the terms of the bound", skipped):
                 terms = _information(model, trainer.train.x, q, some, recipe.groups)
-                _add_minibatch(terms["terms"], trainer)
-                scores |= terms | {"breaches": _breaches(terms["terms"], trainer)}
+                factorises = _add_minibatch(terms["terms"], trainer)
+                scores |= terms | {"breaches": _breaches(terms["terms"], trainer, factorises)}
             if train.names:
                 with _unless("information about factors", skipped):
                     if (train.factors >= 0).mean() >= (test.factors >= 0).mean():
@@ -249,8 +249,11 @@ def _joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
     return torch.stack(log_q)
 
 
-def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> None:
-    """Beside each exact term, what the training's estimator says of it: mean and spread over batches."""
+def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> bool:
+    """Beside each exact term, what the training's estimator says of it: mean and spread over batches.
+
+    Returns whether the prior factorises.
+    """
     seen: dict[str, list[float]] = {name: [] for name in terms}
     for items in trainer.epoch_order(0)[:batches]:
         x, labels = trainer.train.batch(items)
@@ -259,16 +262,18 @@ def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) 
             seen[name].append(float(d.score(term).mean()))
     for name, values in seen.items():
         terms[name] |= {"minibatch": float(np.mean(values)), "minibatch_sd": float(np.std(values))}
+    return d.factorises
 
 
-def _breaches(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> list[str]:
+def _breaches(terms: dict[str, Any], trainer: Trainer, factorises: bool, batches: int = 100) -> list[str]:
     """Values that cannot be, exact ones and the training's, with what would mend them."""
     n = len(trainer.train)
     exactly = {name: (term["exact"], term["se"]) for name, term in terms.items()}
     training = {name: (term["minibatch"], term["minibatch_sd"] / math.sqrt(batches)) for name, term in terms.items()}
+    judged = partial(breaches, n=n, factorises=factorises)
     return [
-        *(f"{text}; take more points" for text in breaches(exactly, n, f"the exact sum over {n:,} items")),
-        *(f"{text}, read the exact value instead" for text in breaches(training, n, trainer.estimator)),
+        *(f"{text}; take more points" for text in judged(exactly, by=f"the exact sum over {n:,} items")),
+        *(f"{text}, read the exact value instead" for text in judged(training, by=trainer.estimator)),
     ]
 
 

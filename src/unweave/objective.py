@@ -469,7 +469,7 @@ class Densities:
                 f"{atom}: the tree of groups has levels 0 to {depth - 1}, level {atom.level} was asked for"
             )
         level = atom.level % depth
-        return atom._replace(level=0 if atom.kind == "p" and level and self._factorised else level)
+        return atom._replace(level=0 if atom.kind == "p" and level and self.factorises else level)
 
     def _within(self, of: tuple[str, ...]) -> Block:
         return union(block(leaf, self.shapes) for leaf in of) if of else union(self.levels[0] if self.levels else ())
@@ -485,7 +485,7 @@ class Densities:
         return sum(parts, self._zero)
 
     @cached_property
-    def _factorised(self) -> bool:
+    def factorises(self) -> bool:
         """Whether the prior is the product of its units' priors: then its levels are one."""
         for name in self.latents:
             units, dist = self.shapes[name], self.p[name].dist

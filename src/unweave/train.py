@@ -129,6 +129,7 @@ class Trainer:
         self.stopped = False
         self.alarmed: list[str] = []
         self.alarms: dict[str, str] = {}
+        self.factorises = True
         self._every = max(1, self.per_epoch // max(recipe.logged, 1))
         self.check_every = 1 if self.device.type == "cpu" else 50  # reading a number off an accelerator waits for it
 
@@ -215,7 +216,7 @@ class Trainer:
         """The named terms of a batch, averaged over it."""
         named = {"elbo": elbo, "recon": recon} if d.latents else {"recon": recon}
         if d.latents and self.recipe.logged:
-            named = decomposition(d)
+            named, self.factorises = decomposition(d), d.factorises
         if self.recipe.labels:
             named["label"] = label
         return {name: d.score(term).mean() for name, term in named.items()}
@@ -241,7 +242,7 @@ class Trainer:
         of_terms = {name: (value, 0.0) for name, value in means.items() if name == "mi" or name[:2] in ("tc", "kl")}
         found = {}
         for name, term in of_terms.items():
-            for text in breaches({name: term}, len(self.train), self.estimator, slack=0.1):
+            for text in breaches({name: term}, len(self.train), self.estimator, slack=0.1, factorises=self.factorises):
                 if name not in self.alarmed:
                     found[name] = f"{text} (larger batches less so); reports give exact values"
         self.alarmed = sorted({*self.alarmed, *found})
