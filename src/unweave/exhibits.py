@@ -114,7 +114,7 @@ def is_ink(images: np.ndarray) -> bool:
         return False
     edges = np.concatenate([images[..., [0, -1], :, 0].ravel(), images[..., :, [0, -1], 0].ravel()])
     edges = edges[~np.isnan(edges)]
-    return bool(len(edges) and np.median(edges) < 0.04)
+    return bool(len(edges) and np.median(edges) < 0.01)
 
 
 # -- charts ------------------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def ink(x: np.ndarray | None) -> bool:
     """Whether items are strokes on an empty ground (digits, sprites), which a light page shows as ink on paper."""
     if x is None or x.shape[-1] == 3:
         return False
-    return bool(np.median(np.concatenate([x[:, [0, -1]].ravel(), x[:, :, [0, -1]].ravel()])) < 10)
+    return bool(np.median(np.concatenate([x[:, [0, -1]].ravel(), x[:, :, [0, -1]].ravel()])) < 1)
 
 
 def _about(config: Json) -> list[tuple[str, str]]:

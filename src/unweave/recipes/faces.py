@@ -116,7 +116,7 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     ]
 
 
-def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 12) -> list[Finding]:
+def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 8) -> list[Finding]:
     """What the decoder makes of codes: of a face, of another person, of another light, and of the labels alone."""
     chosen = _spread(test, columns)
     some = test.subset(chosen)
@@ -124,7 +124,9 @@ def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 12) 
     others, elsewhere = decoder.people.means[_next(some, 0)], decoder.lights.means[_next(some, 1)]
     x, (reflectance, shading) = some.floats(), (image.numpy() for image in decoder.images(r, s))
     rows = (_product(decoder, r, s), _product(decoder, others, s), _product(decoder, r, elsewhere))
-    person = test.subset(test.factors[:, 0] == np.bincount(test.factors[:, 0]).argmax())
+    theirs = np.flatnonzero(test.factors[:, 0] == np.bincount(test.factors[:, 0]).argmax())
+    theirs = theirs[test.factors[theirs, 1].argsort()]
+    person = test.subset(theirs[np.linspace(0, len(theirs) - 1, columns).astype(int)])
     named = decoder.people.means[person.factors[:, 0]], decoder.lights.means[person.factors[:, 1]]
     return [
         Picture(
@@ -144,7 +146,7 @@ def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 12) 
             np.stack([person.floats(), _product(decoder, *named)]),
             ("photograph", "prediction"),
             tuple(person.values[1][k] for k in person.factors[:, 1]),
-            f"{person.values[0][person.factors[0, 0]]}, from the names of the person and of the light alone.",
+            f"{person.values[0][person.factors[0, 0]]}, from the names of the person and of the light (azimuth, elevation) alone.",
         ),
     ]
 
