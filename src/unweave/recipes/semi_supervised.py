@@ -60,7 +60,15 @@ def semi_supervised(
     seed: Annotated[int, "Of the labels that are known, the weights, the order of the items and the noise."] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """MNIST with 100 labels: a class y that is known for a few digits, and Normals z of their style."""
+    """MNIST with a few labels: a class y that is known for some digits, and Normals z of their style.
+
+    Where y is not known it is summed out, and views of a digit agree on it; its correlation with z is driven out, so
+    that any style goes with any digit. Sources of the two-step programs `yz` and `zy`: Kingma et al., "Semi-Supervised
+    Learning with Deep Generative Models" (2014); Siddharth et al. (2017), see `conditioned`.
+
+    Measured, mean ± sd over seeds 0, 1, 2 with 100 labels: test error 1.69 ± 0.05 %. docs/results/semi_supervised.md
+    has more labels, the published figures, and what failed.
+    """
     flags = locals()
     train, test = (uw.data.mnist(split, root=data_dir) for split in ("train", "test"))
     if quick:
