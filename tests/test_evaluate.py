@@ -437,3 +437,14 @@ def test_a_program_written_as_in_the_talk_is_trained_scored_and_drawn(tmp_path):
     with np.load(run.folder / "evaluation.npz") as arrays:
         assert arrays["reconstruction"].shape == arrays["x"].shape == (20, 8, 8)
         assert arrays["traversal/z[1]"].shape[2:] == (8, 8)
+
+
+def test_a_traversal_of_many_classes_shows_a_few():
+    """A strip of 64 classes would be wider than the page: twelve from first to last, each the class it says."""
+    for classes, shown in ((3, 3), (16, 16), (64, 12)):
+        q = uw.Trace()
+        q.concrete(torch.zeros(5, classes), 0.66, name="y")
+        values, at = evaluate._range(q["y"], 0)
+        assert len(at) == shown
+        assert (at[0], at[-1]) == (0, classes - 1)
+        assert torch.equal(values.argmax(-1), at)

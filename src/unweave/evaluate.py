@@ -41,6 +41,9 @@ from .train import PRIOR_DRAWS, Kept, Recipe, Trainer, decomposition
 MANY = 100
 """Units of a code; of more, sites stand as wholes."""
 
+MOST_CLASSES = 16
+"""Classes that a traversal shows; of more, twelve."""
+
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 
 
@@ -426,10 +429,11 @@ def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
 
 
 def _range(node: Node, column: int) -> tuple[Tensor, Tensor]:
-    """Values that a unit runs through: each class, or quantiles of its draws over the data set."""
+    """Values that a unit runs through: its classes, of many a few, or quantiles of its draws over the data set."""
     if is_discrete(node):
         classes = node.value.shape[-1]
-        return torch.eye(classes, dtype=node.value.dtype), torch.arange(classes)
+        at = torch.arange(classes) if classes <= MOST_CLASSES else torch.linspace(0, classes - 1, 12).round().long()
+        return torch.eye(classes, dtype=node.value.dtype)[at], at
     at = node.value.flatten(1)[:, column].double().quantile(torch.tensor(QUANTILES, dtype=torch.double))
     return at.to(node.value.dtype), at
 
