@@ -123,7 +123,8 @@ def test_a_pickle_in_place_of_the_tensors_is_refused_unread(saved, tmp_path):
 @pytest.mark.parametrize("name", ["os.system", "Model", "family", "families", "load", "__import__", None, 3, ["vae"]])
 def test_unknown_families(saved, name):
     edit_model(saved, family=name)
-    with pytest.raises(ValueError, match=r"holds a model of family .*; this version knows autoencoder, hfvae, vae"):
+    known = r"holds a model of family .*; this version knows autoencoder, counting, .*, vae$"
+    with pytest.raises(ValueError, match=known):
         uw.load(saved)
 
 

@@ -75,7 +75,7 @@ def _build(config: Any, folder: Path) -> Model:
         raise ValueError(f"{folder} holds a model of its author's own: build it, then `load(folder, model=...)`")
     arguments = dict(config)
     name = arguments.pop("family", None)
-    known = [key for key, value in vars(models).items() if getattr(value, "is_family", False)]
+    known = sorted(key for key, value in vars(models).items() if getattr(value, "is_family", False))
     if name not in known:
         raise ValueError(f"{folder} holds a model of family {name!r}; this version knows {', '.join(known)}")
     try:
