@@ -52,12 +52,11 @@ def yaleb(
         train, test, epochs = train.split(600)[1], test.split(200)[1], 2
     known = some_cells(train, labels, seed + 1000)
     train = replace(train, factors=np.where(known[:, None], train.factors, -1))
-    labelled = 0 if alone else batch // 2
-    per_epoch = len(train) // (batch - labelled)
+    labelled = batch // 2
+    steps = epochs * (len(train) // (batch - labelled))
     if alone:
-        train = train.subset(known)
-        epochs, per_epoch = epochs * per_epoch // (len(train) // batch), len(train) // batch
-    steps = epochs * per_epoch
+        train, labelled = train.subset(known), 0
+        epochs = steps // (len(train) // batch)
     return uw.Recipe(
         name="yaleb",
         data=train,
@@ -146,7 +145,7 @@ def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 8) -
             np.stack([person.floats(), _product(decoder, *named)]),
             ("photograph", "prediction"),
             tuple(person.values[1][k] for k in person.factors[:, 1]),
-            f"{person.values[0][person.factors[0, 0]]}, from the names of the person and of the light (azimuth, elevation) alone.",
+            f"{person.values[0][person.factors[0, 0]]}, predicted from the person's name and the light's direction.",
         ),
     ]
 
