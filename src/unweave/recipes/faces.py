@@ -41,7 +41,12 @@ def yaleb(
     seed: Annotated[int, "Of the split, the labels, the weights, the order of the items and the noise."] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Yale B faces, 48x42: identity and lighting, a code for each, and x = reflectance times shading."""
+    """Yale B faces, 48x42: identity and lighting, a code for each, and x = reflectance times shading.
+
+    Measured, mean ± sd over seeds 0 to 4, errors of identity and of lighting on test faces: 0.2 ± 0.1 % and 1.4 ± 0.4 %
+    with all labels, 2.1 ± 1.4 % and 14.0 ± 1.0 % with `--labels 0.2`; docs/results/yaleb.md says how they are defined
+    and what the classifiers reach alone. 66 to 113 s a run, one thread of a 2-core AMD EPYC, and about as long to evaluate.
+    """
     flags = locals()
     if not 0 < labels <= 1:
         raise ValueError(f"labels={labels}: expected a share above 0, up to 1")
