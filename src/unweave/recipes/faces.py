@@ -45,7 +45,7 @@ def yaleb(
 
     Measured, mean ± sd over seeds 0 to 4, errors of identity and of lighting on test faces: 0.2 ± 0.1 % and 1.4 ± 0.4 %
     with all labels, 2.1 ± 1.4 % and 14.0 ± 1.0 % with `--labels 0.2`; docs/results/yaleb.md says how they are defined
-    and what the classifiers reach alone. 66 to 113 s a run, one thread of a 2-core AMD EPYC, and about as long to evaluate.
+    and what the classifiers reach alone. 66 to 113 s a run, one thread of a 2-core AMD EPYC, as long to evaluate.
     """
     flags = locals()
     if not 0 < labels <= 1:
