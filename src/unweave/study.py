@@ -285,7 +285,7 @@ def _check_objectives(jobs: Sequence[Job]) -> None:
     """Objectives that cannot be read are refused before anything is trained."""
     from .formulas import formula
 
-    for text in dict.fromkeys(job.flags["objective"] for job in jobs if "objective" in job.flags):
+    for text in dict.fromkeys(given for job in jobs if (given := job.flags.get("objective"))):
         formula(text)
 
 
