@@ -2,25 +2,20 @@
 
 import dataclasses
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from real import real
 
 import unweave as uw
 from unweave.recipes.semi_supervised import semi_supervised
 from unweave.train import Trainer
 
-ROOT = Path(os.environ.get("UNWEAVE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
 
 @pytest.fixture(scope="module")
 def mnist():
-    if not (ROOT / "mnist" / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip(f"the published MNIST files are not in {ROOT}: set UNWEAVE_DATA to try this")
-    return {"data_dir": str(ROOT), "quick": True}
+    return {"data_dir": str(real("mnist", "train-images-idx3-ubyte.gz")), "quick": True}
 
 
 def few(labelled=30, **changes):
@@ -70,6 +65,13 @@ def test_labelled_items_are_seen_as_often_as_the_recipe_says():
 def test_impossible_shares_are_refused(changes):
     with pytest.raises(ValueError, match=r"labelled=.* expected fewer"):
         Trainer(few(**changes))
+
+
+def test_a_share_of_no_labelled_items_is_refused():
+    blank = few().data
+    blank = dataclasses.replace(blank, factors=np.full_like(blank.factors, -1))
+    with pytest.raises(ValueError, match=r"labelled=30, but no item has all of its labels \(digit\)"):
+        Trainer(few(data=blank))
 
 
 @pytest.mark.parametrize("method", ["views", "yz", "zy"])

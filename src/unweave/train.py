@@ -118,6 +118,11 @@ class Trainer:
         train, held_out = recipe.parts()
         self.train = _Items(train, recipe, self.device)
         self.held_out = _Items(held_out, recipe, self.device) if held_out else None
+        if recipe.labelled and not len(self.train.known):
+            raise ValueError(
+                f"labelled={recipe.labelled}, but no item has all of its labels ({', '.join(recipe.labels.values())}): "
+                "expected at least one, or labelled=0"
+            )
         n = len(train)
         self.aggregate = minibatch(n, recipe.weights, recipe.gather)
         self.per_epoch = n // (recipe.batch - recipe.labelled)
@@ -354,6 +359,15 @@ class Trainer:
                         text = f"site {name!r} of {side} has a {what} that is NaN or infinite"
                         return f"{where}: {text}, {bad}{grown}", True
         return f"{where}, though every site's log-density is: a term of the objective overflows{grown}", False
+
+
+def trained(recipe: Recipe) -> Model:
+    """The model after all of its training, in silence and without a run folder; the caller's random state is kept."""
+    with torch.random.fork_rng(), torch.enable_grad():
+        trainer = Trainer(recipe, "cpu")
+        while not trainer.done:
+            trainer.run_epoch(lambda: False, lambda _: None)
+    return trainer.model.eval()
 
 
 def decomposition(d: Densities) -> dict[str, Objective]:

@@ -109,10 +109,7 @@ def _model(latents: int, seed: int | None, root: str | None, quick: bool) -> Mod
 @cache
 def _learned(latents: int, seed: int, root: str | None, quick: bool) -> dict[str, Any]:
     """The digit sub-model's weights after three passes over MNIST, digits off the middle of their windows."""
-    import torch
-
-    from unweave.models.model import seeded
-    from unweave.train import Trainer
+    from unweave.train import trained
 
     windows = uw.data.windows(uw.data.mnist("train", root), SIDE, seed=seed)
     recipe = uw.Recipe(
@@ -126,11 +123,7 @@ def _learned(latents: int, seed: int, root: str | None, quick: bool) -> dict[str
         lr=uw.ramp(2e-3, 1e-4, last=1800),
         seed=seed,
     )
-    with seeded(seed), torch.enable_grad():
-        trainer = Trainer(recipe, "cpu")
-        while not trainer.done:
-            trainer.run_epoch(lambda: False, lambda _: None)
-    return trainer.model.state_dict()
+    return trained(recipe).state_dict()
 
 
 def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:

@@ -77,10 +77,11 @@ def semi_supervised(
     if alone:
         train, batch = train.subset(train.factors[:, 0] >= 0), min(batch, labels)
         epochs = max(1, (50 if quick else STEPS_ALONE) // (labels // batch))
+    two_step = partial(uw.models.hfvae, temperature=None if discrete == "categorical" else 0.66)
     family: Any = {
         "views": partial(uw.models.invariant, hidden=(400,), views=VIEWS),
-        "yz": partial(uw.models.hfvae, temperature=None if discrete == "categorical" else 0.66),
-        "zy": partial(uw.models.hfvae, temperature=None if discrete == "categorical" else 0.66, order="zy"),
+        "yz": two_step,
+        "zy": partial(two_step, order="zy"),
     }[method]
     labelled = 0 if alone else min(labels, batch // 5)
     steps = epochs * (len(train) // (batch - labelled))
@@ -178,17 +179,12 @@ def _styles(model: Model, z: Array, columns: int = 14) -> Array:
 
 def _unsupervised(recipe: Recipe, some: uw.data.Data) -> Array:
     """Codes by a plain VAE of as many Normals, trained for as many epochs."""
-    from unweave.train import Trainer
+    from unweave.train import trained
 
     size = recipe.flags["latents"]
     plain = replace(recipe, model=partial(uw.models.vae, (28, 28), normals=size), objective=uw.elbo, groups=("z",))
-    trainer = Trainer(replace(plain, labels={}, labelled=0, samples=1, lr=1e-3))
-    import torch
-
-    with torch.enable_grad():
-        while not trainer.done:
-            trainer.run_epoch(lambda: False, lambda _: None)
-    posterior = trainer.model.eval().posterior(some.floats())
+    model = trained(replace(plain, labels={}, labelled=0, samples=1, lr=1e-3))
+    posterior = model.posterior(some.floats())
     return posterior["z"].dist.mean.numpy()  # type: ignore[union-attr]
 
 
