@@ -210,7 +210,7 @@ class Data:
                 )
 
 
-def random_keys(n: int, seed: int) -> npt.NDArray[np.uint64]:
+def random_keys(n: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.uint64]:
     """n random sort keys: a bit generator's raw stream, which NumPy keeps the same in all versions."""
     return np.asarray(np.random.PCG64(seed).random_raw(n), dtype=np.uint64)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data
+from unweave.data import Data, random_keys
 from unweave.data.idx import mnist
 
 BOX = 20
@@ -92,7 +92,7 @@ def windows(digits: Data, side: int = 24, shift: int = 4, *, seed: int = 0) -> D
     """
     n, edge = len(digits), max(0, shift - (side - BOX) // 2)  # what a window may cut off
     first = (side - BOX) // 2 + edge - shift
-    at = first + (np.random.PCG64(seed).random_raw(2 * n) % (2 * shift + 1)).astype(np.int64)
+    at = first + (random_keys(2 * n, seed) % (2 * shift + 1)).astype(np.int64)
     rows, columns = at.reshape(2, n, 1) + np.arange(BOX)
     x = np.zeros((n, side + 2 * edge, side + 2 * edge), np.uint8)
     x[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]] = _boxed(digits, np.arange(n))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 import unweave as uw
+from unweave.data import random_keys
 from unweave.data.yaleb import directions, mirrored
 from unweave.findings import Array, Finding, Number, Picture, Table
 
@@ -94,7 +95,7 @@ def some_cells(data: uw.data.Data, share: float, seed: int) -> Mask:
 
 
 def _places(n: int, seed: tuple[int, int]) -> Array:
-    places: Array = np.random.PCG64(seed).random_raw(n).argsort().argsort() / n
+    places: Array = random_keys(n, seed).argsort().argsort() / n
     return places
 
 
