@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from programs import float64, same  # noqa: F401
+from real import real
 from torch.nn import functional as F
 
 import unweave as uw
@@ -221,16 +221,10 @@ def test_steps_learn_to_count():
 # -- the recipe ----------------------------------------------------------------------------------------------------
 
 
-def published():
-    root = Path(uw.data.directory())
-    if not any((root / folder / "t10k-images-idx3-ubyte.gz").exists() for folder in ("mnist", "MNIST/raw")):
-        pytest.skip(f"the published MNIST files are not in {root}: set UNWEAVE_DATA to try this")
-
-
 def test_the_recipe_counts_and_says_so(tmp_path):
-    published()
+    root = real("mnist", "t10k-images-idx3-ubyte.gz")
     torch.set_default_dtype(torch.float32)
-    recipe = uw.recipes.counting(quick=True, rate=0.5, mnist=True)
+    recipe = uw.recipes.counting(quick=True, rate=0.5, mnist=True, data_dir=str(root))
     assert (recipe.data.factors >= 0).sum() == 500
     run = uw.fit(replace(recipe, epochs=1), tmp_path / "run", evaluate=False, quiet=True)
     frozen = {name for name, w in run.model.named_parameters() if not w.requires_grad}

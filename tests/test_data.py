@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pooch
 import pytest
+from real import real
 from sklearn.datasets import load_digits
 
 from unweave.data import Data, digits, directory, fashion_mnist, fetch, idx, mnist, set_directory
@@ -410,13 +411,9 @@ def test_other_splits_are_refused_before_any_download(offline: list[str]) -> Non
 
 @pytest.fixture
 def published(offline: list[str]) -> Path:
-    """A directory with the real files: UNWEAVE_DATA, else one shared by checkouts that lie side by side."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    root = Path(os.environ.get("UNWEAVE_DATA") or beside)
-    for name in ("mnist", "fashion_mnist"):
-        if not (root / name).is_dir():
-            pytest.skip(f"the published {name} files are not in {root}: set UNWEAVE_DATA to try this")
-    return root
+    """A directory with the real files of both."""
+    real("mnist", "train-images-idx3-ubyte.gz")
+    return real("fashion_mnist", "train-images-idx3-ubyte.gz")
 
 
 @pytest.mark.parametrize(

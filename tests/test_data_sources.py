@@ -22,6 +22,7 @@ import pooch
 import pytest
 import scipy.io
 from PIL import Image
+from real import real
 
 from unweave.data import SOURCES, Data, celeba, dsprites, grid, mpi3d, npz, shapes3d, small_norb, yaleb
 from unweave.data.prepared import cache, prepared
@@ -46,14 +47,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-
-
-def real(folder: str, file: str) -> Path:
-    """The data directory with a real file: UNWEAVE_DATA, else one shared by checkouts that lie side by side."""
-    root = Path(os.environ.get("UNWEAVE_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    if not (root / folder / file).exists():
-        pytest.skip(f"{folder}/{file} is not in {root}: set UNWEAVE_DATA to try this")
-    return root
 
 
 # What all have in common

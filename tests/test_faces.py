@@ -1,12 +1,12 @@
 """Intrinsic images of faces: what the encoder does not see, Bayes' rule, the bound against a loop, which are known."""
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from programs import float64  # noqa: F401
+from real import real
 from torch.distributions import Normal, kl_divergence
 
 import unweave as uw
@@ -16,16 +16,7 @@ from unweave.models.faces import DARK, _Kinds, _Lighting, contrast
 from unweave.recipes.faces import some_cells, yaleb
 from unweave.train import Trainer
 
-ROOT = Path(os.environ.get("UNWEAVE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MIRROR = [2, 1, 0, 3]
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture
@@ -109,10 +100,9 @@ def test_a_share_of_labels_is_one():
 
 
 def test_a_small_run_on_real_faces():
-    if not (ROOT / "yaleb" / "yaleb_cropped_96x84.npz").exists():
-        pytest.skip(f"the faces are not in {ROOT}: set UNWEAVE_DATA to try this")
+    root = real("yaleb", "yaleb_cropped_96x84.npz")
     torch.set_default_dtype(torch.float32)
-    recipe = yaleb(labels=0.2, quick=True, data_dir=str(ROOT))
+    recipe = yaleb(labels=0.2, quick=True, data_dir=str(root))
     known = recipe.data.factors >= 0
     assert (known.all(1) == known.any(1)).all()
     assert 0.1 < known[:, 0].mean() < 0.3

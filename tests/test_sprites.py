@@ -4,11 +4,10 @@ A chi-square test is refused at p < 1e-6: with other seeds, one in a million wou
 """
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from real import real
 from scipy import stats
 
 from unweave.data import Bits, Scene, correlated, held_out, hierarchical, independent, sprites
@@ -17,18 +16,14 @@ from unweave.data.sprites import HEART, SHAPES
 
 SIZES = {"shape": 3, "scale": 6, "posX": 4, "posY": 4}
 EVERY = ("square", "ellipse", "heart", "triangle", "cross")
-DATA = Path(os.environ.get("UNWEAVE_DATA", "../shared/data"))
-GENUINE = DATA / "dsprites" / "dsprites_genuine_358_64x64.npz"
 
 
 # Images
 
 
-@pytest.mark.skipif(
-    not GENUINE.is_file(), reason=f"{GENUINE.name}, 358 images of dSprites, is not in the data directory"
-)
 def test_images_of_dsprites_are_drawn_again():
-    with np.load(GENUINE) as found:
+    genuine = "dsprites", "dsprites_genuine_358_64x64.npz"
+    with np.load(real(*genuine).joinpath(*genuine)) as found:
         classes, images = found["latents_classes"][:, 1:], found["imgs"]
     wrong = (Scene().render(classes) != 255 * images).sum((1, 2))
     assert wrong.max() <= 2  # pixels of 4,096

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from programs import same
 from torch.distributions import MultivariateNormal
 
 import unweave as uw
@@ -23,12 +24,6 @@ def float64():
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def same(left, right, tol=1e-10):
-    left, right = torch.as_tensor(left), torch.as_tensor(right)
-    assert left.shape == right.shape
-    torch.testing.assert_close(left, right, rtol=tol, atol=tol)
 
 
 FAMILIES = (

@@ -78,7 +78,9 @@ def test_files_say_the_same_in_toml_and_json(tmp_path):
 def test_the_shipped_studies_fit_their_recipes():
     assert "dsprites-small" in study.names()
     for name in study.names():
-        assert len(read(name).jobs()) == 5 * len(read(name).methods)
+        plan = read(name)
+        methods = {job.method for job in plan.jobs()}
+        assert len(plan.jobs()) == len(plan.seeds) * len(methods) >= len(plan.seeds) * len(plan.methods)
 
 
 def test_what_is_no_study_is_named(tmp_path):
@@ -118,8 +120,9 @@ def test_a_study_runs_skips_what_is_finished_and_retries_what_failed(tmp_path):
 
 
 KILLED = """
-import sys
+import signal, sys
 from unweave.study import Study, run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests themselves run in the background
 run(Study("tiny", "digits", {"VAE": {"objective": "vae"}}, [0], {"epochs": 300, "batch": 128}), sys.argv[1], quiet=True)
 """
 
