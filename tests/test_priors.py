@@ -132,3 +132,54 @@ def test_a_prior_that_is_written_out_for_every_item_is_no_conditional_one():
     p.normal(torch.zeros(4, 2), torch.ones(4, 2), value=q["b"], name="b")
     d = uw.Densities(q, p, aggregate=uw.minibatch(9))
     same(d[uw.Atom("p", -1)], d[uw.Atom("p", 0)])
+
+
+def branches(n, labels=None):
+    """a → b and y → s → t, branches that know nothing of each other; y is enumerated where it is not known."""
+    q, means = uw.Trace(), torch.tensor([[-1.0], [0.5], [2.0]])
+    q.categorical(torch.randn(n, 3), value=labels, name="y")
+    for name in "abst":
+        q.normal(torch.randn(n, 1), 0.5, name=name)
+
+    def decode(q):
+        p = uw.Trace()
+        p.normal(0.0, 1.0, value=q["a"], name="a")
+        p.conditional(lambda a: Normal(0.8 * a, 0.6), "a", value=q["b"], name="b")
+        p.categorical(torch.zeros(3), value=q["y"], name="y")
+        p.conditional(lambda y: Normal(y @ means, 0.7), "y", value=q["s"], name="s")
+        p.conditional(lambda s: Normal(s.sin(), 0.4), "s", value=q["t"], name="t")
+        return p
+
+    return q, decode
+
+
+@pytest.mark.parametrize("labels", [None, [0, 2, 1, -1, -1]])
+def test_a_conditional_depends_on_what_it_is_given_and_on_nothing_else_before_it(labels):
+    """Blocks that hold whole branches have their priors in closed form: no draws, no mistaken parents."""
+    q, decode = branches(5, labels if labels is None else torch.tensor(labels))
+    p = decode(q)
+    d = uw.Densities(q, p, groups=(("a", "b"), ("y", "s", "t")), aggregate=uw.minibatch(20))
+    each = sum(p[name].log_prob if name == "y" else p[name].log_prob.squeeze(-1) for name in p)  # (classes, items)
+    share, given = q["y"].dist.probs.clone(), torch.zeros(5)
+    for i, y in enumerate(labels or ()):
+        if y >= 0:
+            share[i], given[i] = torch.eye(3)[y], math.log(1 / 3)  # p(y) counts in `recon` where y is not drawn
+    same(d[uw.Atom("p", 1)], (share.T * each).sum(0) - given)
+    same(d[uw.Atom("p", 1)], d[uw.Atom("p", 0)])
+    q, decode = branches(5)
+    with pytest.raises(ValueError, match="integrates over 's', which 't' depends on"):
+        uw.Densities(q, decode(q), groups=(("a", "b"), ("y", "t"), "s"), aggregate=uw.minibatch(20))[uw.Atom("p", 1)]
+
+
+def test_a_conditional_depends_on_what_its_parents_depend_on():
+    """z3 of a chain is not independent of z1 because only z2 is named."""
+    q = uw.Trace()
+    for name in ("z1", "z2", "z3"):
+        q.normal(torch.randn(5, 1), 0.5, name=name)
+    p = uw.Trace()
+    p.normal(0.0, 1.0, value=q["z1"], name="z1")
+    for before, name in (("z1", "z2"), ("z2", "z3")):
+        p.conditional(lambda z: Normal(z, 0.6), before, value=q[name], name=name)
+    d = uw.Densities(q, p, groups=(("z1", "z3"), "z2"), prior=lambda: p, aggregate=uw.minibatch(20))
+    with pytest.raises(ValueError, match="'z1' and 'z3' under the prior integrates over 'z2'"):
+        d[uw.Atom("p", 1)]

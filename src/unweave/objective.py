@@ -29,7 +29,7 @@ at the end spell out. Everything is in nats; the constant log N by which â‘  + â
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
@@ -337,11 +337,11 @@ class Densities:
     def _log_prior(self, part: Block) -> Tensor:
         """log p(block): over enumerated parents the exact sum, over other parents the mean over draws of the prior."""
         names = {site for site, _ in part}
-        orphans = [name for name in names if name in self.latents and self._parents(name) - names]
+        orphans = [name for name in names if name in self.latents and self._parents[name] - names]
         if not orphans:
             return self._log_marginals(self._prior, part)
-        if self.prior is None or any(self._parents(name) & names for name in orphans):
-            parents = ", ".join(sorted({repr(site) for name in orphans for site in self._parents(name) - names}))
+        if self.prior is None or any(self._parents[name] & names for name in orphans):
+            parents = ", ".join(sorted({repr(site) for name in orphans for site in self._parents[name] - names}))
             raise ValueError(
                 f"the density of {' and '.join(map(repr, sorted(names)))} under the prior integrates over {parents}, "
                 f"which {orphans[0]!r} depends on: give draws of the prior, prior=decoder(None, q.free(1000)), and "
@@ -352,14 +352,31 @@ class Densities:
         draws = self.prior[orphans[0]].value.shape[0]
         return log_mixture(self.q, self.prior, [part], (-math.log(draws),) * 3, self.batch_dim)[0]
 
-    def _parents(self, name: str) -> set[str]:
-        """The drawn latents that a site's prior may depend on: those before it in p, if it differs between items."""
+    @cached_property
+    def _parents(self) -> dict[str, set[str]]:
+        """The drawn latents that each latent's prior may depend on, be it through others.
+
+        Those before it in p; of a `conditional`, the sites that it is given, and what these depend on. A prior that is
+        the same for all items depends on none.
+        """
+        found: dict[str, set[str]] = {}
+        for name in self.p:
+            if name in self.latents:
+                before = [site for site in self._before(name) if site in found] if self._varies(name) else []
+                found[name] = set(before).union(*(found[site] for site in before))
+        return {name: sites - set(self.classes) for name, sites in found.items()}
+
+    def _varies(self, name: str) -> bool:
+        """Whether a site's prior differs between items, for all that one can see."""
         dist = unwrap(self._prior[name].dist or self.q[name].dist)  # type: ignore[arg-type]
         first = lacking(dist, self.p[name].value)
         lead = range(max(len(self.classes) - first, 0), self.lead - first)
-        if self._is_fixed(name, classes=False) or is_constant(dist, lead):
-            return set()
-        return {site for site in list(self.p)[: list(self.p).index(name)] if site in self.latents} - set(self.classes)
+        return not (self._is_fixed(name, classes=False) or is_constant(dist, lead))
+
+    def _before(self, name: str) -> Sequence[str]:
+        """The sites that a site's prior may read."""
+        law = self.p[name].law
+        return law.given if law else list(self.p)[: list(self.p).index(name)]
 
     @cached_property
     def _prior(self) -> Trace:
@@ -442,9 +459,9 @@ class Densities:
     def _is_integrable(self, name: str) -> bool:
         """Whether the prior's parameters can be held while z is integrated under q(z|x).
 
-        They can if they are the same for all items and samples, or if p's earlier sites are all earlier in q too.
+        They can if they are the same for all items and samples, or if what they may read is all earlier in q too.
         """
-        before = {site for site in list(self.p)[: list(self.p).index(name)] if site in self.latents}
+        before = {site for site in self._before(name) if site in self.latents}
         return self._is_fixed(name) or before <= set(list(self.q)[: list(self.q).index(name)])
 
     def _is_fixed(self, name: str, *, classes: bool = True) -> bool:
@@ -492,7 +509,7 @@ class Densities:
             assert dist is not None
             alike = is_factorised(dist) and unit_shape(dist, self.p[name].value, self.lead)[: len(units)] == units
             alone = ((name, tuple(range(math.prod(units)))),)
-            if not alike or self._parents(name) or classes_summed(self.q, self._prior, alone, self.batch_dim):
+            if not alike or self._parents[name] or classes_summed(self.q, self._prior, alone, self.batch_dim):
                 return False
         return True
 

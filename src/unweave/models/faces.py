@@ -92,10 +92,10 @@ class _Decoder(nn.Module):
 
     def forward(self, x: Tensor | None, q: Trace) -> Trace:
         p = Trace()
-        i = p.categorical(torch.zeros_like(self.people.means[:, 0]), value=q["identity"], name="identity")
-        l = p.categorical(torch.zeros_like(self.lights.means[:, 0]), value=q["lighting"], name="lighting")
-        r = p.sample(self.people(i), q["r"], name="r")
-        s = p.sample(self.lights(l), q["s"], name="s")
+        p.categorical(torch.zeros_like(self.people.means[:, 0]), value=q["identity"], name="identity")
+        p.categorical(torch.zeros_like(self.lights.means[:, 0]), value=q["lighting"], name="lighting")
+        r = p.conditional(self.people, "identity", value=q["r"], name="r")
+        s = p.conditional(self.lights, "lighting", value=q["s"], name="s")
         reflectance, shading = self.images(r, s)
         share, floor = scale(self.x_log_scale)
         p.normal(product := reflectance * shading, floor + share * product.detach(), value=x, name="x")
@@ -183,7 +183,7 @@ def faces(
         hidden: Units of the hidden layers.
         surface, shading: Units of r and of s.
 
-    Groups: ("identity", "r", "lighting", "s"). Source: the graph of Siddharth et al., "Learning Disentangled
+    Groups: (("identity", "r"), ("lighting", "s")). Source: the graph of Siddharth et al., "Learning Disentangled
     Representations with Semi-Supervised Deep Generative Models" (2017), after Jampani et al. (2015).
     """
     kinds = _Kinds(people, surface), _Kinds(len(mirror), shading)

@@ -69,7 +69,7 @@ def yaleb(
         test=test,
         model=partial(uw.models.faces, shape=train.shape, mirror=mirrored(whole)),
         objective=uw.formula("label" if alone else objective),
-        groups=("identity", "r", "lighting", "s"),
+        groups=(("identity", "r"), ("lighting", "s")),
         labels={"identity": "identity", "lighting": "lighting"},
         labelled=labelled,
         epochs=epochs,
@@ -108,9 +108,7 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     lights = directions(test)
     angle = np.degrees(np.arccos((lights[guess[:, 1]] * lights[true[:, 1]]).sum(1).clip(-1, 1)))
     return [
-        Number(
-            "Light off by", float(angle.mean()), float(angle.std() / np.sqrt(len(angle))), "degrees, mean, test data"
-        ),
+        Number("Light off by", float(angle.mean()), float(angle.std() / len(angle) ** 0.5), "degrees, test data", -1),
         Table(
             "Whose face, and which light",
             ("", "identity error, %", "lighting error, %"),
