@@ -83,8 +83,19 @@ def test_the_shipped_studies_fit_their_recipes():
         assert len(plan.jobs()) == len(plan.seeds) * len(methods) >= len(plan.seeds) * len(plan.methods)
 
 
+def test_progress_counts_the_epochs_that_a_run_takes_not_those_of_its_flag(tmp_path):
+    """A recipe may turn its flag into other epochs, as for a classifier alone on few labels."""
+    (job,) = Study("tiny", "digits", {"VAE": {"objective": "vae"}}, [0], {"epochs": 2}).jobs()
+    assert study.progress(job, tmp_path) == 0
+    (tmp_path / job.key).mkdir()
+    (tmp_path / job.key / "config.json").write_text('{"epochs": 400}')
+    assert study.progress(job, tmp_path) == 0
+    (tmp_path / job.key / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 100}\n')
+    assert study.progress(job, tmp_path) == 0.25
+
+
 def test_what_is_no_study_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file and no study of this package; those are: dsprites-small"):
+    with pytest.raises(FileNotFoundError, match=r"no file and no study of this package; those are: .*dsprites-small"):
         read("nothing")
     broken = tmp_path / "s.toml"
     broken.write_text("recipe = ")

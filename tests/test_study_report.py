@@ -12,6 +12,7 @@ from scipy import stats
 
 from unweave import results as results_module
 from unweave import study_report
+from unweave.findings import Number, Table, packed
 from unweave.results import caption, collect, command, markdown, summary
 from unweave.study import Study, jobs_of, prepare, run
 
@@ -125,6 +126,23 @@ def test_errors_count_and_scores_that_one_factor_makes_1_do_not():
     assert (value, measure.better, measure.headline) == (0.02, -1, True)
     del told["I(v;z)"]
     assert "dci" not in {measure.key for measure, _ in results_module._measured({}, told)}
+
+
+def test_numbers_that_a_recipe_finds_are_measures():
+    """Under a name made of their titles, with the direction that the recipe gives them; other findings are not."""
+    numbers = [
+        Number("Light off by", 0.4, 0.1, "degrees", -1),
+        Number("Held-out log p(x)", 608.7),
+        Number("None", np.nan),
+    ]
+    found, _ = packed([*numbers, Table("Errors", ("", "%"), [("ours", 1.0)])])
+    measured = {measure.key: (measure, value) for measure, value in results_module._measured({}, {"findings": found})}
+    light, value = measured["finding.light_off_by"]
+    assert (light.name, light.convention, light.better, light.headline, value) == (
+        "Light off by", "degrees", -1, True, 0.4
+    )  # fmt: skip
+    assert measured["finding.held_out_log_p_x"][0].better == 0
+    assert len(measured) == 2
 
 
 def test_scores_have_stable_names_and_come_as_they_are(folder):

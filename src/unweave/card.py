@@ -52,6 +52,7 @@ def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
             "shape": list(recipe.data.x.shape[1:]),
         },
         "seed": recipe.seed,
+        "epochs": recipe.epochs,
         "batch": recipe.batch,
         "lr": recipe.lr if isinstance(recipe.lr, float) else str(recipe.lr),
         "samples": recipe.samples,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,12 +18,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a reader wants first, with its standard error where it has one; `unit` says what it is in."""
+    """A number that a reader wants first, with its standard error where it has one; `unit` says what it is in.
+
+    `better` is 1 if more is better, −1 if less is, 0 if neither: a study of such runs compares them by it.
+    """
 
     title: str
     value: float
     error: float | None = None
     unit: str = ""
+    better: Literal[-1, 0, 1] = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .report import IDLE
 from .seeds import Estimate, estimate, paired
 from .study import Job
 
-HEADLINE = ("elbo", "recon", "mig", "dci", "sap", "factor_vae_score", "modularity", "error.", "accuracy.")
+HEADLINE = ("elbo", "recon", "mig", "dci", "sap", "factor_vae_score", "modularity", "error.", "accuracy.", "finding.")
 """The scores that a table of methods shows first, by name, those of a kind by how they begin."""
 
 LESS_IS_BETTER = ("gaussian_", "pairwise_information", "error.")
@@ -147,8 +148,16 @@ def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tupl
     """Every score of a run that is a finite number."""
     found: list[tuple[Measure, Any]] = []
 
-    def add(key: str, name: str, value: Any, convention: str, ends: Sequence[float | None] = (None, None)) -> None:
-        better = -1 if key.startswith(LESS_IS_BETTER) else 0 if key.startswith(NEITHER) else 1
+    def add(
+        key: str,
+        name: str,
+        value: Any,
+        convention: str,
+        ends: Sequence[float | None] = (None, None),
+        better: int | None = None,
+    ) -> None:
+        if better is None:
+            better = -1 if key.startswith(LESS_IS_BETTER) else 0 if key.startswith(NEITHER) else 1
         low, high = ends
         found.append((Measure(key, name, convention, (low, high), better), value))
 
@@ -172,6 +181,10 @@ def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tupl
     if information := scores.get("I(x;z)"):
         active = sum(value > IDLE for value, _ in information.values())
         add("active_units", "active units", active, f"units with I(x;z) above {IDLE} nats")
+    for finding in scores.get("findings", ()):
+        if finding["kind"] == "Number":
+            title, unit, better = finding["title"], finding["unit"], finding.get("better", 0)
+            add(f"finding.{'_'.join(re.findall(r'[a-z0-9]+', title.lower()))}", title, finding["value"], unit, better=better)
     add("seconds", "training time", config.get("seconds"), "seconds")
     return [(m, float(v)) for m, v in found if isinstance(v, int | float) and math.isfinite(v)]
 
@@ -186,9 +199,11 @@ def digits(estimates: Sequence[Estimate]) -> int:
     >>> wide, narrow = Estimate(-97.1, 2.0, 2.5, 5), Estimate(0.5, 0.1, 0.023, 5)
     >>> digits([narrow]), digits([wide]), digits([Estimate(0.5, None, None, 1)])
     (3, 1, 3)
+    >>> digits([Estimate(0.0163, 0.0005, 0.0006, 5)])  # a rate of errors
+    4
     """
     size = max((abs(e.mean) for e in estimates if e.mean is not None), default=0.0)
-    least, most = (2, 3) if size < 10 else (1, 2) if size < 1000 else (0, 0)
+    least, most = (2, 4) if size < 0.1 else (2, 3) if size < 10 else (1, 2) if size < 1000 else (0, 0)
     halves = sorted(e.half for e in estimates if e.half)
     wanted = 1 - math.floor(math.log10(halves[len(halves) // 2])) if halves else 3 if size < 10 else 1
     return min(max(least, wanted), most)

@@ -306,9 +306,11 @@ def state(job: Job, out: Path) -> State:
 
 
 def progress(job: Job, out: Path) -> float:
-    """The share of a run's epochs that are done."""
-    lines = read_lines(out / job.key / "metrics.jsonl")
-    return float(lines[-1]["epoch"]) / job.flags["epochs"] if lines and job.flags.get("epochs") else 0.0
+    """The share of a run's epochs that are done; how many there are says the run, which may not take its flag's."""
+    folder = out / job.key
+    lines = read_lines(folder / "metrics.jsonl")
+    epochs = read_json(folder / "config.json").get("epochs") if lines else None
+    return min(1.0, float(lines[-1]["epoch"]) / epochs) if epochs else 0.0
 
 
 def failures(jobs: Sequence[Job], out: Path) -> Iterator[tuple[Job, dict[str, Any]]]:

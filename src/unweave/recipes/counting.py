@@ -138,8 +138,8 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     q = model.posterior(few.floats(), seed=recipe.seed)
     numbers, in_windows = _digits_found(q, scenes, counted[:n], flags["mnist"])
     return [
-        Number("Count accuracy", *_percent(right), "%"),
-        Number("By a classifier alone", *_percent(alone), "%"),
+        Number("Count accuracy", *_percent(right), "%", 1),
+        Number("By a classifier alone", *_percent(alone), "%", 1),
         *numbers,
         _beside_published(_percent(right), _percent(alone), flags["rate"], flags["mnist"]),
         _windows(model, q, few),
@@ -237,8 +237,8 @@ def _digits_found(q: Trace, scenes: Scenes, counted: Array, named: bool) -> tupl
     by = "" if named else " Training saw no digit's label: classes are named as agrees best, one to one (Hungarian)."
     note = f"Digits of {len(counted):,} test scenes; windows are matched to boxes by distance, all of a scene at once."
     return [
-        Number("Digit accuracy", *_percent(right, total), "%" if named else "%, classes named by best match"),
-        Number("Digits within their window", *_percent(held, total), "%"),
+        Number("Digit accuracy", *_percent(right, total), "%" if named else "%, classes named by best match", 1),
+        Number("Digits within their window", *_percent(held, total), "%", 1),
     ], Table("What the windows hold", ("digit", "in scenes", "90 % of its ink, %", "named right, %"), rows, note + by)
 
 

@@ -220,8 +220,8 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     ceiling = -(size**2) * (np.log(NOISE) + 0.5 * np.log(2 * np.pi * np.e))
     what = "exact" if kind == "linear" else f"importance-weighted bound, {5 if quick else 50} draws"
     found: list[Finding] = [
-        Number("Held-out log p(x) a frame", *scores["bound"], unit=f"nats; {what}"),
-        Number(f"ARI of {best} with syllables", rand[best], unit="1 is agreement, 0 chance"),
+        Number("Held-out log p(x) a frame", *scores["bound"], unit=f"nats; {what}", better=1),
+        Number("ARI with syllables", rand[best], unit=f"{best}; 1 is agreement, 0 chance", better=1),
         Table(
             "Held-out frames",
             ("", "nats a frame", "standard error"),
