@@ -183,8 +183,9 @@ def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tupl
         add("active_units", "active units", active, f"units with I(x;z) above {IDLE} nats")
     for finding in scores.get("findings", ()):
         if finding["kind"] == "Number":
-            title, unit, better = finding["title"], finding["unit"], finding.get("better", 0)
-            add(f"finding.{'_'.join(re.findall(r'[a-z0-9]+', title.lower()))}", title, finding["value"], unit, better=better)
+            title, better = finding["title"], finding.get("better", 0)
+            key = "_".join(re.findall("[a-z0-9]+", title.lower()))
+            add(f"finding.{key}", title, finding["value"], finding["unit"], better=better)
     add("seconds", "training time", config.get("seconds"), "seconds")
     return [(m, float(v)) for m, v in found if isinstance(v, int | float) and math.isfinite(v)]
 
