@@ -29,6 +29,7 @@ from unweave.cli import main
 from unweave.disk import read_lines
 from unweave.distributed import everyone, joined, mean_gradients, world
 from unweave.run import fit, load_checkpoint
+from unweave.trace import Law, _in_part
 from unweave.train import Trainer
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,11 @@ def encode(kind, w, x, noise, gumbel, labels):
         q._add("z", uw.Node(loc + scale * noise, "sampled", Normal(loc, scale)))
     shared = Independent(Normal(loc[..., :2].tanh(), torch.full((2,), 0.5, dtype=x.dtype)), 1)  # one scale for all
     q._add("s", uw.Node(shared.mean + 0.5 * noise[..., :2], "sampled", shared))
+    if kind.startswith("chain"):
+        law = Law(lambda z, a: Normal((z * a).tanh(), 0.6), ("z",), (loc.sin(),))
+        dist = law.of(q["z"].value, *law.inputs)
+        node = uw.Node(dist.mean + 0.6 * noise.flip(-1), "sampled", dist, law=law)
+        q._add("t", _in_part("t", node, labels > 0, None) if kind == "chain of two lengths" else node)
     return q
 
 
@@ -106,11 +112,22 @@ def decode(w, x, q):
         is_concrete = isinstance(q["y"].dist, uw.Concrete)
         y = p.concrete(prior, 0.66, q["y"], name="y") if is_concrete else p.categorical(prior, q["y"], name="y")
         parts.append(y @ w["x|y"])
+    if "t" in q:
+        parts.append(p.normal(0.0, 0.7, value=q["t"], name="t") @ w["x"])
     p.bernoulli(sum(parts), value=x, name="x")
     return p
 
 
-KINDS = ("normal", "correlated", "concrete", "concrete, labels", "categorical", "categorical, labels")
+KINDS = (
+    "normal",
+    "correlated",
+    "concrete",
+    "concrete, labels",
+    "categorical",
+    "categorical, labels",
+    "chain",
+    "chain of two lengths",
+)
 CASES = {
     f"{kind}; {weighting.__name__}; {len(lead)}d": (kind, weighting, lead)
     for kind in KINDS
@@ -125,6 +142,7 @@ def loss_and_gradients(kind, weighting, lead, part, gather=True):
     x, *rest = (t[..., part, :] if t.is_floating_point() else t[..., part] for t in batch(lead))
     q = encode(kind, w, x, *rest)
     groups = tuple(name for name in ("y", ("z", "s")) if name != "y" or "y" in q)
+    groups = (("z", "t"), "s") if "t" in q else groups
     objective = uw.hfvae(1.5, 12, 4) + (3 * uw.label if "labels" in kind else 0 * uw.label)
     score = objective(
         q,
