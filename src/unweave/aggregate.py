@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -180,8 +180,8 @@ def log_mixture(
         known = [_of_classes(coefficients[case], held) for case in some if case in coefficients]
         given = known if len(known) == len(some) else None
         found: Iterable[Tensor]
-        if log_w and len({*log_w, 0.0}) == 2 and all(_is_drawn(q, case, summed, batch_dim) for case in some):
-            found = _class_by_class(q, posterior, some, summed[0], log_w[2], batch_dim)
+        if log_w and len({*log_w, 0.0}) == 2 and all(_is_drawn(q, posterior, case, summed, batch_dim) for case in some):
+            found = _class_by_class(q, posterior, some, summed, log_w[2], batch_dim)
         elif log_w is None or (summed and not all(_is_foldable(q, posterior, case) for case in some)):
             matrix = _weights(q, posterior, log_w, batch_dim, first) if log_w else None
             found = unfused(q, posterior, some, summed, matrix, batch_dim, budget)
@@ -467,8 +467,9 @@ def unfused(
         log_w = log_w.reshape(len(log_w), *[1] * batch_dim, -1)
     count = max(t.shape[0] for t in (*rows.values(), *([] if log_w is None else [log_w])))
     dists = [(dist, value) for name, value in rows.items() if (dist := posterior[name].dist) and name not in drawn]
-    shapes = ((d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists)
-    entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes)  # of each row
+    shapes = [(d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists]
+    terms = torch.broadcast_shapes(*(t.shape for t in weights), () if log_w is None else log_w.shape[1:])
+    entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes) + len(blocks) * math.prod(terms)
     chunk = max(1, budget // max(entries, 1))
     over = [1 + d for d in dims] + ([-1] if log_w is not None else [])
     parts = []
@@ -553,45 +554,55 @@ def _folded(
     return (t.unflatten(-1, (*mine, -1)).movedim(list(range(before, batch_dim)), dims) for t in log_q)
 
 
-def _is_drawn(q: Trace, block: Block, summed: Sequence[str], batch_dim: int) -> bool:
-    """Whether a block's rows, without samples, hold drawn classes of the one site that would be summed over."""
-    alone = len(summed) == 1 and batch_dim == 1
-    return alone and not q.classes() and summed[0] in {name for name, _ in block}
+def _is_drawn(q: Trace, posterior: Trace, block: Block, summed: Sequence[str], batch_dim: int) -> bool:
+    """Whether a block's rows, without samples, hold drawn classes of all sites that would be summed over."""
+    bare = batch_dim == len(posterior.classes()) and not q.classes()
+    return bare and bool(summed) and set(summed) <= {name for name, _ in block}
 
 
 def _class_by_class(
-    q: Trace, posterior: Trace, blocks: Sequence[Block], site: str, log_w: float, batch_dim: int
+    q: Trace, posterior: Trace, blocks: Sequence[Block], sites: Sequence[str], log_w: float, batch_dim: int
 ) -> Iterable[Tensor]:
-    """Σ_j w q(y_i|x_j) q(rest_i|x_j, y_i) for drawn classes y_i: the rows of one class meet that class's components."""
-    dim, depth = posterior.classes()[site], len(posterior.classes())
-    rest = [tuple(part for part in block if part[0] != site) for block in blocks]
-    own = q[site].value.argmax(-1).flatten()
-    log_q = [own.new_zeros(own.shape, dtype=q[site].value.dtype) for _ in blocks]
-    for k in own.unique().tolist():
-        rows = (own == k).nonzero().squeeze(1)
+    """Σ_j w q(y_i|x_j) q(rest_i|x_j, y_i) for drawn classes y_i: the rows of the same classes meet those components."""
+    dims, depth = [posterior.classes()[site] for site in sites], len(posterior.classes())
+    rest = [tuple(part for part in block if part[0] not in sites) for block in blocks]
+    own = torch.stack([q[site].value.argmax(-1).flatten() for site in sites], -1)  # (rows, sites)
+    log_q = [own.new_zeros(len(own), dtype=q[sites[0]].value.dtype) for _ in blocks]
+    for classes in own.unique(dim=0):
+        at, rows = dict(zip(dims, classes.tolist(), strict=True)), (own == classes).all(1).nonzero().squeeze(1)
         some = Trace()
         for name in {name for block in rest for name, _ in block}:
             node = posterior[name]
             assert node.dist is not None
-            dist = unwrap(node.dist)
-            at = dim - lacking(dist, node.value)
-
-            def fits(shape: torch.Size, at: int = at) -> bool:
-                return len(shape) > at >= 0 and shape[at] > 1
-
-            def pick(t: Tensor, at: int = at, k: int = k) -> Tensor:
-                return t.narrow(at, k, 1)
-
-            picked = mapped(dist, fits, pick, lambda shape, at=at: [*shape[:at], 1, *shape[at + 1 :]])  # type: ignore[misc]
-            value = node.value.narrow(dim, k, 1) if node.value.shape[dim] > 1 else node.value
-            some._nodes[name] = Node(value, "sampled", picked)
-        weight = posterior[site].log_weight(depth).narrow(dim, k, 1)
+            some._nodes[name] = Node(_of(at, node.value), "sampled", _of_dist(at, node))
+        weight = sum((_of(at, posterior[site].log_weight(depth)) for site in sites), _ZERO)
         mine, wanted = q.take(rows, batch_dim=batch_dim), [block for block in rest if block]
         found = iter(fused.log_mixture(mine, some, wanted, (log_w,) * 3, batch_dim, log_v=weight) if wanted else ())
         for total, block in zip(log_q, rest, strict=True):
             total[rows] = next(found).flatten() if block else weight.logsumexp(-1).squeeze() + log_w
-    shape = q[site].value.shape[: batch_dim + 1]
+    shape = q[sites[0]].value.shape[: batch_dim + 1]
     return (total.reshape(shape) for total in log_q)
+
+
+def _of(at: Mapping[int, int], t: Tensor, missing: int = 0) -> Tensor:
+    """One class of each of some leading dimensions, where the tensor, which lacks the first few, differs in them."""
+    for dim, k in at.items():
+        if t.ndim > dim - missing >= 0 and t.shape[dim - missing] > 1:
+            t = t.narrow(dim - missing, k, 1)
+    return t
+
+
+def _of_dist(at: Mapping[int, int], node: Node) -> Distribution:
+    dist = unwrap(node.dist)  # type: ignore[arg-type]
+    missing = lacking(dist, node.value)
+
+    def fits(shape: torch.Size) -> bool:
+        return any(len(shape) > dim - missing >= 0 and shape[dim - missing] > 1 for dim in at)
+
+    def reshape(shape: torch.Size) -> Sequence[int]:
+        return _of(at, torch.empty(shape, device="meta"), missing).shape
+
+    return mapped(dist, fits, lambda t: _of(at, t, missing), reshape)
 
 
 def _is_foldable(q: Trace, posterior: Trace, block: Block) -> bool:

@@ -77,7 +77,6 @@ def yaleb(
         lr=uw.Ramp(((0, 0.1 * lr), (max(1, steps // 10), lr), (steps, 0.01 * lr))),
         seed=seed,
         logged=2,
-        points=500,
         flags=flags,
         findings=_findings,
     )
