@@ -26,8 +26,8 @@ def tiles(findings: Sequence[Finding]) -> list[dict[str, str]]:
     for found in findings:
         if isinstance(found, Number):
             value, _, error = number(found.value, found.error).partition(" ± ")
-            percent = "%" if found.unit == "%" else ""
-            note = "" if percent else found.unit
+            percent = "%" if found.unit.startswith("%") else ""
+            note = found.unit.removeprefix("%").removeprefix(", ")
             shown.append({"name": found.title, "value": value + percent, "error": error, "note": note})
     return shown
 
@@ -108,12 +108,15 @@ def _images(found: Picture | Film) -> dict[str, Any]:
     }
 
 
-def is_ink(images: np.ndarray) -> bool:
-    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground, which a light page shows as ink on paper."""
-    if images.shape[-1] == 3:
+def is_ink(images: np.ndarray | None) -> bool:
+    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground, which a light page shows as ink on paper.
+
+    Floats in [0, 1] or bytes; NaN is left out.
+    """
+    if images is None or images.shape[-1] == 3:
         return False
     edges = np.concatenate([images[..., [0, -1], :, 0].ravel(), images[..., :, [0, -1], 0].ravel()])
-    edges = edges[~np.isnan(edges)]
+    edges = edges[~np.isnan(edges)] / (255 if edges.dtype == np.uint8 else 1)
     return bool(len(edges) and np.median(edges) < 0.01)
 
 

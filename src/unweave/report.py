@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from . import plots
 from .card import command
 from .disk import read_json, read_lines, replacing
-from .exhibits import exhibits, tiles
+from .exhibits import exhibits, is_ink, tiles
 from .findings import unpacked
 from .metric_table import rows
 from .page import ACCENT, Chart, axes, charts, integer, number, png, rendered
@@ -82,7 +82,7 @@ def render(config: Json, history: Sequence[Json], scores: Json, arrays: Arrays) 
             terms=_terms(config, scores),
             embedding=_embedding(scores, arrays, chart),
             curves=_curves(history, chart),
-            ink=ink(arrays.get("x")),
+            ink=is_ink(arrays.get("x")),
             idle=IDLE,
         )
 
@@ -126,13 +126,6 @@ def _shows(shape: tuple[int, ...]) -> bool:
         case (_, _, colors):
             return colors in (1, 3)
     return False
-
-
-def ink(x: np.ndarray | None) -> bool:
-    """Whether items are strokes on an empty ground (digits, sprites), which a light page shows as ink on paper."""
-    if x is None or x.shape[-1] == 3:
-        return False
-    return bool(np.median(np.concatenate([x[:, [0, -1]].ravel(), x[:, :, [0, -1]].ravel()])) < 1)
 
 
 def _about(config: Json) -> list[tuple[str, str]]:

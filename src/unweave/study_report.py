@@ -13,6 +13,7 @@ from matplotlib.markers import MarkerStyle
 
 from . import plots, report, seeds
 from .disk import replacing
+from .exhibits import is_ink
 from .page import ACCENT, Chart, axes, charts, integer, rendered
 from .results import Measure, Results, Run, collect, command, digits, markdown, summary, text, write_csv
 from .seeds import Estimate
@@ -323,13 +324,14 @@ def _traversals(results: Results, method: str, measure: Measure) -> dict[str, An
         return None
     with np.load(path, allow_pickle=False) as file:
         arrays = {n: file[n][:2] if n.startswith("traversal/") else file[n] for n in file.files if "embed" not in n}
-    cards = [card for card in report.units(run.scores, report.drawable(arrays)) if not card["idle"]]
+    drawn = report.drawable(arrays)
+    cards = [card for card in report.units(run.scores, drawn) if not card["idle"]]
     return {
         "method": method,
         "run": run,
         "value": text(Estimate(run.values[measure.key], None, None, 1), 3),
         "units": cards,
         "columns": max((len(card["at"]) for card in cards), default=1),
-        "ink": report.ink(arrays.get("x")),
+        "ink": is_ink(drawn.get("x")),
         "report": (results.folder / run.job.key / "report.html").is_file(),
     }
