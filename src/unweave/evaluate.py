@@ -41,7 +41,7 @@ from .train import PRIOR_DRAWS, Kept, Recipe, Trainer, decomposition
 MANY = 100
 """Units of a code; of more, sites stand as wholes."""
 
-MOST_CLASSES = 16
+SHOWN_CLASSES = 16
 """Classes that a traversal shows; of more, twelve."""
 
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
@@ -432,7 +432,7 @@ def _range(node: Node, column: int) -> tuple[Tensor, Tensor]:
     """Values that a unit runs through: its classes, of many a few, or quantiles of its draws over the data set."""
     if is_discrete(node):
         classes = node.value.shape[-1]
-        at = torch.arange(classes) if classes <= MOST_CLASSES else torch.linspace(0, classes - 1, 12).round().long()
+        at = torch.arange(classes) if classes <= SHOWN_CLASSES else torch.linspace(0, classes - 1, 12).round().long()
         return torch.eye(classes, dtype=node.value.dtype)[at], at
     at = node.value.flatten(1)[:, column].double().quantile(torch.tensor(QUANTILES, dtype=torch.double))
     return at.to(node.value.dtype), at
