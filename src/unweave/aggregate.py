@@ -182,7 +182,7 @@ def log_mixture(
         found: Iterable[Tensor]
         if log_w and len({*log_w, 0.0}) == 2 and all(_is_drawn(q, posterior, case, summed, batch_dim) for case in some):
             found = _class_by_class(q, posterior, some, summed, log_w[2], batch_dim)
-        elif log_w is None or (summed and not all(_is_foldable(q, posterior, case) for case in some)):
+        elif log_w is None or (summed and not all(_is_foldable(q, posterior, case, summed) for case in some)):
             matrix = _weights(q, posterior, log_w, batch_dim, first) if log_w else None
             found = unfused(q, posterior, some, summed, matrix, batch_dim, budget)
         elif summed:
@@ -605,11 +605,12 @@ def _of_dist(at: Mapping[int, int], node: Node) -> Distribution:
     return mapped(dist, fits, lambda t: _of(at, t, missing), reshape)
 
 
-def _is_foldable(q: Trace, posterior: Trace, block: Block) -> bool:
-    """Whether rows hold classes as components do, and every site is of a kind whose parameters can be folded."""
+def _is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str]) -> bool:
+    """Whether rows hold classes as components do, or none at all, and all parameters are of a kind to be folded."""
     dists = [unwrap(dist) for site, _ in block if (dist := posterior[site].dist)]
     kinds = all(isinstance(dist, (Normal, Concrete, OneHotCategorical)) for dist in dists)
-    return kinds and len(q.classes()) == len(posterior.classes())
+    bare = not q.classes() and not any(site in summed for site, _ in block)
+    return kinds and (bare or len(q.classes()) == len(posterior.classes()))
 
 
 _ZERO = torch.zeros(())
