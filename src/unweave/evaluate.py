@@ -388,8 +388,7 @@ def _agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, 
 
 def _pictures(model: Model, q: Trace, test: Data, skipped: dict[str, str]) -> dict[str, Any]:
     labels = test.factors[:, 0] if test.names else np.zeros(len(test.x), np.int64)
-    kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    spread = [items[i] for i in range(20) for items in kinds if i < len(items)][:20]
+    spread = _spread(labels, 20)
     x = test.floats(spread)
     shape = x.shape[1:]
     arrays: dict[str, Any] = {"x": x, "labels": labels[spread]}
@@ -403,6 +402,13 @@ def _pictures(model: Model, q: Trace, test: Data, skipped: dict[str, str]) -> di
     with _unless("the codes of the data", skipped):
         arrays |= _embedding(model, test, labels)
     return arrays
+
+
+def _spread(labels: np.ndarray[Any, Any], most: int) -> list[int]:
+    """Item numbers, of each class in turn, begun at another place in each: items of a class may stand in an order."""
+    kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    kinds = [np.roll(items, -int(0.618 * k % 1 * len(items))) for k, items in enumerate(kinds)]
+    return [int(items[i]) for i in range(most) for items in kinds if i < len(items)][:most]
 
 
 def _traversals(model: Model, q: Trace, x: np.ndarray[Any, Any], most: int = MANY) -> dict[str, Any]:

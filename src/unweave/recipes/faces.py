@@ -111,7 +111,10 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
         Table(
             "Whose face, and which light",
             ("", "identity error, %", "lighting error, %"),
-            [(f"this run, {recipe.flags['labels']:.0%} of the labels", identity, lighting), *PUBLISHED],
+            [
+                (f"this run, {recipe.flags['labels']:.0%} of the labels", f"{identity:.1f}", f"{lighting:.1f}"),
+                *PUBLISHED,
+            ],
             f"Of {len(test)} test faces. Lighting is wrong where the most probable of 64 directions is another.",
         ),
         *([] if recipe.flags["alone"] else _pictures(model.decoder, q, test)),
