@@ -275,8 +275,9 @@ def test_log_p_of_x_of_a_mixture_is_exact():
     same(uw.evidence(q, p, batch_dim=1), mixture.logsumexp(-1).expand(samples, n))
 
 
-def test_exact_with_drawn_rows_sums_over_the_components_classes():
-    q, _, twin = setup(None)
+@pytest.mark.parametrize("labels", [None, torch.tensor([1, -1, 0, -1, 2])], ids=["none", "some"])
+def test_exact_with_drawn_rows_sums_over_the_components_classes(labels):
+    q, _, twin = setup(labels)
     torch.manual_seed(2)
     rows = q.draw()
     a, b = rows["y"].value.argmax(-1), rows["c"].value.argmax(-1)

@@ -169,18 +169,19 @@ def log_mixture(
     cases = {block: _cases(q, posterior, block) for block in blocks}
     coefficients = dict(zip(blocks, ahead, strict=True)) if ahead is not None else {}
     log_q: dict[Block, Tensor] = {}
-    alike: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Block]] = {}
+    alike: dict[tuple[tuple[str, ...], tuple[int, ...], bool], list[Block]] = {}
     for case in dict.fromkeys(case for some in cases.values() for _, case in some):
         if case:
             summed = classes_summed(q, posterior, case, batch_dim)
-            alike.setdefault((summed, _classes_held(q, case)), []).append(case)
+            drawn = _is_drawn(q, posterior, case, summed, batch_dim)
+            alike.setdefault((summed, _classes_held(q, case), drawn), []).append(case)
         else:  # all that the block held was observed
             log_q[case] = _weights(q, posterior, log_w, batch_dim, first).logsumexp(-1) if log_w else torch.zeros(())
-    for (summed, held), some in alike.items():
+    for (summed, held, drawn), some in alike.items():
         known = [_of_classes(coefficients[case], held) for case in some if case in coefficients]
         given = known if len(known) == len(some) else None
         found: Iterable[Tensor]
-        if log_w and len({*log_w, 0.0}) == 2 and all(_is_drawn(q, posterior, case, summed, batch_dim) for case in some):
+        if drawn and log_w and len({*log_w, 0.0}) == 2:
             found = _class_by_class(q, posterior, some, summed, log_w[2], batch_dim)
         elif log_w is None or (summed and not all(_is_foldable(q, posterior, case, summed) for case in some)):
             matrix = _weights(q, posterior, log_w, batch_dim, first) if log_w else None
@@ -456,8 +457,9 @@ def unfused(
     sizes = [max(q[name].value.shape[d] for name in names) for d in front]
     rows = {name: _rows(q[name].value, front, sizes) for name in names}
     keep = {name: None if (k := _keep(q[name], batch_dim)) is None else _rows(k, front, sizes) for name in names}
-    weights = [posterior[site].log_weight(len(classes)) for site in mixed]
     drawn = {site for site in mixed if site in names}
+    held = [{site for site, _ in block} for block in blocks]
+    weights = [[posterior[site].log_weight(len(classes), given=site not in some) for site in mixed] for some in held]
     for site in drawn:  # 0 at the row's class, −∞ at the others
         at_class = q[site].value.transpose(classes[site], -1).squeeze(-1).log()
         rows[site] = _rows(at_class, front[len(dims) :], sizes[len(dims) :])
@@ -468,14 +470,14 @@ def unfused(
     count = max(t.shape[0] for t in (*rows.values(), *([] if log_w is None else [log_w])))
     dists = [(dist, value) for name, value in rows.items() if (dist := posterior[name].dist) and name not in drawn]
     shapes = [(d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists]
-    terms = torch.broadcast_shapes(*(t.shape for t in weights), () if log_w is None else log_w.shape[1:])
+    terms = torch.broadcast_shapes(*(t.shape for t in weights[0]), () if log_w is None else log_w.shape[1:])
     entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes) + len(blocks) * math.prod(terms)
     chunk = max(1, budget // max(entries, 1))
     over = [1 + d for d in dims] + ([-1] if log_w is not None else [])
     parts = []
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
-        base = sum(weights, _ZERO if log_w is None else _part(log_w, part))
+        base = _ZERO if log_w is None else _part(log_w, part)
         pair: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         for name, value in rows.items():
             dist, kept = posterior[name].dist, keep[name]
@@ -484,8 +486,8 @@ def unfused(
             value, some = _part(value, part), None if kept is None else _part(kept, part)
             log_q = [value] if name in drawn else log_marginals(dist, value, lead, wanted, some)
             pair.update({(name, units): density for units, density in zip(wanted, log_q, strict=True)})
-        terms = [sum((pair[of] for of in block), base) for block in blocks]
-        log_q = [term.logsumexp(over) if over else term for term in terms]
+        sums = (sum((*(pair[of] for of in block), *w), base) for block, w in zip(blocks, weights, strict=True))
+        log_q = [term.logsumexp(over) if over else term for term in sums]
         parts.append([t.expand(min(chunk, count - start), *t.shape[1:]) for t in log_q])
     whole = parts[0] if len(parts) == 1 else [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
     back = [log_q.expand(math.prod(sizes), *log_q.shape[1:]).unflatten(0, sizes or [1]) for log_q in whole]
@@ -575,7 +577,7 @@ def _class_by_class(
             node = posterior[name]
             assert node.dist is not None
             some._nodes[name] = Node(_of(at, node.value), "sampled", _of_dist(at, node))
-        weight = sum((_of(at, posterior[site].log_weight(depth)) for site in sites), _ZERO)
+        weight = sum((_of(at, posterior[site].log_weight(depth, given=False)) for site in sites), _ZERO)
         mine, wanted = q.take(rows, batch_dim=batch_dim), [block for block in rest if block]
         found = iter(fused.log_mixture(mine, some, wanted, (log_w,) * 3, batch_dim, log_v=weight) if wanted else ())
         for total, block in zip(log_q, rest, strict=True):
@@ -597,7 +599,8 @@ def _of_dist(at: Mapping[int, int], node: Node) -> Distribution:
     missing = lacking(dist, node.value)
 
     def fits(shape: torch.Size) -> bool:
-        return any(len(shape) > dim - missing >= 0 and shape[dim - missing] > 1 for dim in at)
+        whole = dist.batch_shape
+        return len(shape) >= len(whole) and all(own in (1, size) for own, size in zip(shape, whole, strict=False))
 
     def reshape(shape: torch.Size) -> Sequence[int]:
         return _of(at, torch.empty(shape, device="meta"), missing).shape

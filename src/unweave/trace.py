@@ -177,15 +177,15 @@ class Node:
         log_prob: Tensor = self.dist.log_prob(self.value)
         return log_prob
 
-    def log_weight(self, depth: int) -> Tensor:
-        """log q(y|x) of an enumerated site's classes, in their dimension of `depth`; 0 and −∞ where y is given."""
+    def log_weight(self, depth: int, *, given: bool = True) -> Tensor:
+        """log q(y|x) of an enumerated site's classes, in their dimension of `depth`; 0 and −∞ where y is `given`."""
         assert self.dist is not None
         assert self.outer is not None
         own = depth - len(self.outer.sizes)
         logits: Tensor = self.dist.logits  # type: ignore[attr-defined]
         at = depth + len(self.outer.lead) - logits.ndim + 1
         log_w = logits.reshape(*[1] * at, *logits.shape).transpose(own, -1).squeeze(-1)
-        if self.label is None:
+        if self.label is None or not given:
             return log_w
         label = self.label.log().transpose(own, -1).squeeze(-1)
         return torch.where(torch.as_tensor(self.observed), label, log_w)
