@@ -7,6 +7,7 @@ import pytest
 import torch
 from programs import float64, same  # noqa: F401
 from torch.distributions import OneHotCategorical, kl_divergence
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import unweave as uw
 from unweave import aggregate
@@ -323,6 +324,33 @@ def test_exact_in_small_parts_is_exact():
     for budget in (1, 500):
         for log_q, whole in zip(uw.exact(q, budget)(q, blocks, 2), uw.exact(q)(q, blocks, 2), strict=True):
             same(log_q, whole)
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that any tensor has which is made inside."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for t in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(t, torch.Tensor) and t.untyped_storage().nbytes():  # views of one number are one number
+                self.most = max(self.most, t.untyped_storage().nbytes() // t.element_size())
+        return made
+
+
+def test_sums_over_classes_keep_to_their_budget():
+    """Rows hold a drawn y, and c is summed over: a row meets 60 x 2 x 50 components."""
+    q, classes, items = uw.Trace(), 60, 50
+    q.categorical(torch.randn(items, classes), name="y")
+    c = q.categorical(torch.randn(items, 2), name="c")
+    q.normal(c @ torch.randn(2, 1), 0.4, name="v")
+    rows, block = q.draw(), [(("y", (0,)), ("v", (0,)))]
+    whole = uw.exact(q)(rows, block)
+    with Largest() as seen:
+        (log_q,) = uw.exact(q, budget=20_000)(rows, block)
+    same(log_q, whole[0])
+    assert seen.most <= 2 * 20_000
 
 
 # -- refusals ------------------------------------------------------------------------------------------------
