@@ -469,7 +469,7 @@ def unfused(
         log_w = log_w.reshape(len(log_w), *[1] * batch_dim, -1)
     count = max(t.shape[0] for t in (*rows.values(), *([] if log_w is None else [log_w])))
     dists = [(dist, value) for name, value in rows.items() if (dist := posterior[name].dist) and name not in drawn]
-    shapes = [(d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists]
+    shapes = ((d.batch_shape, v.shape[1 : v.ndim - len(d.event_shape)]) for d, v in dists)
     terms = torch.broadcast_shapes(*(t.shape for t in weights[0]), () if log_w is None else log_w.shape[1:])
     entries = sum(math.prod(torch.broadcast_shapes(*pair)) for pair in shapes) + len(blocks) * math.prod(terms)
     chunk = max(1, budget // max(entries, 1))

@@ -43,7 +43,7 @@ def mouse(
     ] = 20,
     latents: Annotated[int, "Normals a frame; the linear model has twice as many."] = 8,
     states: Annotated[int, "Discrete states of the switching model."] = 8,
-    epochs: Epochs = 25,
+    epochs: Epochs = 75,
     batch: Batch = 16,
     lr: Rate = 3e-3,
     quick: Annotated[bool, "A smaller run, for tests."] = False,
