@@ -405,8 +405,9 @@ class Trace(Mapping[str, Node]):
         (*samples, batch, …), as they are. In a block without z_{t-1} the draw of item n stands for the integral over
         it: right in the mean for other items than the row's own, whose draw z_t was made from.
 
-        In p it says what a prior depends on (`inputs` then come from no other latent): of a `sample` whose prior differs
-        between items, any site before it may be a parent, and log p of a block without it is averaged over draws.
+        In p it says what a prior depends on, so `inputs` are to come from no other latent: of a `sample` whose prior
+        differs between items, any site before it may be a parent, and log p of a block without it is averaged over
+        draws.
 
         >>> import torch, unweave as uw
         >>> from torch.distributions import Normal
