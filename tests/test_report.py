@@ -303,6 +303,17 @@ def test_vectors_are_drawn_as_profiles(run):
     assert page.sections == [s for s in SECTIONS if s not in ("reconstructions", "units", "prior")]
 
 
+def test_total_correlations_beside_a_prior_that_has_some_are_said_to_be_less_it(run):
+    config, history, scores, arrays = parts(run)
+    plain = Page(report.render(config, history, scores, arrays)).text
+    assert "0 is independent" in plain
+    assert "prior has of it" not in plain
+    chained = Page(report.render(config, history, scores | {"prior_factorises": False}, arrays)).text
+    assert "0 is independent" not in chained
+    assert "nats, less the prior's own" in chained
+    assert "from independent, less what the prior has of it" in chained
+
+
 def test_colour_images(run):
     config, history, scores, arrays = parts(run)
     arrays = {k: np.stack([v] * 3, -1) if v.ndim > 2 else v for k, v in arrays.items()}

@@ -69,7 +69,8 @@ def evaluate(recipe: Recipe, model: Model, folder: str | Path, *, points: int | 
             with _unless("information and the terms of the bound", skipped):
                 terms = _information(model, trainer.train.x, q, some, recipe.groups)
                 factorises = _add_minibatch(terms["terms"], trainer)
-                scores |= terms | {"breaches": _breaches(terms["terms"], trainer, factorises)}
+                breached = _breaches(terms["terms"], trainer, factorises)
+                scores |= terms | {"breaches": breached, "prior_factorises": factorises}
             if train.names:
                 with _unless("information about factors", skipped):
                     if (train.factors >= 0).mean() >= (test.factors >= 0).mean():

@@ -179,19 +179,23 @@ def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, st
     name, _, level = term.rstrip("]").partition("[")
     l = int(level) if level.isdigit() else 0
     summed = -1 if l == depth else 0  # of the divergences only the deepest is part of the sum
+    less = "" if scores.get("prior_factorises", True) else ", less what the prior has of it"
     match name:
         case "recon":
             return 1, "log p(x|z): how well the decoder explains an item from its code."
         case "mi":
             return -1, f"I(x;z): what the code tells about its item{ceiling}."
         case "tc" if depth == 1:
-            return -1, "Total correlation: how far the units are from independent across the data set."
+            return -1, f"Total correlation: how far the units are from independent across the data set{less}."
         case "tc" if l == 0:
-            return -1, f"Total correlation between groups: how far {groups} are from independent across the data set."
+            return (
+                -1,
+                f"Total correlation between groups: how far {groups} are from independent across the data set{less}.",
+            )
         case "tc" if l == depth - 1:
-            return -1, "Total correlation within groups: how far a group's units are from independent."
+            return -1, f"Total correlation within groups: how far a group's units are from independent{less}."
         case "tc":
-            return -1, f"Total correlation of the groups at level {l + 1} inside those at level {l}."
+            return -1, f"Total correlation of the groups at level {l + 1} inside those at level {l}{less}."
         case "kl" if l == 0:
             return summed, "KL(q(z) ‖ p(z)): how far codes over the whole data set are from the prior."
         case "kl":
@@ -250,9 +254,10 @@ def _tiles(config: Json, scores: Json) -> list[dict[str, str]]:
     if "mi" in terms:
         ceiling = f"nats, of at most {scores['log_n']:.3g}" if "log_n" in scores else "nats"
         tiles.append(("Information I(x;z)", _exact(terms["mi"]), ceiling))
+    independent = "nats; 0 is independent" if scores.get("prior_factorises", True) else "nats, less the prior's own"
     for l in sorted({0, depth - 1}) if depth else ():
         kind = ("TC between groups" if l == 0 else "TC within groups") if depth > 1 else "Total correlation"
-        tiles.append((kind, _exact(terms[f"tc[{l}]"]), "nats; 0 is independent"))
+        tiles.append((kind, _exact(terms[f"tc[{l}]"]), independent))
     shown = [{"name": n, "value": number(v).partition(" ± ")[0], "error": number(v), "note": t} for n, v, t in tiles]
     for site, (value, error) in scores.get("error", {}).items():
         share = number(100 * value, 100 * error)
