@@ -149,8 +149,9 @@ def path(model: Model, x: Array, *, seed: int = 0) -> Tensor:
 def recovered(model: Model, recording: Recording) -> dict[str, Array]:
     """States of every step into frames 1, 2, … (n, T − 1), by each way to find them; −1 beyond the end.
 
-    Of the switching model the most probable ones given its path. Of the others, k-means of as many as there are
-    syllables, on codes, and on codes beside their differences from the frame before.
+    Of the switching model the most probable ones given its path. Of all, as many as there are syllables: those of a
+    switching linear system fitted to the codes, k-means of codes, and of codes beside their differences from the frame
+    before.
     """
     from sklearn.cluster import KMeans
 
@@ -161,12 +162,44 @@ def recovered(model: Model, recording: Recording) -> dict[str, Array]:
     decoder: Any = model.decoder
     if hasattr(decoder, "states"):
         found["states of the model"] = np.where(there, decoder.states(z).argmax(-1).numpy(), -1)
+    found["states fitted to codes"] = _by_dynamics(z, there)
     for name, points in kinds.items():
         states = np.full(there.shape, -1)
         scaled = points[there] / points[there].std(0)
         states[there] = KMeans(len(SYLLABLES), n_init=10, random_state=0).fit_predict(scaled)
         found[name] = states
     return found
+
+
+def _by_dynamics(z: Tensor, there: Array, steps: int = 400) -> Array:
+    """States (n, T − 1) of a switching linear system of greatest likelihood on paths z (n, T, latents), by gradient.
+
+    −1 where there is no step. So syllables of real mice are found on principal components (Wiltschko et al., "Mapping
+    Sub-Second Structure in Mouse Behavior", 2015).
+    """
+    import torch
+
+    from unweave.messages import forward_backward
+    from unweave.models.model import seeded
+
+    is_step = torch.as_tensor(there)
+    held = z[:, 1:][is_step]
+    z = (z - held.mean(0)) / held.std(0)
+    with seeded(0), torch.enable_grad():
+        p: Any = uw.models.switching_linear((1, 1, 1), z.shape[-1], states=len(SYLLABLES)).decoder
+
+        def messages() -> tuple[Tensor, Tensor]:
+            scores = p.step(z[:, :-1]).log_prob(z[:, 1:, None])
+            return forward_backward(scores.where(is_step[..., None], 0.0), *p.chain())
+
+        optimizer = torch.optim.Adam([p.a, p.b, p.log_scale, p.log_initial, p.log_transition], lr=0.02)
+        for _ in range(steps):
+            loss = -messages()[0].sum() / is_step.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        states: Array = messages()[1].argmax(-1).where(is_step, -1).numpy()
+    return states
 
 
 def _with_steps(codes: Array) -> Array:
