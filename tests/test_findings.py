@@ -13,7 +13,7 @@ from PIL import Image
 from test_report import Page
 
 import unweave as uw
-from unweave import exhibits, report
+from unweave import exhibits, pictures, report
 from unweave.findings import Film, Lines, Number, Picture, Scatter, Table, packed, unpacked
 from unweave.models.model import seeded
 from unweave.run import fit
@@ -279,3 +279,16 @@ def test_what_stops_a_part_is_said_and_the_rest_is_shown(tmp_path, monkeypatch, 
     assert "no such information" in capsys.readouterr().err
     page = Page((run.folder / "report.html").read_text())
     assert {"reconstructions", "labels", "skipped"} <= set(page.sections)
+
+
+def test_a_recipes_pictures_are_one_picture(tmp_path):
+    described, arrays = packed(ALL)
+    (tmp_path / "scores.json").write_text(json.dumps({"findings": described}))
+    np.savez(tmp_path / "evaluation.npz", **arrays)
+    with Image.open(pictures.findings(tmp_path, tmp_path / "out.png")) as drawn:
+        image = np.asarray(drawn.convert("L"))
+    assert image.shape[1] == 990
+    assert image.std() > 10
+    (tmp_path / "scores.json").write_text("{}")
+    with pytest.raises(ValueError, match="has no pictures of its recipe's own: draw its units or codes"):
+        pictures.findings(tmp_path, tmp_path / "out.png")

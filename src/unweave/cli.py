@@ -167,7 +167,10 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", me
 @app.command()
 def picture(
     what: Annotated[
-        str, typer.Argument(help="units: what each latent unit of a run does. codes, ablation: runs side by side.")
+        str,
+        typer.Argument(
+            help="units: what each latent unit does. findings: a recipe's own. codes, ablation: runs side by side."
+        ),
     ],
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="The picture to write: png, svg or pdf.")] = Path("picture.png"),

@@ -1,4 +1,4 @@
-"""Pictures of runs for pages and slides, from run folders: what each latent unit does, and codes side by side."""
+"""Pictures of runs for pages and slides, from run folders: what each latent unit does, codes, a recipe's own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from . import plots
 from .disk import read_json, replacing
+from .exhibits import is_ink
+from .findings import Film, Picture, unpacked
 
 
 def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Path:
@@ -62,10 +64,50 @@ def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
     return _save(figure, out)
 
 
+def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
+    """The pictures that a recipe makes of its own run, one under another; of films the first column, over time.
+
+    Errors: ValueError if the run has none.
+    """
+    scores, arrays = _read(Path(run))
+    found = unpacked(scores.get("findings", ()), arrays)
+    shown = [_still(f, steps) if isinstance(f, Film) else f for f in found if isinstance(f, Picture | Film)]
+    if not shown:
+        raise ValueError(f"{run} has no pictures of its recipe's own: draw its units or codes, or look at its report")
+    grids = [_grid(picture.images) for picture in shown]
+    heights = [7.2 * grid.shape[0] / grid.shape[1] for grid in grids]
+    figure = Figure(figsize=(9, sum(heights) + 0.62 * len(grids)), layout="constrained")
+    panels = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, picture, grid in zip(panels, shown, grids, strict=True):
+        ax.imshow(grid, interpolation="nearest", extent=(0, picture.images.shape[1], picture.images.shape[0], 0))
+        ax.set_aspect(grid.shape[0] / grid.shape[1] * picture.images.shape[1] / picture.images.shape[0])
+        ax.set_title(picture.title, fontsize=10, loc="left", weight="bold", pad=6)
+        ax.set_xticks(np.arange(len(picture.columns)) + 0.5, picture.columns, fontsize=8)
+        ax.set_yticks(np.arange(len(picture.rows)) + 0.5, picture.rows, fontsize=8)
+        ax.tick_params(length=0, labeltop=True, labelbottom=False)
+        ax.spines[:].set_visible(False)
+    return _save(figure, out)
+
+
+def _grid(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(rows, columns, h, w[, 3]) as one picture, strokes as ink on paper."""
+    is_grey = images.ndim == 4
+    images = 1 - images if is_grey and is_ink(images[..., None]) else images
+    return plots.image_grid(images.reshape(-1, *images.shape[2:]), images.shape[1])
+
+
+def _still(film: Film, steps: int) -> Picture:
+    """Of the first column, so many steps in equal parts of the time, from left to right."""
+    at = np.unique(np.linspace(0, len(film.images) - 1, steps).round().astype(int))
+    columns = [f"step {t + 1}" for t in at]
+    return Picture(film.title, film.images[at, :, 0].swapaxes(0, 1), film.rows, columns, film.note)
+
+
 PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
     "units": lambda runs, out: units(runs[0], out),
     "codes": codes,
     "ablation": ablation,
+    "findings": lambda runs, out: findings(runs[0], out),
 }
 """What `unweave picture` can draw, by name."""
 
