@@ -52,9 +52,9 @@ def mouse(
     """Deep state-space models of a simulated mouse, frame by frame: what it does, what it does next.
 
     Measured, mean ± sd over seeds 0, 1, 2, held-out log p(x) in nats a frame (bounds by 50 draws, `linear` exact):
-    deep-markov 608.7 ± 0.7, switching 605.7 ± 0.9, static 601.3 ± 1.8, linear 589.10 ± 0.03. ARI of the switching
-    model's states with the true syllables 0.313 ± 0.077; of k-means on the static model's codes 0.011 ± 0.004.
-    29 to 94 s of one thread's CPU time a run. docs/results/state_space.md has forecasts, and what was tried.
+    deep-markov 616.2 ± 0.4, switching 615.3 ± 0.3, static 607.2 ± 1.0, linear 589.61 ± 0.03. ARI of the switching
+    model's states with the true syllables 0.373 ± 0.020; of states fitted to the static model's codes 0.150 ± 0.008.
+    A run takes 1 to 6 minutes of one thread. docs/results/state_space.md has forecasts, and what was tried.
     """
     flags = locals()
     if quick:
