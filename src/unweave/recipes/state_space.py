@@ -250,6 +250,7 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     states = recovered(model, recording)
     rand = {name: agreement(found, recording) for name, found in states.items()}
     best = next(iter(states))
+    table = _together(states[best], recording)
     ceiling = -(size**2) * (np.log(NOISE) + 0.5 * np.log(2 * np.pi * np.e))
     what = "exact" if kind == "linear" else f"importance-weighted bound, {5 if quick else 50} draws"
     found: list[Finding] = [
@@ -265,8 +266,8 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
             f"{n} test sequences of {_shortest(length)} to {length} frames; errors over sequences.",
         ),
         Table("States against syllables", ("", "adjusted Rand index"), list(rand.items())),
-        _named(states[best], recording, best),
-        _strips(states[best], recording, best),
+        _named(table, best),
+        _strips(states[best], recording, table.argmax(1), best),
     ]
     if kind == "static":
         return found
@@ -287,20 +288,18 @@ def _together(states: Array, recording: Recording) -> Array:
     return np.array([[((states == k) & (syllable == s)).sum() for s in range(len(SYLLABLES))] for k in range(kinds)])
 
 
-def _named(states: Array, recording: Recording, what: str) -> Table:
+def _named(table: Array, what: str) -> Table:
     """Of each syllable the share of steps in states that it is the most frequent syllable of."""
-    table = _together(states, recording)
-    own = table.argmax(1)
-    steps = table.sum(0)
+    own, steps = table.argmax(1), table.sum(0)
     shares = [100 * float(table[own == s, s].sum() / max(steps[s], 1)) for s in range(len(SYLLABLES))]
     rows = [(name, int(steps[s]), int((own == s).sum()), shares[s]) for s, name in enumerate(SYLLABLES)]
     note = f"A state is named by the syllable that it is mostly; by {what}."
     return Table("Syllables that have states", ("syllable", "steps", "states", "steps in them, %"), rows, note)
 
 
-def _strips(states: Array, recording: Recording, what: str, rows: int = 8) -> Picture:
-    """Time from left to right: true syllables above, states below, coloured by the syllable each goes with mostly."""
-    syllable, own = recording.syllable[:, 1:], _together(states, recording).argmax(1)
+def _strips(states: Array, recording: Recording, own: Array, what: str, rows: int = 8) -> Picture:
+    """Time from left to right: true syllables above, states below, coloured by `own`, the syllable each is mostly."""
+    syllable = recording.syllable[:, 1:]
     long = np.flatnonzero((syllable >= 0).all(1))[:rows]
     each = np.stack([COLOURS[syllable[long]], COLOURS[own[states[long]]]], 1)  # (rows, 2, T − 1, 3)
     strips = np.repeat(np.repeat(each, 10, 1), 24, 2)
