@@ -15,8 +15,9 @@ import typer
 from typer.testing import CliRunner
 
 import unweave as uw
-from unweave import artifact, cli, recipes
+from unweave import cli, recipes
 from unweave.data import idx
+from unweave.runs import artifact
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,14 @@ def test_flags_are_the_recipes_arguments(name):
     command = typer.main.get_command(cli.app).commands["train"].commands[name.replace("_", "-")]
     arguments = inspect.signature(getattr(recipes, name)).parameters
     flags = {option.name: option for option in command.params}
-    assert set(flags) - {"help"} == {*arguments, "out", "overwrite", "device", "threads", "local_estimator"}
+    assert set(flags) - {"help"} == {
+        *arguments,
+        "out",
+        "overwrite",
+        "device",
+        "threads",
+        "local_estimator",
+    }
     for argument in arguments.values():
         needed = argument.default is inspect.Parameter.empty
         assert flags[argument.name].required == needed
@@ -145,7 +153,15 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     monkeypatch.setattr("unweave.run.fit", lambda *args, **kwargs: seen.append((*args, kwargs)))
     monkeypatch.chdir(tmp_path)
     code, out, _ = unweave(
-        "train", "digits", "--objective", "tc_vae(2.5)", "--patience", "3", "--seed", "4", "--overwrite"
+        "train",
+        "digits",
+        "--objective",
+        "tc_vae(2.5)",
+        "--patience",
+        "3",
+        "--seed",
+        "4",
+        "--overwrite",
     )
     recipe, folder, options = seen[0]
     assert (code, str(folder)) == (0, "runs/digits-seed4")
@@ -169,11 +185,16 @@ def test_list_has_every_recipe(unweave):
 @pytest.mark.slow
 def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     """And each again where it makes no sense."""
-    monkeypatch.setattr("unweave.evaluate._dependence", lambda *args: {})  # the slow part, tested elsewhere
+    monkeypatch.setattr(
+        "unweave.evaluation.evaluate._dependence", lambda *args: {}
+    )  # the slow part, tested elsewhere
     run = tmp_path / "run"
     code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
     assert (code, out) == (0, f"report: {run}/report.html\n")
-    assert [line.split()[0] for line in err.splitlines()] == ["epoch", "evaluating"]  # a line an epoch, then one more
+    assert [line.split()[0] for line in err.splitlines()] == [
+        "epoch",
+        "evaluating",
+    ]  # a line an epoch, then one more
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err
     model = (run / "model.safetensors").read_bytes()
@@ -207,17 +228,28 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
 def test_a_run_is_resumed_with_the_threads_and_device_it_had(unweave, monkeypatch, tmp_path):
     seen = []
     flags = dict(uw.recipes.digits().flags)
-    artifact.write_config(tmp_path, {"recipe": "digits", "flags": flags, "threads": 2, "device": "cpu"})
-    monkeypatch.setattr("unweave.run.fit", lambda *args, **kwargs: seen.append(kwargs | {"n": torch.get_num_threads()}))
+    artifact.write_config(
+        tmp_path, {"recipe": "digits", "flags": flags, "threads": 2, "device": "cpu"}
+    )
+    monkeypatch.setattr(
+        "unweave.run.fit",
+        lambda *args, **kwargs: seen.append(kwargs | {"n": torch.get_num_threads()}),
+    )
     unweave("resume", tmp_path)
     unweave("resume", tmp_path, "--threads", 1, "--device", "cuda")
-    assert seen == [{"resume": True, "device": "cpu", "n": 2}, {"resume": True, "device": "cuda", "n": 1}]
+    assert seen == [
+        {"resume": True, "device": "cpu", "n": 2},
+        {"resume": True, "device": "cuda", "n": 1},
+    ]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--batch", "5000"], "batch=5000, but the training part has 1300 items: expected 2 to 1300"),
+        (
+            ["--batch", "5000"],
+            "batch=5000, but the training part has 1300 items: expected 2 to 1300",
+        ),
         (["--device", "tpu9"], "device 'tpu9' is unknown: expected cpu, cuda"),
     ],
 )
@@ -237,7 +269,10 @@ def test_folders_that_are_no_runs(unweave, tmp_path):
     assert (code, "holds a saved model, but no run" in err) == (1, True)
     artifact.write_config(tmp_path / "own", {"recipe": "mine", "flags": {}})
     code, _, err = unweave("resume", tmp_path / "own")
-    assert (code, "recipe of its author's own, 'mine': go on with it from Python" in err) == (1, True)
+    assert (code, "recipe of its author's own, 'mine': go on with it from Python" in err) == (
+        1,
+        True,
+    )
     artifact.write_config(tmp_path / "flags", {"recipe": "digits", "flags": {"sharpness": 3}})
     code, _, err = unweave("evaluate", tmp_path / "flags")
     assert (code, "config.json does not fit the recipe 'digits'" in err) == (1, True)
@@ -258,21 +293,30 @@ def elsewhere(tmp_path):
 
 
 def test_score_prints_a_table_and_writes_a_page(unweave, elsewhere, tmp_path):
-    code, out, err = unweave("score", *elsewhere, "--metric", "mig", "--metric", "sap", "--out", tmp_path / "out")
+    code, out, err = unweave(
+        "score", *elsewhere, "--metric", "mig", "--metric", "sap", "--out", tmp_path / "out"
+    )
     assert (code, err) == (0, "")
     head, mig, sap, *rest = out.splitlines()
     found = json.loads((tmp_path / "out" / "scores.json").read_text())
     value, (low, high) = found["scores"][0]["value"], found["scores"][0]["interval"]
     assert head.split() == ["metric", "value", "interval", "range", "convention"]
-    assert mig.startswith(f"MIG     {value:.3f}  {low:.3f} to {high:.3f}  0 to 1  disentanglement_lib")
+    assert mig.startswith(
+        f"MIG     {value:.3f}  {low:.3f} to {high:.3f}  0 to 1  disentanglement_lib"
+    )
     assert sap.startswith("SAP")
     assert rest[-1] == f"page: {tmp_path}/out/score.html"
-    assert f"unweave score {elsewhere[0]} {elsewhere[1]}" in (tmp_path / "out" / "score.html").read_text()
+    assert (
+        f"unweave score {elsewhere[0]} {elsewhere[1]}"
+        in (tmp_path / "out" / "score.html").read_text()
+    )
 
 
 def test_score_prints_json(unweave, elsewhere, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = unweave("score", *elsewhere, "--metric", "mig", "--no-intervals", "--json", "--code", "z[1]")
+    code, out, _ = unweave(
+        "score", *elsewhere, "--metric", "mig", "--no-intervals", "--json", "--code", "z[1]"
+    )
     found = json.loads(out)
     assert (code, found["codes"], found["factors"]) == (0, ["z[1]"], ["shape"])
     assert found["scores"][0] | {"parts": None, "notes": None} == {
@@ -294,7 +338,10 @@ def test_score_prints_json(unweave, elsewhere, tmp_path, monkeypatch):
     [
         (["--metric", "beauty"], "no metric is called 'beauty'; there are: mig, "),
         (["--factor", "size"], "no column of the factors matches 'size'; expected one of: shape"),
-        (["--metric", "mig", "--convention", "mine"], "convention 'mine': expected one of disentanglement_lib"),
+        (
+            ["--metric", "mig", "--convention", "mine"],
+            "convention 'mine': expected one of disentanglement_lib",
+        ),
     ],
 )
 def test_score_says_what_was_expected(unweave, elsewhere, tmp_path, words, said):
@@ -323,7 +370,11 @@ def test_score_of_files_that_do_not_fit(unweave, elsewhere, tmp_path):
 def test_the_data_directory_is_remembered(unweave, tmp_path, monkeypatch):
     monkeypatch.setenv("UNWEAVE_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("UNWEAVE_DATA", raising=False)
-    assert unweave("data", "--set-dir", tmp_path / "data") == (0, f"data directory: {tmp_path}/data\n", "")
+    assert unweave("data", "--set-dir", tmp_path / "data") == (
+        0,
+        f"data directory: {tmp_path}/data\n",
+        "",
+    )
     assert unweave("data") == (0, f"data directory: {tmp_path}/data\n", "")
     monkeypatch.setenv("UNWEAVE_DATA", "/elsewhere")
     assert unweave("data")[1] == "data directory: /elsewhere\n"
@@ -340,13 +391,23 @@ def test_the_data_directory_is_remembered(unweave, tmp_path, monkeypatch):
 def test_absent_data_offline(unweave, tmp_path, monkeypatch, recipe, name, first):
     """The file, its checksum, and where to put it; and no folder is left behind."""
     published = getattr(idx, name)
-    monkeypatch.setattr(idx, name, dataclasses.replace(published, mirrors=("http://127.0.0.1:9/",)))  # a closed port
+    monkeypatch.setattr(
+        idx, name, dataclasses.replace(published, mirrors=("http://127.0.0.1:9/",))
+    )  # a closed port
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    code, out, err = unweave("train", *recipe, "--data-dir", tmp_path / "data", "--out", tmp_path / "run")
+    code, out, err = unweave(
+        "train", *recipe, "--data-dir", tmp_path / "data", "--out", tmp_path / "run"
+    )
     file = "train-images-idx3-ubyte.gz"
     assert (code, out) == (1, "")
     assert err.startswith("Error: ")
-    for part in (file, published.train[0][0], str(tmp_path / "data" / first / file), "UNWEAVE_DATA", "--data-dir"):
+    for part in (
+        file,
+        published.train[0][0],
+        str(tmp_path / "data" / first / file),
+        "UNWEAVE_DATA",
+        "--data-dir",
+    ):
         assert part in err
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
@@ -356,7 +417,16 @@ def test_absent_data_offline(unweave, tmp_path, monkeypatch, recipe, name, first
 @pytest.mark.slow
 def test_a_study_from_flags_and_again_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["study", "quick", "--recipe", "digits", "--method", "VAE=vae", "--method", "beta_vae(4)"]
+    words = [
+        "study",
+        "quick",
+        "--recipe",
+        "digits",
+        "--method",
+        "VAE=vae",
+        "--method",
+        "beta_vae(4)",
+    ]
     words += ["--seeds", "1", "--set", "epochs=1", "--set", "batch=300"]
     first = CliRunner().invoke(cli.app, words)
     assert first.exit_code == 0, first.output
@@ -375,10 +445,25 @@ def test_a_folder_of_ones_own_images_trains_in_one_command(tmp_path):
 
     for i, x in enumerate(uw.data.digits().x[:40]):
         (tmp_path / "pics" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
-        Image.fromarray((255 * x).astype("uint8")).resize((40, 36)).save(tmp_path / "pics" / "ab"[i % 2] / f"{i}.png")
-    words = ["train", "own", "--data", str(tmp_path / "pics"), "--epochs", "1", "--out", str(tmp_path / "run")]
+        Image.fromarray((255 * x).astype("uint8")).resize((40, 36)).save(
+            tmp_path / "pics" / "ab"[i % 2] / f"{i}.png"
+        )
+    words = [
+        "train",
+        "own",
+        "--data",
+        str(tmp_path / "pics"),
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = CliRunner().invoke(cli.app, words)
     assert done.exit_code == 0, done.output
     assert "convolutions" in done.output
     assert "bernoulli" in done.output
-    assert uw.load(tmp_path / "run").reconstruct(np.zeros((2, 36, 36), np.float32)).shape == (2, 36, 36)
+    assert uw.load(tmp_path / "run").reconstruct(np.zeros((2, 36, 36), np.float32)).shape == (
+        2,
+        36,
+        36,
+    )

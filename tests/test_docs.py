@@ -10,9 +10,20 @@ import torch
 import unweave as uw
 
 ROOT = Path(__file__).parent.parent
-PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/**/*.md"))}
-FORMULAS = [(page, text) for page, whole in PAGES.items() for text in re.findall(r'--objective\s+"([^"]+)"', whole)]
-RECIPES = [(page, name) for page, whole in PAGES.items() for name in re.findall(r"unweave train ([a-z-]+)", whole)]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted(ROOT.glob("docs/**/*.md"))
+}
+FORMULAS = [
+    (page, text)
+    for page, whole in PAGES.items()
+    for text in re.findall(r'--objective\s+"([^"]+)"', whole)
+]
+RECIPES = [
+    (page, name)
+    for page, whole in PAGES.items()
+    for name in re.findall(r"unweave train ([a-z-]+)", whole)
+]
 LINKS = [
     (page, link)
     for page, whole in PAGES.items()
@@ -37,7 +48,9 @@ def test_blocks_run(page: str) -> None:
             if code.startswith(">>>"):
                 example = doctest.DocTestParser().get_doctest(code, names, page, page, above)
                 said: list[str] = []
-                failed = doctest.DocTestRunner().run(example, out=said.append, clear_globs=False).failed
+                failed = (
+                    doctest.DocTestRunner().run(example, out=said.append, clear_globs=False).failed
+                )
                 assert not failed, "".join(said)
                 names |= example.globs
             else:

@@ -45,7 +45,9 @@ def test_leading_dimensions_are_items_one_by_one(shape):
     for net, size in ((uw.nets.conv(shape, 3), pixels), (uw.nets.deconv(5, shape), 5)):
         x = torch.rand(2, 3, size)
         whole = net(x)
-        each = torch.stack([torch.stack([net(x[i, j][None])[0] for j in range(3)]) for i in range(2)])
+        each = torch.stack(
+            [torch.stack([net(x[i, j][None])[0] for j in range(3)]) for i in range(2)]
+        )
         torch.testing.assert_close(whole, each, rtol=1e-5, atol=1e-6)
 
 
@@ -59,7 +61,9 @@ def test_convolutions_are_torchs_with_colours_last():
     torch.testing.assert_close(net(x.flatten(1)), last(h.flatten(1)))
 
     back = uw.nets.deconv(2, (8, 8, 3), channels=4)
-    first, last = (part for part in back.modules() if isinstance(part, nn.Linear | nn.ConvTranspose2d))
+    first, last = (
+        part for part in back.modules() if isinstance(part, nn.Linear | nn.ConvTranspose2d)
+    )
     z = torch.rand(5, 2)
     h = first(z).relu().unflatten(1, (4, 4, 4))
     x = F.conv_transpose2d(h, last.weight, last.bias, stride=2, padding=1)

@@ -28,14 +28,20 @@ def machine():
     described = Path("/proc/cpuinfo")
     text = described.read_text() if described.exists() else platform.processor()
     lines = re.findall(r"^(?:model name|flags)\s*: (.*)", text, re.M)[:2] or [text]
-    return [torch.__version__, torch.backends.cpu.get_cpu_capability(), zlib.crc32("".join(lines).encode())]
+    return [
+        torch.__version__,
+        torch.backends.cpu.get_cpu_capability(),
+        zlib.crc32("".join(lines).encode()),
+    ]
 
 
 def digits(discrete, folder):
     """Three epochs of ten steps, and what evaluation makes of them."""
     recipe = replace(uw.recipes.digits(discrete=discrete, epochs=3), points=200)
     run = uw.fit(recipe, folder, quiet=True)
-    history = [{name: value for name, value in line.items() if name != "seconds"} for line in run.history]
+    history = [
+        {name: value for name, value in line.items() if name != "seconds"} for line in run.history
+    ]
     return {"history": history, "scores": json.loads(json.dumps(run.scores))}
 
 
@@ -66,7 +72,9 @@ def agree(found, pinned, exactly, where=""):
     elif isinstance(pinned, float) and not exactly:
         assert math.isclose(found, pinned, rel_tol=1e-3, abs_tol=1e-3), where
     else:
-        assert found == pinned or (pinned != pinned and found != found), f"{where}: {found!r}, was {pinned!r}"
+        assert found == pinned or (pinned != pinned and found != found), (
+            f"{where}: {found!r}, was {pinned!r}"
+        )
 
 
 @pytest.fixture(scope="module")

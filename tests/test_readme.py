@@ -21,7 +21,9 @@ def test_blocks_run(code: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         exec(compile(code, "README.md", "exec"), names)
-    assert float(names["loss"].detach()) < 64 * math.log(2), "no better than grey pixels: nothing was learnt"
+    assert float(names["loss"].detach()) < 64 * math.log(2), (
+        "no better than grey pixels: nothing was learnt"
+    )
 
 
 def test_there_are_blocks_and_rows() -> None:

@@ -17,69 +17,68 @@ if TYPE_CHECKING:
     from . import nets as nets
     from . import plots as plots
     from . import recipes as recipes
-    from .aggregate import balanced as balanced
-    from .aggregate import exact as exact
-    from .aggregate import minibatch as minibatch
-    from .aggregate import stratified as stratified
-    from .aggregate import weighted as weighted
-    from .artifact import load as load
-    from .artifact import save as save
-    from .conditioning import conditioned as conditioned
-    from .critic import Critic as Critic
-    from .critic import Critics as Critics
-    from .critic import critic_tc as critic_tc
-    from .critic import factor_vae as factor_vae
-    from .formulas import formula as formula
-    from .objective import Atom as Atom
-    from .objective import Densities as Densities
-    from .objective import Objective as Objective
-    from .objective import beta_vae as beta_vae
-    from .objective import bottleneck as bottleneck
-    from .objective import corex as corex
-    from .objective import dip_vae as dip_vae
-    from .objective import elbo as elbo
-    from .objective import evidence as evidence
-    from .objective import hfvae as hfvae
-    from .objective import info_vae as info_vae
-    from .objective import kl as kl
-    from .objective import label as label
-    from .objective import mi as mi
-    from .objective import recon as recon
-    from .objective import tc as tc
-    from .objective import tc_vae as tc_vae
-    from .penalties import annealed_vae as annealed_vae
-    from .penalties import capacity as capacity
-    from .penalties import covariances as covariances
-    from .penalties import dip_vae_i as dip_vae_i
-    from .penalties import dip_vae_ii as dip_vae_ii
-    from .penalties import mmd as mmd
-    from .penalties import mmd_vae as mmd_vae
-    from .penalties import variances as variances
+    from .aggregate.mixture import balanced as balanced
+    from .aggregate.mixture import exact as exact
+    from .aggregate.mixture import minibatch as minibatch
+    from .aggregate.mixture import stratified as stratified
+    from .aggregate.mixture import weighted as weighted
+    from .objective.conditioned import conditioned as conditioned
+    from .objective.critic import Critic as Critic
+    from .objective.critic import Critics as Critics
+    from .objective.critic import critic_tc as critic_tc
+    from .objective.critic import factor_vae as factor_vae
+    from .objective.formula import formula as formula
+    from .objective.objective import Atom as Atom
+    from .objective.objective import Densities as Densities
+    from .objective.objective import Objective as Objective
+    from .objective.objective import beta_vae as beta_vae
+    from .objective.objective import bottleneck as bottleneck
+    from .objective.objective import corex as corex
+    from .objective.objective import dip_vae as dip_vae
+    from .objective.objective import elbo as elbo
+    from .objective.objective import evidence as evidence
+    from .objective.objective import hfvae as hfvae
+    from .objective.objective import info_vae as info_vae
+    from .objective.objective import kl as kl
+    from .objective.objective import label as label
+    from .objective.objective import mi as mi
+    from .objective.objective import recon as recon
+    from .objective.objective import tc as tc
+    from .objective.objective import tc_vae as tc_vae
+    from .objective.penalties import annealed_vae as annealed_vae
+    from .objective.penalties import capacity as capacity
+    from .objective.penalties import covariances as covariances
+    from .objective.penalties import dip_vae_i as dip_vae_i
+    from .objective.penalties import dip_vae_ii as dip_vae_ii
+    from .objective.penalties import mmd as mmd
+    from .objective.penalties import mmd_vae as mmd_vae
+    from .objective.penalties import variances as variances
+    from .objective.schedule import Ramp as Ramp
+    from .objective.schedule import ramp as ramp
     from .run import Run as Run
     from .run import fit as fit
-    from .schedule import Ramp as Ramp
-    from .schedule import ramp as ramp
-    from .scorecard import ScoreCard as ScoreCard
-    from .scorecard import score as score
-    from .trace import Concrete as Concrete
-    from .trace import Node as Node
-    from .trace import Trace as Trace
-    from .train import Recipe as Recipe
+    from .runs.artifact import load as load
+    from .runs.artifact import save as save
+    from .scoring.card import ScoreCard as ScoreCard
+    from .scoring.card import score as score
+    from .trace.trace import Concrete as Concrete
+    from .trace.trace import Node as Node
+    from .trace.trace import Trace as Trace
+    from .training.trainer import Recipe as Recipe
 
 _HOME = {
-    "artifact": "load save",
-    "aggregate": "balanced exact minibatch stratified weighted",
-    "conditioning": "conditioned",
-    "critic": "Critic Critics critic_tc factor_vae",
-    "formulas": "formula",
-    "objective": "Atom Densities Objective beta_vae bottleneck corex dip_vae elbo evidence hfvae info_vae kl label "
-    "mi recon tc tc_vae",
-    "penalties": "annealed_vae capacity covariances dip_vae_i dip_vae_ii mmd mmd_vae variances",
+    "aggregate.mixture": "balanced exact minibatch stratified weighted",
+    "objective.conditioned": "conditioned",
+    "objective.critic": "Critic Critics critic_tc factor_vae",
+    "objective.formula": "formula",
+    "objective.objective": "Atom Densities Objective beta_vae bottleneck corex dip_vae elbo evidence hfvae info_vae kl label mi recon tc tc_vae",
+    "objective.penalties": "annealed_vae capacity covariances dip_vae_i dip_vae_ii mmd mmd_vae variances",
+    "objective.schedule": "Ramp ramp",
     "run": "Run fit",
-    "schedule": "Ramp ramp",
-    "scorecard": "ScoreCard score",
-    "trace": "Concrete Node Trace",
-    "train": "Recipe",
+    "runs.artifact": "load save",
+    "scoring.card": "ScoreCard score",
+    "trace.trace": "Concrete Node Trace",
+    "training.trainer": "Recipe",
 }
 _MODULES = ("data", "metrics", "models", "nets", "plots", "recipes")
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -18,19 +18,34 @@ from rich.table import Table
 
 from . import __version__, recipes
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-train = typer.Typer(no_args_is_help=True, help="Train a recipe; each has flags of its own.", rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+train = typer.Typer(
+    no_args_is_help=True, help="Train a recipe; each has flags of its own.", rich_markup_mode="rich"
+)
 app.add_typer(train, name="train")
 
 Out = Annotated[Path | None, typer.Option(help="Run folder to write.  Default: runs/RECIPE-seedN.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda where there is one.")]
 Threads = Annotated[
-    int, typer.Option(min=1, help="Threads that torch may use; more pay off for large models on a quiet machine.")
+    int,
+    typer.Option(
+        min=1, help="Threads that torch may use; more pay off for large models on a quiet machine."
+    ),
 ]
 Local = Annotated[
     bool,
-    typer.Option("--local-estimator", help="Under torchrun: each rank estimates log q(z) from its own items alone."),
+    typer.Option(
+        "--local-estimator",
+        help="Under torchrun: each rank estimates log q(z) from its own items alone.",
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
@@ -48,7 +63,9 @@ def main() -> None:
         if not isinstance(error.__cause__, ConnectionAbortedError):
             where = f" at rank {rank}" if rank else ""
             console = Console(stderr=True)
-            console.print(f"[bold red]Error{where}:[/] {_plain(str(text))}", highlight=False, soft_wrap=True)
+            console.print(
+                f"[bold red]Error{where}:[/] {_plain(str(text))}", highlight=False, soft_wrap=True
+            )
         sys.exit(1)
 
 
@@ -82,7 +99,13 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
 
     @functools.wraps(recipe)
     def command(
-        *, out: Path | None, overwrite: bool, device: str | None, threads: int, local_estimator: bool, **flags: Any
+        *,
+        out: Path | None,
+        overwrite: bool,
+        device: str | None,
+        threads: int,
+        local_estimator: bool,
+        **flags: Any,
     ) -> None:
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
 
@@ -92,7 +115,10 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         _fit(made, folder, threads, overwrite=overwrite, device=device)
 
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
-    own = [p.replace(annotation=_flag(hints[p.name])) for p in inspect.signature(recipe).parameters.values()]
+    own = [
+        p.replace(annotation=_flag(hints[p.name]))
+        for p in inspect.signature(recipe).parameters.values()
+    ]
     common = {
         "out": (Out, None),
         "overwrite": (Overwrite, False),
@@ -118,10 +144,12 @@ for _name in recipes.__all__:
 def resume(
     run: RunFolder,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.  Default: as it was.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads that torch may use.  Default: as it was.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that torch may use.  Default: as it was.")
+    ] = None,
 ) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
-    from .artifact import read_config
+    from .runs.artifact import read_config
 
     was = read_config(run)
     threads, device = threads or was.get("threads", 1), device or was.get("device")
@@ -132,13 +160,16 @@ def resume(
 def evaluate(
     run: RunFolder,
     points: Annotated[
-        int | None, typer.Option(min=2, help="Items that exact terms are averaged over.  Default: the recipe's, 2000.")
+        int | None,
+        typer.Option(
+            min=2, help="Items that exact terms are averaged over.  Default: the recipe's, 2000."
+        ),
     ] = None,
 ) -> None:
     """Score a finished run again, and write its report."""
-    from .artifact import load
-    from .evaluate import evaluate as evaluate_run
-    from .report import write
+    from .evaluation.evaluate import evaluate as evaluate_run
+    from .pages.run import write
+    from .runs.artifact import load
 
     evaluate_run(_recipe_of(run), load(run), run, points=points)
     typer.echo(f"report: {write(run)}")
@@ -147,15 +178,17 @@ def evaluate(
 @app.command()
 def report(run: RunFolder) -> None:
     """Write report.html again from a run's files."""
-    from .report import write
+    from .pages.run import write
 
     typer.echo(f"report: {write(run)}")
 
 
 @app.command()
-def compare(runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")]) -> None:
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
+) -> None:
     """The scores of several runs side by side, and their mean and standard deviation."""
-    from .compare import table
+    from .runs.compare import table
 
     heads, rows = table(runs)
     drawn = Table(*heads, box=None, pad_edge=False)
@@ -173,10 +206,12 @@ def picture(
         ),
     ],
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
-    out: Annotated[Path, typer.Option(help="The picture to write: png, svg or pdf.")] = Path("picture.png"),
+    out: Annotated[Path, typer.Option(help="The picture to write: png, svg or pdf.")] = Path(
+        "picture.png"
+    ),
 ) -> None:
     """Draw a picture of runs for a page or a slide."""
-    from .pictures import PICTURES
+    from .pages.pictures import PICTURES
 
     if what not in PICTURES:
         raise typer.BadParameter(f"{what!r} is no picture; expected one of: {', '.join(PICTURES)}")
@@ -186,31 +221,48 @@ def picture(
 @app.command()
 def score(
     codes: Annotated[
-        Path, typer.Argument(help="A row of codes for each item: .npy, .npz, .csv, .tsv or .parquet.", metavar="CODES")
+        Path,
+        typer.Argument(
+            help="A row of codes for each item: .npy, .npz, .csv, .tsv or .parquet.",
+            metavar="CODES",
+        ),
     ],
     factors: Annotated[
-        Path, typer.Argument(help="A row of known factors for each, in the same order.", metavar="FACTORS")
+        Path,
+        typer.Argument(
+            help="A row of known factors for each, in the same order.", metavar="FACTORS"
+        ),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option(help="Only this one, such as mig; may be repeated.  A wrong name lists all.")
+        list[str] | None,
+        typer.Option(help="Only this one, such as mig; may be repeated.  A wrong name lists all."),
     ] = None,
     code: Annotated[
-        list[str] | None, typer.Option(help="Only columns of codes of this name, or pattern such as 'z*'.")
+        list[str] | None,
+        typer.Option(help="Only columns of codes of this name, or pattern such as 'z*'."),
     ] = None,
     factor: Annotated[list[str] | None, typer.Option(help="The same for factors.")] = None,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
-    no_intervals: Annotated[bool, typer.Option("--no-intervals", help="Values only, which is faster.")] = False,
-    convention: Annotated[str | None, typer.Option(help="Whose definition, where a metric has several.")] = None,
+    no_intervals: Annotated[
+        bool, typer.Option("--no-intervals", help="Values only, which is faster.")
+    ] = False,
+    convention: Annotated[
+        str | None, typer.Option(help="Whose definition, where a metric has several.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of whatever metrics and intervals draw.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for score.html, scores.json and scores.csv.")] = Path("scores"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for score.html, scores.json and scores.csv.")
+    ] = Path("scores"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score any model's codes against known factors: a table here, and a page with pictures."""
-    from . import scorecard
-    from .metric_table import HEADS
+    from .metrics.table import HEADS
+    from .scoring import card as scorecard
 
     settings: dict[str, Any] = {"convention": convention} if convention else {}
-    with Console(stderr=True).status("computing; intervals take a hundred times as long as values do"):
+    with Console(stderr=True).status(
+        "computing; intervals take a hundred times as long as values do"
+    ):
         card = scorecard.score(
             codes,
             factors,
@@ -237,8 +289,12 @@ def score(
 
 @app.command()
 def verify(
-    objective: Annotated[list[str] | None, typer.Option(help="Also of this objective; may be repeated.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64 and 256.")] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(help="Also of this objective; may be repeated.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64 and 256.")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=2, help="Random batches for each row.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the data set and the draws.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Also write the tables to this file.")] = None,
@@ -247,8 +303,8 @@ def verify(
     """Compare each estimator with the exact value on a data set whose q(z) is known, by term and batch size."""
     import torch
 
-    from .formulas import formula
-    from .verify import verify
+    from .checks.verify import verify
+    from .objective.formula import formula
 
     torch.set_num_threads(threads)
     verify([(text, formula(text)) for text in objective or ()], batch or (64, 256), repeats=repeats, seed=seed,
@@ -258,44 +314,70 @@ def verify(
 @app.command()
 def study(
     source: Annotated[
-        str, typer.Argument(help="A TOML or JSON file, or a study of the package: dsprites-small.", metavar="STUDY")
+        str,
+        typer.Argument(
+            help="A TOML or JSON file, or a study of the package: dsprites-small.", metavar="STUDY"
+        ),
     ] = "dsprites-small",
-    out: Annotated[Path | None, typer.Option(help="Folder of the study.  Default: runs/STUDY.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the study.  Default: runs/STUDY.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0, 1, … of every method.")] = None,
-    flag: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a flag of every run.")] = None,
+    flag: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, a flag of every run.")
+    ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=OBJECTIVE instead of a file's methods, with --recipe; may be repeated."),
+        typer.Option(
+            help="NAME=OBJECTIVE instead of a file's methods, with --recipe; may be repeated."
+        ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="What methods train; STUDY is then the study's name.")] = "digits",
+    recipe: Annotated[
+        str, typer.Option(help="What methods train; STUDY is then the study's name.")
+    ] = "digits",
     executor: Annotated[str, typer.Option(help="local, slurm or ray.")] = "local",
-    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the executor.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at once.  Default: as fill the cores.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, an option of the executor.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once.  Default: as fill the cores.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run.")] = 1,
     retries: Annotated[int, typer.Option(min=0, help="How often a failed run is tried again.")] = 1,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Write the report of what is there.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Write the report of what is there.")
+    ] = False,
 ) -> None:
     """Run a grid of objectives x coefficients x seeds, or go on with it, and write its report.
 
     Ctrl-C saves what is running; the same command goes on.
     """
-    from . import study as studies
-    from . import study_report
+    from .studies import grid, work
+    from .studies import page as study_report
 
     changes: dict[str, Any] = {"seeds": seeds, "flags": _pairs(flag)}
     plan = (
-        studies.build({"name": source, "recipe": recipe, "methods": _methods(method)}, "--method", **changes)
+        grid.build(
+            {"name": source, "recipe": recipe, "methods": _methods(method)}, "--method", **changes
+        )
         if method
-        else studies.read(source, **changes)
+        else grid.read(source, **changes)
     )
     folder = out or Path("runs") / plan.name
     left = []
     if not report_only:
-        options: dict[str, Any] = {"executor": executor, "workers": workers, "threads": threads, "retries": retries}
+        options: dict[str, Any] = {
+            "executor": executor,
+            "workers": workers,
+            "threads": threads,
+            "retries": retries,
+        }
         try:
-            left = studies.run(plan, folder, **options, **_pairs(option))
+            left = work.run(plan, folder, **options, **_pairs(option))
         except KeyboardInterrupt:
-            typer.echo("stopped; what was running has saved its state: the same command goes on", err=True)
+            typer.echo(
+                "stopped; what was running has saved its state: the same command goes on", err=True
+            )
             raise typer.Exit(130) from None
     heads, rows = study_report.summary(folder)
     drawn = Table(*heads, box=None, pad_edge=False)
@@ -303,7 +385,10 @@ def study(
         drawn.add_row(*row)
     Console(width=max(100, 16 * len(heads))).print(drawn)
     for job in left:
-        typer.echo(f"not finished: {job.method}, seed {job.seed}: see {folder / 'logs' / job.key}.txt", err=True)
+        typer.echo(
+            f"not finished: {job.method}, seed {job.seed}: see {folder / 'logs' / job.key}.txt",
+            err=True,
+        )
     typer.echo(f"report: {study_report.write(folder)}")
     if left:
         raise typer.Exit(1)
@@ -334,34 +419,49 @@ def _pairs(given: list[str] | None) -> dict[str, Any]:
 @app.command()
 def bench(
     what: Annotated[
-        str, typer.Argument(help="step: a training step. marginal: the estimator of q(z). metrics: MIG and its kin.")
+        str,
+        typer.Argument(
+            help="step: a training step. marginal: the estimator of q(z). metrics: MIG and its kin."
+        ),
     ] = "step",
     threads: Threads = 1,
-    repeats: Annotated[int | None, typer.Option(min=5, help="Timed repetitions of each, interleaved.")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=5, help="Timed repetitions of each, interleaved.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="marginal: a minute's worth.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")] = False,
-    peers: Annotated[bool, typer.Option("--peers", help="marginal: also other libraries that are installed.")] = False,
-    json: Annotated[Path | None, typer.Option(help="marginal: also write the figures to this file.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")
+    ] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="marginal: also other libraries that are installed.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(help="marginal: also write the figures to this file.")
+    ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
     if what not in ("step", "marginal", "metrics"):
         raise typer.BadParameter(f"{what!r} is not timed; expected: step, marginal or metrics")
     if what == "metrics":
-        from .bench_metrics import metrics
+        from .checks.bench_metrics import metrics
 
         metrics(quick=quick)
         return
-    from . import bench as benches
+    from .checks import bench as benches
 
     if what == "step":
         benches.step(threads=threads, repeats=repeats or 60)
     else:
-        benches.marginal(threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json)
+        benches.marginal(
+            threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json
+        )
 
 
 @app.command()
 def data(
-    set_dir: Annotated[Path | None, typer.Option(help="Remember this folder as the one that holds data.")] = None,
+    set_dir: Annotated[
+        Path | None, typer.Option(help="Remember this folder as the one that holds data.")
+    ] = None,
 ) -> None:
     """Say where data is looked for, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
     from .data import directory, set_directory
@@ -374,18 +474,22 @@ def list_recipes() -> None:
     """The recipes, a line each."""
     table = Table("recipe", "what it trains", box=None, pad_edge=False)
     for name in recipes.__all__:
-        table.add_row(name.replace("_", "-"), (getattr(recipes, name).__doc__ or "").splitlines()[0])
+        table.add_row(
+            name.replace("_", "-"), (getattr(recipes, name).__doc__ or "").splitlines()[0]
+        )
     Console().print(table)
 
 
 def _recipe_of(run: Path) -> Any:
     """The recipe that a run folder was trained from."""
-    from .artifact import read_config
+    from .runs.artifact import read_config
 
     config = read_config(run)
     name = config.get("recipe", "").replace("-", "_")
     if not name:
-        raise ValueError(f"{run} holds a saved model, but no run: it does not say what it was trained on")
+        raise ValueError(
+            f"{run} holds a saved model, but no run: it does not say what it was trained on"
+        )
     if name not in recipes.__all__:
         raise ValueError(
             f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on with it from Python, "
@@ -394,7 +498,9 @@ def _recipe_of(run: Path) -> Any:
     try:
         return replace(getattr(recipes, name)(**config["flags"]), gather=config.get("gather", True))
     except TypeError as error:
-        raise ValueError(f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}") from None
+        raise ValueError(
+            f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
+        ) from None
 
 
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:

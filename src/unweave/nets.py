@@ -30,8 +30,17 @@ def conv(shape: Sequence[int], outputs: int, channels: int = 32) -> nn.Module:
     (torch.Size([5, 256]), torch.Size([2, 5, 10]))
     """
     sides, widths = _pyramid(shape, channels)
-    steps = [l for pair in pairwise(widths) for l in (nn.Conv2d(*pair, 4, stride=2, padding=1), nn.ReLU())]
-    return _Lead(_ToImages(shape), *steps, nn.Flatten(), nn.Linear(widths[-1] * math.prod(sides[-1]), outputs))
+    steps = [
+        l
+        for pair in pairwise(widths)
+        for l in (nn.Conv2d(*pair, 4, stride=2, padding=1), nn.ReLU())
+    ]
+    return _Lead(
+        _ToImages(shape),
+        *steps,
+        nn.Flatten(),
+        nn.Linear(widths[-1] * math.prod(sides[-1]), outputs),
+    )
 
 
 def deconv(inputs: int, shape: Sequence[int], channels: int = 32) -> nn.Module:
@@ -43,7 +52,9 @@ def deconv(inputs: int, shape: Sequence[int], channels: int = 32) -> nn.Module:
     sides, widths = _pyramid(shape, channels)
     layers: list[nn.Module] = [nn.Linear(inputs, widths[-1] * math.prod(sides[-1])), nn.ReLU()]
     layers.append(nn.Unflatten(1, (widths[-1], *sides[-1])))
-    for (outer, inner), pair in zip(reversed(list(pairwise(sides))), pairwise(reversed(widths)), strict=True):
+    for (outer, inner), pair in zip(
+        reversed(list(pairwise(sides))), pairwise(reversed(widths)), strict=True
+    ):
         odd = (outer[0] - 2 * inner[0], outer[1] - 2 * inner[1])
         layers += [nn.ConvTranspose2d(*pair, 4, stride=2, padding=1, output_padding=odd), nn.ReLU()]
     return _Lead(*layers[:-1], _FromImages())
@@ -58,7 +69,9 @@ def _pyramid(shape: Sequence[int], channels: int) -> tuple[list[tuple[int, int]]
     height, width = shape[:2]
     depth = int(math.log2(min(height, width) / 4))
     sides = [(height >> level, width >> level) for level in range(depth + 1)]
-    return sides, [shape[2] if len(shape) == 3 else 1] + [channels * (1 if level < 2 else 2) for level in range(depth)]
+    return sides, [shape[2] if len(shape) == 3 else 1] + [
+        channels * (1 if level < 2 else 2) for level in range(depth)
+    ]
 
 
 class _Lead(nn.Sequential):

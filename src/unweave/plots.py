@@ -34,7 +34,9 @@ METHOD_MARKERS = {
     "d": 1.2,
 }  # fmt: skip
 
-_SHADE = LinearSegmentedColormap.from_list("", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)])
+_SHADE = LinearSegmentedColormap.from_list(
+    "", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)]
+)
 
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -86,7 +88,9 @@ def profiles(vectors: ArrayLike, low: float, high: float, height: int = 24) -> N
     x = np.asarray(vectors, dtype=np.float64)
     x = np.repeat(x, -(-height // x.shape[-1]), axis=-1)[..., None, :]  # few bars are drawn wide
     step = (high - low) / height or 1.0
-    level = (high - step * (np.arange(height) + 0.5))[:, None]  # (height, 1): the middle of each line of pixels
+    level = (high - step * (np.arange(height) + 0.5))[
+        :, None
+    ]  # (height, 1): the middle of each line of pixels
     filled = ((level > 0) & (level < x)) | ((level < 0) & (level > x))
     return np.where(filled, 255, 0).astype(np.uint8)
 
@@ -110,10 +114,14 @@ def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint
     grid[:m, :h, :w, :3] = x
     grid[:m, :h, :w, 3] = np.where(held, 255, 0)
     grid = grid.reshape(rows, columns, h + gap, w + gap, 4).swapaxes(1, 2)
-    return grid.reshape(rows * (h + gap), columns * (w + gap), 4)[: rows * (h + gap) - gap, : columns * (w + gap) - gap]
+    return grid.reshape(rows * (h + gap), columns * (w + gap), 4)[
+        : rows * (h + gap) - gap, : columns * (w + gap) - gap
+    ]
 
 
-def reconstructions(x: ArrayLike, reconstruction: ArrayLike, columns: int = 16, gap: int = 1) -> NDArray[np.uint8]:
+def reconstructions(
+    x: ArrayLike, reconstruction: ArrayLike, columns: int = 16, gap: int = 1
+) -> NDArray[np.uint8]:
     """Items `(m, h, w[, 3])` above their reconstructions, pair of rows after pair of rows, as one RGBA picture.
     A wider gap parts the pairs.
 
@@ -122,7 +130,9 @@ def reconstructions(x: ArrayLike, reconstruction: ArrayLike, columns: int = 16, 
     """
     above, below = pixels(x), pixels(reconstruction)
     if above.shape != below.shape:
-        raise ValueError(f"x has shape {np.shape(x)}, its reconstruction {np.shape(reconstruction)}: expected the same")
+        raise ValueError(
+            f"x has shape {np.shape(x)}, its reconstruction {np.shape(reconstruction)}: expected the same"
+        )
     parts: list[Array] = []
     for i in range(0, len(above), columns):
         pair = [image_grid(rows[i : i + columns], columns, gap) for rows in (above, below)]
@@ -140,7 +150,9 @@ def traversal(strips: ArrayLike, gap: int = 1) -> NDArray[np.uint8]:
     """
     x = pixels(strips)
     if x.ndim != 5:
-        raise ValueError(f"a traversal of shape {np.shape(strips)}: expected (rows, columns, h, w) or (..., 3)")
+        raise ValueError(
+            f"a traversal of shape {np.shape(strips)}: expected (rows, columns, h, w) or (..., 3)"
+        )
     return image_grid(x.reshape(-1, *x.shape[2:]), x.shape[1], gap)
 
 
@@ -159,7 +171,9 @@ def epochs(history: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     >>> epochs([{"step": 5, "epoch": 0}, {"step": 10, "epoch": 0}, {"step": 20, "epoch": 1}]).tolist()
     [0.5, 1.0, 2.0]
     """
-    step = np.array([line.get("step", line.get("epoch", i)) for i, line in enumerate(history)], dtype=np.float64)
+    step = np.array(
+        [line.get("step", line.get("epoch", i)) for i, line in enumerate(history)], dtype=np.float64
+    )
     seen = len({line["epoch"] for line in history if "epoch" in line}) or 1
     return np.asarray(step * (seen / max(step.max(initial=0.0), 1.0)))
 
@@ -172,14 +186,18 @@ def curves(history: Sequence[Mapping[str, Any]], term: str, ax: Axes | None = No
     """
     ax = _axes(ax, 4, 2.2)
     at, splits = epochs(history), [line.get("split", "train") for line in history]
-    value = np.array([np.nan if line.get(term) is None else line[term] for line in history], dtype=np.float64)
+    value = np.array(
+        [np.nan if line.get(term) is None else line[term] for line in history], dtype=np.float64
+    )
     held = np.isfinite(value)
     for split, color, width, alpha in (
         ("train", rcParams["text.color"], 0.8, 0.5),
         ("valid", GROUP_COLORS[0], 1.6, 1),
     ):
         here = held & np.array([s == split for s in splits], dtype=bool)
-        few = here.sum() <= 2  # two lines or fewer are points: a line between them would look like many
+        few = (
+            here.sum() <= 2
+        )  # two lines or fewer are points: a line between them would look like many
         ax.plot(
             at[here],
             value[here],
@@ -217,16 +235,28 @@ def information_bars(
     colors = group_colors(kinds)
     error = np.zeros_like(value) if errors is None else np.asarray(errors, dtype=np.float64)
     # units of one group stand together, a half line of space before the next group
-    at = np.arange(len(names)) + 0.5 * np.cumsum([i > 0 and kinds[i] != kinds[i - 1] for i in range(len(kinds))])
+    at = np.arange(len(names)) + 0.5 * np.cumsum(
+        [i > 0 and kinds[i] != kinds[i - 1] for i in range(len(kinds))]
+    )
     ink = rcParams["text.color"]
     ax.barh(at, value, height=0.62, color=[colors[g] for g in kinds], alpha=0.85)
     ax.errorbar(value, at, xerr=error, fmt="none", ecolor=ink, elinewidth=1, capsize=2)
     room = 0.012 * float(np.max(value + error, initial=1e-9))
     for y, v, e in zip(at, value, error, strict=True):
-        ax.text(max(v + e, 0) + room, y, f"{round(v, 2) + 0.0:.2f}", va="center", size="small", color=ink)
+        ax.text(
+            max(v + e, 0) + room,
+            y,
+            f"{round(v, 2) + 0.0:.2f}",
+            va="center",
+            size="small",
+            color=ink,
+        )
     ax.set_yticks(at, names)
     ax.invert_yaxis()
-    ax.set_xlim(min(0.0, float(value.min(initial=0.0))), 1.1 * max(float(np.max(value + error, initial=0.0)), 1e-3))
+    ax.set_xlim(
+        min(0.0, float(value.min(initial=0.0))),
+        1.1 * max(float(np.max(value + error, initial=0.0)), 1e-3),
+    )
     ax.xaxis.set_major_locator(MaxNLocator(5))
     _quiet(ax)
     ax.tick_params(axis="y", length=0)
@@ -249,14 +279,22 @@ def class_information(
     whole = np.asarray(total, dtype=np.float64)
     if value.shape != (len(names), len(classes)) or whole.shape != (len(names),):
         expected = f"({len(classes)} classes, {len(names)} names) and ({len(names)},)"
-        raise ValueError(f"per_class {np.shape(per_class)} and total {whole.shape}: expected {expected}")
+        raise ValueError(
+            f"per_class {np.shape(per_class)} and total {whole.shape}: expected {expected}"
+        )
     ax = _axes(ax, 1.5 + 0.5 * len(classes), 0.6 + 0.3 * len(names))
     high = max(float(np.nanmax(value, initial=0.0)), 0.1)  # less than that is noise, and pale
     unit = [k == "unit" for k in kinds] if kinds is not None else [False] * len(names)
     gap = 0.35 * np.cumsum([i > 0 and unit[i] != unit[i - 1] for i in range(len(unit))])
     size = "small" if len(classes) <= 12 else "x-small"
     edges = np.arange(len(classes) + 1) - 0.5
-    look: dict[str, Any] = {"cmap": _SHADE, "vmin": 0, "vmax": high, "ec": rcParams["axes.facecolor"], "lw": 1}
+    look: dict[str, Any] = {
+        "cmap": _SHADE,
+        "vmin": 0,
+        "vmax": high,
+        "ec": rcParams["axes.facecolor"],
+        "lw": 1,
+    }
     for row, y in enumerate(np.arange(len(names)) + gap):
         cells = np.ma.masked_invalid(value[row : row + 1])
         ax.pcolormesh(edges, [y - 0.5, y + 0.5], cells, **look)
@@ -270,12 +308,22 @@ def class_information(
                     va="center",
                     size=size,
                 )
-        ax.text(len(classes) - 0.1, y, f"{round(whole[row], 2) + 0.0:.2f}", va="center", weight="bold", size="small")
+        ax.text(
+            len(classes) - 0.1,
+            y,
+            f"{round(whole[row], 2) + 0.0:.2f}",
+            va="center",
+            weight="bold",
+            size="small",
+        )
     ax.set_yticks(np.arange(len(names)) + gap, names)
     ax.set_xticks([*range(len(classes)), len(classes) + 0.2], [*classes, "all"])
     if max(map(len, classes), default=0) > 4:
         ax.tick_params(axis="x", rotation=40)
-    ax.set(xlim=(-0.5, len(classes) + 0.8), ylim=(len(names) - 0.5 + (gap[-1] if len(gap) else 0), -0.5))
+    ax.set(
+        xlim=(-0.5, len(classes) + 0.8),
+        ylim=(len(names) - 0.5 + (gap[-1] if len(gap) else 0), -0.5),
+    )
     return _frameless(ax)
 
 
@@ -289,13 +337,24 @@ def code_factor_information(
     """Heat map of I(z_j; v_k) in nats `(codes, factors)`: a row for each code, a column for each factor, and above
     them, bold, the factor's entropy `(factors,)`, which no code can exceed. Shades are shares of that entropy, so that
     a factor of two values shows as well as one of forty."""
-    value, ceiling = np.asarray(information, dtype=np.float64), np.asarray(ceilings, dtype=np.float64)
+    value, ceiling = (
+        np.asarray(information, dtype=np.float64),
+        np.asarray(ceilings, dtype=np.float64),
+    )
     if ceiling.shape != (len(factors),):
-        raise ValueError(f"ceilings of shape {ceiling.shape}: expected an entropy for each of {len(factors)} factors")
-    share = np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0) if value.ndim == 2 else value
+        raise ValueError(
+            f"ceilings of shape {ceiling.shape}: expected an entropy for each of {len(factors)} factors"
+        )
+    share = (
+        np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0)
+        if value.ndim == 2
+        else value
+    )
     ax = _heat(value, share, codes, factors, ax)
     for column, entropy in enumerate(ceiling):
-        ax.text(column, -0.8, f"{entropy:.2f}", ha="center", va="center", weight="bold", size="small")
+        ax.text(
+            column, -0.8, f"{entropy:.2f}", ha="center", va="center", weight="bold", size="small"
+        )
     ax.text(-0.6, -0.8, "entropy", ha="right", va="center", size="small")
     ax.set_ylim(ax.get_ylim()[0], -1.2)
     return ax
@@ -310,14 +369,27 @@ def code_factor_importance(
 
 
 def _heat(
-    value: Array, share: Array, rows: Sequence[str], columns: Sequence[str], ax: Axes | None, most: int = 40
+    value: Array,
+    share: Array,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    ax: Axes | None,
+    most: int = 40,
 ) -> Axes:
     """Cells shaded by their share in [0, 1], their value written in them where there is room."""
     if value.shape != (len(rows), len(columns)):
-        raise ValueError(f"a matrix of shape {value.shape}: expected ({len(rows)} codes, {len(columns)} factors)")
+        raise ValueError(
+            f"a matrix of shape {value.shape}: expected ({len(rows)} codes, {len(columns)} factors)"
+        )
     ax = _axes(ax, 1.5 + 0.7 * len(columns), 0.8 + 0.28 * len(rows))
     edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
-    look: dict[str, Any] = {"cmap": _SHADE, "vmin": 0, "vmax": 1, "ec": rcParams["axes.facecolor"], "lw": 1}
+    look: dict[str, Any] = {
+        "cmap": _SHADE,
+        "vmin": 0,
+        "vmax": 1,
+        "ec": rcParams["axes.facecolor"],
+        "lw": 1,
+    }
     ax.pcolormesh(*edges, np.ma.masked_invalid(share), **look)
     if len(rows) <= most and len(columns) <= 20:
         for (row, column), v in np.ndenumerate(value):
@@ -340,10 +412,15 @@ def factor_gaps(
 ) -> Axes:
     """For each factor, as shares of its entropy: a thin bar up to what the second best code tells of it, a thick one
     from there to the best, the gap. Its length is the factor's part of the mutual information gap."""
-    value, ceiling = np.asarray(information, dtype=np.float64), np.asarray(ceilings, dtype=np.float64)
+    value, ceiling = (
+        np.asarray(information, dtype=np.float64),
+        np.asarray(ceilings, dtype=np.float64),
+    )
     if value.shape != (len(codes), len(factors)) or ceiling.shape != (len(factors),):
         expected = f"({len(codes)} codes, {len(factors)} factors) and ({len(factors)},)"
-        raise ValueError(f"information {value.shape} and ceilings {ceiling.shape}: expected {expected}")
+        raise ValueError(
+            f"information {value.shape} and ceilings {ceiling.shape}: expected {expected}"
+        )
     share = np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0)
     ax = _axes(ax, 6, 0.6 + 0.3 * len(factors))
     ink = rcParams["text.color"]
@@ -352,7 +429,11 @@ def factor_gaps(
         top, below = column[best], 0.0 if second is None else column[second]
         ax.barh(row, below, height=0.12, color=ink, alpha=0.45)
         ax.barh(row, top - below, left=below, height=0.5, color=GROUP_COLORS[0], alpha=0.85)
-        told = codes[best] + ("" if second is None else f", then {codes[second]}") if top > 0 else "no code"
+        told = (
+            codes[best] + ("" if second is None else f", then {codes[second]}")
+            if top > 0
+            else "no code"
+        )
         ax.text(top + 0.015, row, told, va="center", size="small", color=ink)
     ax.set_yticks(range(len(factors)), factors)
     ax.set(xlim=(0, 1.3), ylim=(len(factors) - 0.5, -0.5), xlabel="share of the factor's entropy")
@@ -407,18 +488,30 @@ def class_colors(classes: int) -> list[str]:
     return [to_hex(colormaps["turbo"](0.05 + 0.9 * c / (classes - 1))) for c in range(classes)]
 
 
-def scatters(panels: Mapping[str, ArrayLike], labels: ArrayLike, axs: Sequence[Axes] | None = None) -> Axes:
+def scatters(
+    panels: Mapping[str, ArrayLike], labels: ArrayLike, axs: Sequence[Axes] | None = None
+) -> Axes:
     """Points `(n, 2)` of several panels, one beside the other under their names, coloured by their class `(n,)`, grey
     where that is negative. Axes have no meaning of their own and are not drawn. Returns the first panel's Axes."""
     kind = np.asarray(labels).astype(int)
     if axs is None:
         figure = Figure(figsize=(3.2 * len(panels), 3.5), layout="constrained")
         axs = list(figure.subplots(1, len(panels), squeeze=False)[0])
-    colors = np.array([*class_colors(max(kind.max(initial=0) + 1, 1)), GROUP_COLORS[-1]])  # the last is that of −1
+    colors = np.array(
+        [*class_colors(max(kind.max(initial=0) + 1, 1)), GROUP_COLORS[-1]]
+    )  # the last is that of −1
     size = float(np.clip(12000 / max(len(kind), 1), 2, 22))
     for ax, (name, points) in zip(axs, panels.items(), strict=False):
         at = np.asarray(points, dtype=np.float64)
-        ax.scatter(at[:, 0], at[:, 1], c=list(colors[np.maximum(kind, -1)]), s=size, lw=0, alpha=0.7, rasterized=True)
+        ax.scatter(
+            at[:, 0],
+            at[:, 1],
+            c=list(colors[np.maximum(kind, -1)]),
+            s=size,
+            lw=0,
+            alpha=0.7,
+            rasterized=True,
+        )
         ax.set_title(name, fontsize="medium")
         ax.set_aspect("equal", adjustable="datalim")
         ax.set_axis_off()
@@ -461,12 +554,21 @@ def seed_dots(
             continue
         color, marker = looks[method]
         ax.scatter(
-            held, [row + 0.27] * len(held), c=color, marker=marker, s=20 * METHOD_MARKERS[marker], lw=0, alpha=0.5
+            held,
+            [row + 0.27] * len(held),
+            c=color,
+            marker=marker,
+            s=20 * METHOD_MARKERS[marker],
+            lw=0,
+            alpha=0.5,
         )
         if pair := intervals.get(method):
             ax.plot(pair, [row, row], color=color, lw=1.8, solid_capstyle="butt")
         _mean(ax, float(np.mean(held)), row, looks[method])
-    points = [*(v for held in values.values() for v in held), *([] if reference is None else [reference])]
+    points = [
+        *(v for held in values.values() for v in held),
+        *([] if reference is None else [reference]),
+    ]
     ends = [end for pair in intervals.values() if pair for end in pair]
     if points:
         low, high = min(points), max(points)
@@ -475,8 +577,12 @@ def seed_dots(
         margin = 0.05 * ((high - low) or abs(high) or 1.0)
         ax.set_xlim(low - margin, high + margin)
     if reference is not None:
-        ax.axvline(reference, color=rcParams["text.color"], lw=0.8, ls=(0, (4, 3)), alpha=0.6, zorder=1)
-    ax.set_yticks(range(len(values)), [name if len(name) <= 28 else f"{name[:27]}…" for name in values])
+        ax.axvline(
+            reference, color=rcParams["text.color"], lw=0.8, ls=(0, (4, 3)), alpha=0.6, zorder=1
+        )
+    ax.set_yticks(
+        range(len(values)), [name if len(name) <= 28 else f"{name[:27]}…" for name in values]
+    )
     ax.set_ylim(len(values) - 0.3, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     _quiet(ax)
@@ -489,7 +595,9 @@ def _mean(ax: Axes, x: float, y: float, look: tuple[str, str]) -> None:
     """A method's own, strong point."""
     color, marker = look
     size = 64 * METHOD_MARKERS[marker]
-    ax.scatter([x], [y], c=color, marker=marker, s=size, ec=rcParams["axes.facecolor"], lw=0.8, zorder=4)
+    ax.scatter(
+        [x], [y], c=color, marker=marker, s=size, ec=rcParams["axes.facecolor"], lw=0.8, zorder=4
+    )
 
 
 def tradeoff(
@@ -502,7 +610,15 @@ def tradeoff(
     for method, held in points.items():
         at = np.array(held, dtype=np.float64).reshape(-1, 2)
         color, marker = looks[method]
-        ax.scatter(at[:, 0], at[:, 1], c=color, marker=marker, s=22 * METHOD_MARKERS[marker], lw=0, alpha=0.5)
+        ax.scatter(
+            at[:, 0],
+            at[:, 1],
+            c=color,
+            marker=marker,
+            s=22 * METHOD_MARKERS[marker],
+            lw=0,
+            alpha=0.5,
+        )
         if len(at):
             _mean(ax, float(at[:, 0].mean()), float(at[:, 1].mean()), looks[method])
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -522,7 +638,9 @@ def rank_lines(
     an order that all seeds agree on."""
     place = np.asarray(ranks, dtype=np.float64)
     if place.shape != (len(seeds), len(methods)):
-        raise ValueError(f"ranks of shape {place.shape}: expected ({len(seeds)} seeds, {len(methods)} methods)")
+        raise ValueError(
+            f"ranks of shape {place.shape}: expected ({len(seeds)} seeds, {len(methods)} methods)"
+        )
     ax = _axes(ax, 6, 0.5 + 0.3 * len(methods))
     for column, method in enumerate(methods):
         color, marker = looks[method]

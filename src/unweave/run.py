@@ -22,14 +22,15 @@ from typing import Any, NoReturn
 
 import torch
 
-from . import artifact, report
-from .card import describe
-from .disk import append, read_json, read_lines, replacing, sweep
-from .distributed import agreed, alone, first, joined, share, world
-from .evaluate import evaluate as evaluate_run
+from .evaluation.evaluate import evaluate as evaluate_run
 from .models import Model
-from .progress import Progress
-from .train import NonFinite, Recipe, Trainer, device_of
+from .pages import run as report
+from .ranks import agreed, alone, first, joined, share, world
+from .runs import artifact
+from .runs.files import append, read_json, read_lines, replacing, sweep
+from .training.progress import Progress
+from .training.settings import describe
+from .training.trainer import NonFinite, Recipe, Trainer, device_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,11 @@ def fit(
     scores: dict[str, Any] = {}
     if evaluate and rank == 0:
         if not quiet:
-            print(f"evaluating on {len(recipe.data):,} items: a minute or a few", file=sys.stderr, flush=True)
+            print(
+                f"evaluating on {len(recipe.data):,} items: a minute or a few",
+                file=sys.stderr,
+                flush=True,
+            )
         with alone():
             scores = evaluate_run(recipe, model, folder)
             report.write(folder)
@@ -101,7 +106,10 @@ def _gpus(device: str | None) -> list[torch.device]:
 
 def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
     recipe = trainer.recipe
-    with _interruptible() as asked, Progress(recipe, trainer.per_epoch, trainer.step, quiet) as progress:
+    with (
+        _interruptible() as asked,
+        Progress(recipe, trainer.per_epoch, trainer.step, quiet) as progress,
+    ):
 
         def stop() -> bool:
             return agreed(asked())
@@ -125,19 +133,27 @@ def _train(trainer: Trainer, folder: Path, quiet: bool) -> None:
             except NonFinite as error:
                 first(partial(_give_up, folder, _first_fault(trainer, folder) or str(error)))
             except ConnectionError as error:
-                raise ConnectionError(f"{error}. {_last_good(folder)}; go on with: {_resume(folder)}") from error
+                raise ConnectionError(
+                    f"{error}. {_last_good(folder)}; go on with: {_resume(folder)}"
+                ) from error
             if stop() and not trainer.done:
-                raise Interrupted(f"stopped at step {trainer.step} and saved; go on with: {_resume(folder)}")
+                raise Interrupted(
+                    f"stopped at step {trainer.step} and saved; go on with: {_resume(folder)}"
+                )
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best["model"])
-    share(trainer.model.state_dict().values())  # batch normalisation has seen other items at other ranks
+    share(
+        trainer.model.state_dict().values()
+    )  # batch normalisation has seen other items at other ranks
     first(partial(_finish, folder, trainer))
 
 
 def _finish(folder: Path, trainer: Trainer) -> None:
     config = artifact.read_config(folder)
     seconds = round(trainer.seconds, 1)
-    artifact.save(trainer.model.eval(), folder, {**config, "seconds": seconds, "epochs": trainer.epoch})
+    artifact.save(
+        trainer.model.eval(), folder, {**config, "seconds": seconds, "epochs": trainer.epoch}
+    )
 
 
 def _give_up(folder: Path, fault: str) -> NoReturn:
@@ -155,7 +171,10 @@ def _first_fault(trainer: Trainer, folder: Path) -> str | None:
     """Where losses are read now and then: goes over the steps since the last checkpoint again, reading each."""
     if trainer.check_every == 1:
         return None
-    again, last = Trainer(trainer.recipe, str(trainer.device)), first(partial(load_checkpoint, folder))
+    again, last = (
+        Trainer(trainer.recipe, str(trainer.device)),
+        first(partial(load_checkpoint, folder)),
+    )
     again.check_every = 1
     if last is not None:
         again.restore(last)
@@ -170,16 +189,37 @@ def _first_fault(trainer: Trainer, folder: Path) -> str | None:
 # -- the run folder --------------------------------------------------------------------------------------------
 
 
-SETTINGS = ("recipe", "flags", "model", "groups", "objective", "estimator", "data", "seed", "batch", "lr")
+SETTINGS = (
+    "recipe",
+    "flags",
+    "model",
+    "groups",
+    "objective",
+    "estimator",
+    "data",
+    "seed",
+    "batch",
+    "lr",
+)
 """What must not change between a run and its resumption; it may be given more epochs."""
 
-FILES = ("model.safetensors", "metrics.jsonl", "scores.json", "evaluation.npz", "README.md", "report.html")
+FILES = (
+    "model.safetensors",
+    "metrics.jsonl",
+    "scores.json",
+    "evaluation.npz",
+    "README.md",
+    "report.html",
+)
 """A run's files: beside its checkpoints, all that --overwrite removes."""
 
 
 def _settings(trainer: Trainer) -> dict[str, Any]:
     """What config.json says of the run before it has begun."""
-    settings = describe(trainer.recipe, trainer.model) | {"estimator": trainer.estimator, "device": str(trainer.device)}
+    settings = describe(trainer.recipe, trainer.model) | {
+        "estimator": trainer.estimator,
+        "device": str(trainer.device),
+    }
     settings |= {"ranks": world()[1], "gather": trainer.recipe.gather}
     ours: dict[str, Any] = json.loads(json.dumps(settings))
     return ours
@@ -225,7 +265,11 @@ def _keep_history(folder: Path, step: int) -> None:
     """Drops lines written after the checkpoint that training goes on from."""
     with replacing(folder / "metrics.jsonl") as draft:
         draft.write_text(
-            "".join(json.dumps(line) + "\n" for line in read_lines(folder / "metrics.jsonl") if line["step"] <= step)
+            "".join(
+                json.dumps(line) + "\n"
+                for line in read_lines(folder / "metrics.jsonl")
+                if line["step"] <= step
+            )
         )
 
 
@@ -235,8 +279,12 @@ def save_checkpoint(folder: Path, trainer: Trainer, keep: int = 2) -> Path:
 
 
 def _save(folder: Path, state: dict[str, Any], keep: int) -> Path:
-    if not all(bool(torch.isfinite(t).all()) for t in state["model"].values() if t.is_floating_point()):
-        raise NonFinite(f"the weights became NaN or infinite by step {state['step']}. {_last_good(folder)}")
+    if not all(
+        bool(torch.isfinite(t).all()) for t in state["model"].values() if t.is_floating_point()
+    ):
+        raise NonFinite(
+            f"the weights became NaN or infinite by step {state['step']}. {_last_good(folder)}"
+        )
     path = folder / "checkpoints" / f"{state['step']:09d}.pt"
     with replacing(path) as draft:
         buffer = io.BytesIO()  # torch's own writer does not say that a disk is full

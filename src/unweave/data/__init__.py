@@ -1,14 +1,25 @@
-"""Data as arrays: items x, and the class of each of their factors of variation."""
+"""Data as arrays, and a function for each source of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from unweave.data.store import Bits, Store, floats
+from unweave.data.cars3d import cars3d
+from unweave.data.celeba import celeba
+from unweave.data.data import Data
+from unweave.data.digits import digits
+from unweave.data.dsprites import dsprites
+from unweave.data.files import directory, fetch, set_directory
+from unweave.data.idx import fashion_mnist, mnist
+from unweave.data.mouse import mouse
+from unweave.data.mpi3d import mpi3d
+from unweave.data.multi_digits import compose, multi_digits, windows
+from unweave.data.own import read
+from unweave.data.sampling import correlated, held_out, hierarchical, independent
+from unweave.data.shapes3d import shapes3d
+from unweave.data.small_norb import small_norb
+from unweave.data.sprites import Scene, sprites
+from unweave.data.store import Bits
+from unweave.data.tables import columns
+from unweave.data.yaleb import yaleb
 
 __all__ = [
     "SOURCES",
@@ -40,209 +51,6 @@ __all__ = [
     "windows",
     "yaleb",
 ]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Data:
-    """Items with their factors, in memory or mapped from a file: `floats` reads some of them.
-
-    Args:
-        x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand for value/255;
-            or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
-        factors: (n, f) int64, the class index of each factor; -1 where it is missing.
-        names: The factors' names, such as ``("digit",)``; none (f = 0) for data without labels.
-        sizes: The number of values of each factor, such as ``(10,)``.
-        values: What each value is called, one tuple per factor.
-        name: What the data are called, in tables and errors.
-        missing: Whether NaN in x stands for numbers that are missing, such as frames beyond a sequence's end.
-
-    Raises:
-        ValueError: If the arrays and the words disagree, or x has infinite numbers, or NaN that is not `missing`.
-
-    >>> x = np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1]], dtype=np.float32)
-    >>> factors = np.array([[0], [1], [-1]])
-    >>> data = Data(x, factors, ("side",), (2,), (("left", "right"),), "sides")
-    >>> data
-    Data(sides: 3 items of shape (2,); factors: side (2))
-    >>> data.subset([2, 0]).factors.tolist()
-    [[-1], [0]]
-    >>> replace(data, x=np.array([[0, 51], [255, 0], [0, 0]], dtype=np.uint8)).floats([0]).tolist()
-    [[0.0, 0.20000000298023224]]
-    """
-
-    x: Store
-    factors: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    sizes: tuple[int, ...]
-    values: tuple[tuple[str, ...], ...]
-    name: str
-    missing: bool = False
-
-    def __post_init__(self) -> None:
-        self._check_arrays()
-        self._check_words()
-        self._check_x()
-        self._check_factors()
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __repr__(self) -> str:
-        factors = ", ".join(f"{name} ({size})" for name, size in zip(self.names, self.sizes, strict=True))
-        return f"Data({self.name}: {len(self)} items of shape {self.shape}; factors: {factors or 'none'})"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of an item."""
-        return self.x.shape[1:]
-
-    @cached_property
-    def is_unit(self) -> bool:
-        """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
-        if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
-            return True
-        return bool(float(np.nanmin(self.x)) >= 0 and float(np.nanmax(self.x)) <= 1)
-
-    def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
-        """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask or numbers."""
-        return floats(self.x, index)
-
-    def subset(self, indices: npt.ArrayLike) -> "Data":
-        """The items at `indices`, in that order, or those where a boolean mask is true."""
-        chosen = np.atleast_1d(np.asarray(indices))
-        if chosen.size == 0 or (chosen.dtype == bool and not chosen.any()):
-            raise ValueError(f"{self.name}: the subset has no items; expected at least one of the {len(self)}")
-        x = self.x.take(chosen) if isinstance(self.x, Bits) else self.x[chosen]
-        return replace(self, x=x, factors=self.factors[chosen])
-
-    def split(self, n_held_out: int, seed: int = 0) -> tuple["Data", "Data"]:
-        """(rest, held out): `n_held_out` items at random and the others, both in their present order.
-
-        The same seed gives the same split, whatever the version of NumPy.
-
-        >>> rest, held_out = digits().split(437)
-        >>> len(rest), len(held_out)
-        (1000, 437)
-        """
-        if not 0 < n_held_out < len(self):
-            raise ValueError(
-                f"{self.name}: {n_held_out} items to hold out of {len(self)}; expected 1 to {len(self) - 1}"
-            )
-        held_out = np.zeros(len(self), dtype=bool)
-        held_out[random_keys(len(self), seed).argsort(kind="stable")[:n_held_out]] = True
-        return self.subset(~held_out), self.subset(held_out)
-
-    def with_labels(self, factor: str, n: int, seed: int = 0) -> "Data":
-        """The same items with `n` labels of a factor left, as many of each class; the others' are missing, −1.
-
-        Which ones is a function of the seed alone. Where the classes do not divide `n`, the first have one more.
-        Errors: KeyError if there is no such factor, ValueError if a class has too few items.
-
-        >>> few = digits().with_labels("digit", 100, seed=3)
-        >>> np.bincount(few.factors[few.factors >= 0]).tolist()
-        [10, 10, 10, 10, 10, 10, 10, 10, 10, 10]
-        """
-        if factor not in self.names:
-            names = ", ".join(map(repr, self.names)) or "none"
-            raise KeyError(f"{self.name} has no factor {factor!r}; its factors are: {names}")
-        column = self.names.index(factor)
-        size, labels = self.sizes[column], self.factors[:, column]
-        order = random_keys(len(self), seed).argsort(kind="stable")
-        factors = self.factors.copy()
-        factors[:, column] = -1
-        for k in range(size):
-            share, its = n // size + (k < n % size), order[labels[order] == k]
-            if share > len(its):
-                raise ValueError(
-                    f"{self.name}: {share} labels of {factor} {self.values[column][k]!r} are asked for, of {len(its)} "
-                    f"items; expected n={n} or fewer, such that no class of {size} has to give more than it has"
-                )
-            factors[its[:share], column] = k
-        return replace(self, factors=factors)
-
-    def _check_arrays(self) -> None:
-        if not isinstance(self.x, Bits) and _dtype(self.x) not in ("float32", "uint8"):
-            raise ValueError(
-                f"{self.name}: x is {_dtype(self.x)}; expected a NumPy array of float32, one of uint8 (pixels that "
-                "stand for value/255), or Bits: np.asarray(x, dtype=np.float32)"
-            )
-        if _dtype(self.factors) != "int64":
-            raise ValueError(
-                f"{self.name}: factors is {_dtype(self.factors)}; expected a NumPy array of int64: "
-                "np.asarray(factors, dtype=np.int64)"
-            )
-        if self.x.ndim < 2 or self.x.size == 0:
-            raise ValueError(f"{self.name}: x has shape {self.x.shape}; expected (n, *shape), none of them 0")
-        if self.factors.shape != (expected := (len(self.x), len(self.names))):
-            raise ValueError(
-                f"{self.name}: factors has shape {self.factors.shape}; expected {expected}, "
-                f"a row for each item of x and a column for each of the names {self.names}"
-            )
-
-    def _check_words(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"{self.name}: names are {self.names}; expected a different one for each factor")
-        counts = tuple(map(len, self.values))
-        if counts != tuple(self.sizes) or len(counts) != len(self.names):
-            raise ValueError(
-                f"{self.name}: sizes are {self.sizes} and the factors {self.names} have {counts} values; "
-                "expected one size and one tuple of values per factor, the size being the number of values"
-            )
-
-    def _check_x(self) -> None:
-        if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
-            return
-        if np.isfinite(self.x.min() + self.x.max()):  # a NaN anywhere makes both NaN
-            return
-        wrong = np.isinf(self.x) if self.missing else ~np.isfinite(self.x)
-        if wrong.any():
-            raise ValueError(
-                f"{self.name}: x has NaN or infinite numbers in {_items(wrong)}; expected finite numbers: mend these "
-                "items or leave them out, or say missing=True where NaN stands for numbers that are missing"
-            )
-
-    def _check_factors(self) -> None:
-        for name, size, column in zip(self.names, self.sizes, self.factors.T, strict=True):
-            if (wrong := (column < -1) | (column >= size)).any():
-                raise ValueError(
-                    f"{self.name}: factor {name!r} has {column[wrong][0]} in {_items(wrong)}; "
-                    f"expected 0 to {size - 1}, or -1 for missing"
-                )
-
-
-def random_keys(n: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.uint64]:
-    """n random sort keys: a bit generator's raw stream, which NumPy keeps the same in all versions."""
-    return np.asarray(np.random.PCG64(seed).random_raw(n), dtype=np.uint64)
-
-
-def _dtype(array: object) -> str:
-    return str(array.dtype) if isinstance(array, np.ndarray) else type(array).__name__
-
-
-def _items(wrong: npt.NDArray[np.bool_]) -> str:
-    """Names the rows with anything wrong: "items 3, 7 (2 of 10)"."""
-    indices = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))
-    first = ", ".join(map(str, indices[:5])) + ", ..." * (len(indices) > 5)
-    return f"items {first} ({len(indices)} of {len(wrong)})"
-
-
-# The sources build on Data, so they come after it.
-from unweave.data.cars3d import cars3d  # noqa: E402
-from unweave.data.celeba import celeba  # noqa: E402
-from unweave.data.digits import digits  # noqa: E402
-from unweave.data.dsprites import dsprites  # noqa: E402
-from unweave.data.files import directory, fetch, set_directory  # noqa: E402
-from unweave.data.idx import fashion_mnist, mnist  # noqa: E402
-from unweave.data.mouse import mouse  # noqa: E402
-from unweave.data.mpi3d import mpi3d  # noqa: E402
-from unweave.data.multi_digits import compose, multi_digits, windows  # noqa: E402
-from unweave.data.own import read  # noqa: E402
-from unweave.data.sampling import correlated, held_out, hierarchical, independent  # noqa: E402
-from unweave.data.shapes3d import shapes3d  # noqa: E402
-from unweave.data.small_norb import small_norb  # noqa: E402
-from unweave.data.sprites import Scene, sprites  # noqa: E402
-from unweave.data.tables import columns  # noqa: E402
-from unweave.data.yaleb import yaleb  # noqa: E402
 
 SOURCES: dict[str, Callable[..., Data]] = {
     "cars3d": cars3d,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, grid
+from unweave.data import grid
+from unweave.data.data import Data
 from unweave.data.files import placed
 from unweave.data.prepared import Pixels, prepared
 
@@ -59,7 +60,9 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
         cars = np.empty((*SIZES, SIDE, SIDE, 3), dtype=np.uint8)
         for number, name, mesh in _meshes(path):
             if mesh.shape != (expected := (2 * SIDE, 2 * SIDE, 3, SIZES[1], SIZES[0])):
-                raise ValueError(f"{path}: im of {name} has shape {mesh.shape}; expected {expected}: get it again")
+                raise ValueError(
+                    f"{path}: im of {name} has shape {mesh.shape}; expected {expected}: get it again"
+                )
             cars[:, :, number] = _halved(mesh)
         yield cars.reshape(-1, SIDE, SIDE, 3)
 
@@ -74,7 +77,9 @@ def _meshes(path: Path) -> Iterator[tuple[int, str, npt.NDArray[Any]]]:
     with tarfile.open(path) as archive:
         names = sorted(name for name in archive.getnames() if MESH.search(name))
     if len(names) != SIZES[2]:
-        raise ValueError(f"{path} holds {len(names)} files cars/car_*.mat; expected {SIZES[2]}: get it again")
+        raise ValueError(
+            f"{path} holds {len(names)} files cars/car_*.mat; expected {SIZES[2]}: get it again"
+        )
     with tarfile.open(path) as archive:  # in the archive's order: gzip knows no other
         for member in archive:
             if member.name in names and (file := archive.extractfile(member)):
@@ -88,6 +93,7 @@ def _halved(mesh: npt.NDArray[Any]) -> Pixels:
 
     pictures = np.ascontiguousarray(mesh.transpose(4, 3, 0, 1, 2))
     small = [
-        [Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for picture in row] for row in pictures
+        [Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for picture in row]
+        for row in pictures
     ]
     return np.array([[np.asarray(picture) for picture in row] for row in small], dtype=np.uint8)

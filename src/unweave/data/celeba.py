@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, npz
+from unweave.data import npz
+from unweave.data.data import Data
 from unweave.data.files import placed
 from unweave.data.prepared import Pixels, prepared
 from unweave.data.store import Store
@@ -27,7 +28,9 @@ FILES = {
 SAMPLE = "celeba_5000_64x64.npz"
 
 
-def celeba(split: str = "train", root: str | Path | None = None, *, source: str = "published") -> Data:
+def celeba(
+    split: str = "train", root: str | Path | None = None, *, source: str = "published"
+) -> Data:
     """CelebA: 202,599 faces with 40 attributes each, cut to the central 148x148 pixels and made 64x64.
 
     Z. Liu, P. Luo, X. Wang and X. Tang, "Deep Learning Face Attributes in the Wild", ICCV 2015. Licence: for
@@ -59,7 +62,9 @@ def celeba(split: str = "train", root: str | Path | None = None, *, source: str 
         raise ValueError(f"celeba has no source {source!r}; expected 'published' or 'sample'")
     parts = (*PARTS, "all") if source == "published" else ("train",)
     if split not in parts:
-        raise ValueError(f"celeba ({source}) has no split {split!r}; expected {', '.join(map(repr, parts))}")
+        raise ValueError(
+            f"celeba ({source}) has no split {split!r}; expected {', '.join(map(repr, parts))}"
+        )
     return _sample(root) if source == "sample" else _published(split, root)
 
 
@@ -85,7 +90,9 @@ def _published(split: str, root: str | Path | None) -> Data:
     order = zlib.crc32("".join(files).encode())  # other lists, other rows
     x: Store = prepared(archive, f"pixels{order:x}", (len(files), SIDE, SIDE, 3), parts)
     chosen = np.arange(len(files)) if split == "all" else np.flatnonzero(part == PARTS.index(split))
-    if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):  # in one piece, as published: a view, not a copy
+    if len(chosen) and chosen[-1] - chosen[0] + 1 == len(
+        chosen
+    ):  # in one piece, as published: a view, not a copy
         rows = slice(int(chosen[0]), int(chosen[-1]) + 1)
         return _faces(x[rows], signs[rows], names, "celeba")
     return _faces(x[chosen], signs[chosen], names, "celeba")
@@ -93,7 +100,9 @@ def _published(split: str, root: str | Path | None) -> Data:
 
 def _faces(x: Store, signs: npt.NDArray[np.int8], names: tuple[str, ...], name: str) -> Data:
     if not np.isin(signs, (-1, 1)).all():
-        raise ValueError(f"{name}: attributes hold {np.unique(signs).tolist()}; expected -1 (absent) and 1 (present)")
+        raise ValueError(
+            f"{name}: attributes hold {np.unique(signs).tolist()}; expected -1 (absent) and 1 (present)"
+        )
     values = (("absent", "present"),) * len(names)
     return Data(x, (signs > 0).astype(np.int64), names, (2,) * len(names), values, name)
 
@@ -104,7 +113,9 @@ def read_attributes(path: Path) -> tuple[list[str], tuple[str, ...], npt.NDArray
     cells = [row.split() for row in rows if row.strip()]
     names = tuple(header.split())
     if len(cells) != int(count) or any(len(row) != len(names) + 1 for row in cells):
-        raise ValueError(f"{path} has {len(cells)} rows; expected {count} with a file and {len(names)} attributes each")
+        raise ValueError(
+            f"{path} has {len(cells)} rows; expected {count} with a file and {len(names)} attributes each"
+        )
     return [row[0] for row in cells], names, np.array([row[1:] for row in cells]).astype(np.int8)
 
 
@@ -112,7 +123,9 @@ def read_partition(path: Path, files: list[str]) -> npt.NDArray[np.int8]:
     """The part of each file, 0 to 2, from list_eval_partition.txt: a file and its part in a row."""
     rows = dict(row.split() for row in path.read_text(encoding="ascii").splitlines() if row.strip())
     if missing := [file for file in files if file not in rows]:
-        raise ValueError(f"{path} lacks {len(missing)} of {len(files)} files, such as {missing[0]}: get it again")
+        raise ValueError(
+            f"{path} lacks {len(missing)} of {len(files)} files, such as {missing[0]}: get it again"
+        )
     return np.array([rows[file] for file in files]).astype(np.int8)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unweave.data import Data, random_keys
+from unweave.data.data import Data, random_keys
 
 HELD_OUT = 360
 

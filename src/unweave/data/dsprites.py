@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unweave.data import Data, grid, npz
+from unweave.data import grid, npz
+from unweave.data.data import Data
 from unweave.data.files import placed
 from unweave.data.prepared import Pixels, prepared
 from unweave.data.store import Bits
@@ -28,7 +29,9 @@ FILES = {
 }
 
 
-def dsprites(split: str = "all", root: str | Path | None = None, *, source: str = "published") -> Data:
+def dsprites(
+    split: str = "all", root: str | Path | None = None, *, source: str = "published"
+) -> Data:
     """dSprites: 737,280 images of 64x64 pixels, 0 or 1: three shapes by scale, orientation and position.
 
     L. Matthey, I. Higgins, D. Hassabis and A. Lerchner, "dSprites: Disentanglement testing Sprites dataset" (2017),
@@ -73,7 +76,9 @@ def dsprites(split: str = "all", root: str | Path | None = None, *, source: str 
 
     def parts() -> Iterator[Pixels]:
         if not np.array_equal(npz.read(path, "latents_classes")[:, 1:], factors):
-            raise ValueError(f"{path}: latents_classes are not the grid {SIZES} in order: get the published file again")
+            raise ValueError(
+                f"{path}: latents_classes are not the grid {SIZES} in order: get the published file again"
+            )
         yield from (Bits.pack(images).packed for images in npz.rows(path, "imgs"))
 
     packed = prepared(path, "bits", (n, math.prod(ITEM) // 8), parts)

@@ -22,7 +22,11 @@ def directory(root: str | Path | None = None) -> Path:
     """
     import pooch
 
-    chosen = root if root is not None else os.environ.get("UNWEAVE_DATA") or _saved() or pooch.os_cache("unweave")
+    chosen = (
+        root
+        if root is not None
+        else os.environ.get("UNWEAVE_DATA") or _saved() or pooch.os_cache("unweave")
+    )
     return Path(chosen).expanduser().absolute()
 
 
@@ -96,11 +100,14 @@ def fetch(
             failures.append(f"  {url}: {why}")
     raise FileNotFoundError(
         f"{file} is not in the data directory and could not be downloaded.\n"
-        f"Put it at\n  {place}\n  {_facts(sha256, size)}\n{ELSEWHERE}.\nTried:\n" + "\n".join(failures)
+        f"Put it at\n  {place}\n  {_facts(sha256, size)}\n{ELSEWHERE}.\nTried:\n"
+        + "\n".join(failures)
     )
 
 
-def placed(folder: str, file: str, root: str | Path | None = None, *, page: str, facts: str = "") -> Path:
+def placed(
+    folder: str, file: str, root: str | Path | None = None, *, page: str, facts: str = ""
+) -> Path:
     """The path of a published file or folder that is put there by hand: there is no mirror to fetch it from.
 
     Args:
@@ -146,7 +153,9 @@ def _download(url: str, sha256: str, place: Path, scratch: Path) -> str | None:
     import pooch
 
     # Compressed files are wanted as they are, not unpacked on the way; (connect, read) in seconds.
-    downloader = pooch.HTTPDownloader(chunk_size=2**16, headers={"Accept-Encoding": "identity"}, timeout=(10, 30))
+    downloader = pooch.HTTPDownloader(
+        chunk_size=2**16, headers={"Accept-Encoding": "identity"}, timeout=(10, 30)
+    )
     try:
         with _quiet():
             got = pooch.retrieve(url, sha256, fname=place.name, path=scratch, downloader=downloader)

@@ -85,7 +85,9 @@ def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Colu
         labels = folder / labels
     table = columns(labels)
     texts = {name: column for name, column in table.items() if column.dtype.kind in "UO"}
-    rows = {(name, key): _rows(column, files, key) for name, column in texts.items() for key in KEYS}
+    rows = {
+        (name, key): _rows(column, files, key) for name, column in texts.items() for key in KEYS
+    }
     if not rows or not any(rows[best := max(rows, key=lambda at: len(rows[at]))]):
         raise ValueError(
             f"no column of the labels ({', '.join(table)}) names files of {folder}, such as {files[0]!r}: expected a "
@@ -94,12 +96,15 @@ def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Colu
     name, key = best
     named = [value for value in texts[name].tolist() if value is not None]
     if (twice := Counter(named).most_common(1)[0])[1] > 1:
-        raise ValueError(f"the labels name {twice[0]!r} {twice[1]} times in {name!r}; expected one row for each file")
+        raise ValueError(
+            f"the labels name {twice[0]!r} {twice[1]} times in {name!r}; expected one row for each file"
+        )
     found = rows[best]
     row = np.array([found.get(KEYS[key](file), -1) for file in files])
     say(
         f"labels {', '.join(other for other in table if other != name)}: {(row >= 0).sum():,} of {len(files):,} images "
-        f"are named in {name!r}" + (f"; {unused:,} rows have no image" if (unused := len(named) - len(found)) else "")
+        f"are named in {name!r}"
+        + (f"; {unused:,} rows have no image" if (unused := len(named) - len(found)) else "")
     )
     return {other: _rearranged(column, row) for other, column in table.items() if other != name}
 
@@ -115,7 +120,10 @@ KEYS = {
 def _rows(column: NDArray[Any], files: Sequence[str], key: str) -> dict[str, int]:
     """The row of each key that names a single file."""
     single = {word for word, count in Counter(map(KEYS[key], files)).items() if count == 1}
-    words = ("" if value is None else str(value).replace("\\", "/").removeprefix("./") for value in column)
+    words = (
+        "" if value is None else str(value).replace("\\", "/").removeprefix("./")
+        for value in column
+    )
     return {word: row for row, word in enumerate(words) if word in single}
 
 
@@ -132,10 +140,16 @@ def _files(folder: Path) -> list[str]:
     from PIL import Image
 
     endings = Image.registered_extensions()
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in endings)
-    found = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+    paths = (
+        path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in endings
+    )
+    found = sorted(
+        path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)
+    )
     if not found:
-        raise ValueError(f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or .tif")
+        raise ValueError(
+            f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or .tif"
+        )
     return found
 
 
@@ -144,7 +158,9 @@ def _size(path: Path) -> tuple[int, int]:
 
     with Image.open(path) as image:
         width, height = image.size
-        return (width, height) if image.getexif().get(0x0112, 1) >= 5 else (height, width)  # turned by a quarter
+        return (
+            (width, height) if image.getexif().get(0x0112, 1) >= 5 else (height, width)
+        )  # turned by a quarter
 
 
 def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -159,13 +175,19 @@ def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
         if image.mode.startswith("I"):  # 16 bits
             image = Image.fromarray(np.rint(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
         if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return np.asarray(ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS))
+            image = Image.alpha_composite(
+                Image.new("RGBA", image.size, "white"), image.convert("RGBA")
+            )
+        return np.asarray(
+            ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+        )
 
 
 def _grey(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Luma of ITU-R 601, as pillow computes it; equal channels are kept."""
-    return np.stack([np.rint(part @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for part in x])
+    return np.stack(
+        [np.rint(part @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for part in x]
+    )
 
 
 def _chosen(size: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:
@@ -192,4 +214,8 @@ def _listed(broken: dict[str, Exception]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error) or type(error).__name__
+    return (
+        "not an image"
+        if type(error).__name__ == "UnidentifiedImageError"
+        else str(error) or type(error).__name__
+    )

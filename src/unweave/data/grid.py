@@ -27,7 +27,9 @@ def words(*columns: object) -> tuple[tuple[str, ...], ...]:
 def _words(column: object) -> tuple[str, ...]:
     if isinstance(column, int):
         return tuple(map(str, range(column)))
-    return tuple(value if isinstance(value, str) else f"{value:.4g}" for value in np.asarray(column).tolist())
+    return tuple(
+        value if isinstance(value, str) else f"{value:.4g}" for value in np.asarray(column).tolist()
+    )
 
 
 def whole(name: str, split: str) -> None:

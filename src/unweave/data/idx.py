@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data
+from unweave.data.data import Data
 from unweave.data.files import fetch
 
 # The third byte of the magic number; what follows is big-endian.
@@ -80,7 +80,9 @@ def read(path: str | Path) -> npt.NDArray[Any]:
             f"{path} is {what}: it has {len(content):,} bytes; "
             f"expected {expected:,} for shape {shape} of {dtype.name}: get it again"
         )
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    return (
+        np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    )
 
 
 def read_pair(images: str | Path, labels: str | Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -124,7 +126,9 @@ def _load(source: _Published, split: str, root: str | Path | None) -> Data:
     prefix, published = splits[split]
     files = (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
     paths = [
-        fetch(source.name, file, sha256, source.mirrors, root, size=size, also=(source.torchvision,))
+        fetch(
+            source.name, file, sha256, source.mirrors, root, size=size, also=(source.torchvision,)
+        )
         for file, (sha256, size) in zip(files, published, strict=True)
     ]
     images, labels = read_pair(*paths)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 Say: TypeAlias = Callable[[str], object]
 """What is told each decision, a sentence at a time: `print`, or a list's `append`."""
 
-Labels: TypeAlias = tuple[NDArray[np.int64], tuple[str, ...], tuple[int, ...], tuple[tuple[str, ...], ...]]
+Labels: TypeAlias = tuple[
+    NDArray[np.int64], tuple[str, ...], tuple[int, ...], tuple[tuple[str, ...], ...]
+]
 """factors, names, sizes and values, as `Data` takes them."""
 
 FEW = 50
@@ -38,7 +40,9 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
         if not values:
             say(f"{name} is left out: it has no value")
         elif column.dtype.kind in "UO" and len(values) == (found >= 0).sum() >= 20:
-            say(f"{name} is left out: it is different in every item, so it names items and is no factor")
+            say(
+                f"{name} is left out: it is different in every item, so it names items and is no factor"
+            )
         else:
             kept.append((name, found, values))
     if not kept:
@@ -53,7 +57,9 @@ def _text(column: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     return _by_value(column[held].astype(str), held)
 
 
-def _numbers(name: str, column: NDArray[Any], say: Say) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _numbers(
+    name: str, column: NDArray[Any], say: Say
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     held = ~np.isnan(column) if column.dtype.kind == "f" else np.ones(len(column), dtype=bool)
     if _marks_missing(column[held]):
         say(f"{name}: −1 is read as missing, in {(column == -1).sum():,} of {len(column):,} items")
@@ -65,17 +71,26 @@ def _numbers(name: str, column: NDArray[Any], say: Say) -> tuple[NDArray[np.int6
     cells = np.searchsorted(edges, value, side="right")  # the cell of x is [edge, next edge)
     found, values = _by_value(cells, held)
     bounds = [f"{edge:.4g}" for edge in (value.min(), *edges, value.max())]
-    say(f"{name} has {len(np.unique(value)):,} values, cut into {len(values)} cells of about as many items each")
+    say(
+        f"{name} has {len(np.unique(value)):,} values, cut into {len(values)} cells of about as many items each"
+    )
     return found, tuple(f"{bounds[int(k)]} to {bounds[int(k) + 1]}" for k in values)
 
 
 def _marks_missing(value: NDArray[Any]) -> bool:
-    if value.dtype == bool or not (value == -1).any() or value.min() < -1 or np.isin(value, (-1, 1)).all():
+    if (
+        value.dtype == bool
+        or not (value == -1).any()
+        or value.min() < -1
+        or np.isin(value, (-1, 1)).all()
+    ):
         return False
     return bool(np.all(value % 1 == 0))
 
 
-def _by_value(value: NDArray[Any], held: NDArray[np.bool_]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _by_value(
+    value: NDArray[Any], held: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     different, of_items = np.unique(value, return_inverse=True)
     found = np.full(len(held), -1, dtype=np.int64)
     found[held] = of_items

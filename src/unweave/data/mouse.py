@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, random_keys
+from unweave.data.data import Data, random_keys
 
 Floats = npt.NDArray[np.float32]
 
@@ -121,9 +121,13 @@ def record(
     streams = (4 * (2 * seed + (split == "test")) + k for k in range(4))
     syllable = _syllables(_uniform((length, n), next(streams)))
     pose = _poses(syllable, _normal((length, n, 6), next(streams)))
-    x = np.concatenate([_drawn(part, size) for part in np.array_split(pose.transpose(1, 0, 2), max(1, n // 100))])
+    x = np.concatenate(
+        [_drawn(part, size) for part in np.array_split(pose.transpose(1, 0, 2), max(1, n // 100))]
+    )
     x += np.float32(noise) * _normal(x.shape, next(streams))
-    ends = shortest + np.floor((length - shortest + 1) * _uniform((n,), next(streams))).astype(np.int64)
+    ends = shortest + np.floor((length - shortest + 1) * _uniform((n,), next(streams))).astype(
+        np.int64
+    )
     beyond = np.arange(length) >= ends[:, None]
     x[beyond], syllable = np.nan, np.where(beyond, -1, syllable.T)
     return Recording(x, syllable, pose.transpose(1, 0, 2))
@@ -172,7 +176,9 @@ def _drawn(pose: Floats, size: int) -> Floats:
     ):
         cos, sin = np.cos(heading + turn), np.sin(heading + turn)
         u, v = x * cos + y * sin - along, y * cos - x * sin
-        np.maximum(frame, top * np.sqrt(np.maximum(1 - (u / long) ** 2 - (v / wide) ** 2, 0)), out=frame)
+        np.maximum(
+            frame, top * np.sqrt(np.maximum(1 - (u / long) ** 2 - (v / wide) ** 2, 0)), out=frame
+        )
     return frame
 
 
@@ -185,6 +191,9 @@ def _normal(shape: tuple[int, ...], seed: int) -> Floats:
     """Standard normal numbers, from pairs of uniform ones (Box and Muller, 1958)."""
     half = -(-int(np.prod(shape)) // 2)
     u, v = _uniform((2, half), seed)
-    radius, angle = np.sqrt(-2 * np.log1p(-u)).astype(np.float32), (2 * np.pi * v).astype(np.float32)
+    radius, angle = (
+        np.sqrt(-2 * np.log1p(-u)).astype(np.float32),
+        (2 * np.pi * v).astype(np.float32),
+    )
     both = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
     return both[: int(np.prod(shape))].reshape(shape)

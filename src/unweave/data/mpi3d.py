@@ -3,7 +3,8 @@
 import math
 from pathlib import Path
 
-from unweave.data import Data, grid, npz
+from unweave.data import grid, npz
+from unweave.data.data import Data
 from unweave.data.files import placed
 from unweave.data.prepared import prepared
 
@@ -65,6 +66,9 @@ def mpi3d(split: str = "all", root: str | Path | None = None, *, variant: str = 
     shape = (math.prod(SIZES), *ITEM)
     npz.check(path, images=shape)
 
-    values = (*(words[:size] for words, size in zip(WORDS, SIZES, strict=False)), *grid.words(*SIZES[len(WORDS) :]))
+    values = (
+        *(words[:size] for words, size in zip(WORDS, SIZES, strict=False)),
+        *grid.words(*SIZES[len(WORDS) :]),
+    )
     x = prepared(path, "pixels", shape, lambda: npz.rows(path, "images"))
     return Data(x, grid.classes(SIZES), NAMES, SIZES, values, f"mpi3d_{variant}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, random_keys
+from unweave.data.data import Data, random_keys
 from unweave.data.idx import mnist
 
 BOX = 20
@@ -95,7 +95,9 @@ def windows(digits: Data, side: int = 24, shift: int = 4, *, seed: int = 0) -> D
     at = first + (random_keys(2 * n, seed) % (2 * shift + 1)).astype(np.int64)
     rows, columns = at.reshape(2, n, 1) + np.arange(BOX)
     x = np.zeros((n, side + 2 * edge, side + 2 * edge), np.uint8)
-    x[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]] = _boxed(digits, np.arange(n))
+    x[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]] = _boxed(
+        digits, np.arange(n)
+    )
     return replace(digits, x=x[:, edge : edge + side, edge : edge + side].copy())
 
 

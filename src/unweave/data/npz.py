@@ -21,7 +21,9 @@ def shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             return {name.removesuffix(".npy"): _header(archive, name) for name in names}
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not an .npz file, or is truncated ({error}): get it again") from error
+        raise ValueError(
+            f"{path} is not an .npz file, or is truncated ({error}): get it again"
+        ) from error
 
 
 def check(path: Path, **expected: tuple[int, ...]) -> None:
@@ -32,7 +34,9 @@ def check(path: Path, **expected: tuple[int, ...]) -> None:
     """
     given = {name: shape for name, (shape, _) in shapes(path).items()}
     if wrong := {name: shape for name, shape in expected.items() if given.get(name) != shape}:
-        raise ValueError(f"{path} has the arrays {given}; expected {wrong}: get the published file again")
+        raise ValueError(
+            f"{path} has the arrays {given}; expected {wrong}: get the published file again"
+        )
 
 
 def read(path: Path, name: str) -> npt.NDArray[Any]:
@@ -51,12 +55,16 @@ def rows(path: Path, name: str, at_once: int = 4096) -> Iterator[npt.NDArray[Any
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
         shape, fortran, dtype = _read_header(member)
         if fortran or dtype.hasobject:
-            raise ValueError(f"{path}: {name} is {dtype} in {'Fortran' if fortran else 'C'} order; expected plain rows")
+            raise ValueError(
+                f"{path}: {name} is {dtype} in {'Fortran' if fortran else 'C'} order; expected plain rows"
+            )
         for start in range(0, shape[0], at_once):
             part = (min(at_once, shape[0] - start), *shape[1:])
             content = member.read(math.prod(part) * dtype.itemsize)
             if len(content) < math.prod(part) * dtype.itemsize:
-                raise ValueError(f"{path}: {name} ends within row {start}..{start + part[0]}: get the file again")
+                raise ValueError(
+                    f"{path}: {name} ends within row {start}..{start + part[0]}: get the file again"
+                )
             yield np.frombuffer(content, dtype).reshape(part)
 
 
@@ -68,6 +76,10 @@ def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dt
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     shape, fortran, dtype = read(member)
     return shape, fortran, dtype

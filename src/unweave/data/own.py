@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import Bits, Data, folder
+from unweave.data import folder
+from unweave.data.data import Data
 from unweave.data.labels import Say, classes
-from unweave.data.store import Store
+from unweave.data.store import Bits, Store
 from unweave.data.tables import Columns, arrays, columns
 
 
@@ -79,7 +80,9 @@ def read(
         found = folder.beside(path, labels, files, say) if labels is not None else {}
         return _data(pixels, within | found, called, say)
     if size is not None or colour is not None:
-        raise ValueError("size and colour are for folders of images; expected neither here: resize the arrays before")
+        raise ValueError(
+            "size and colour are for folders of images; expected neither here: resize the arrays before"
+        )
     parts = _parts(source, path)
     if isinstance(parts, np.ndarray):
         return _data(_items(parts, say), _rows(labels, len(parts)), called, say)
@@ -119,9 +122,13 @@ def _data(x: Store, found: Columns, name: str, say: Say) -> Data:
 def _items(array: NDArray[Any], say: Say) -> Store:
     """Images or vectors as `Data` keeps them."""
     if array.ndim < 2 or not array.size:
-        raise ValueError(f"x has shape {array.shape}; expected (n, k) or (n, h, w) or (n, h, w, c), none of them 0")
+        raise ValueError(
+            f"x has shape {array.shape}; expected (n, k) or (n, h, w) or (n, h, w, c), none of them 0"
+        )
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"x is {array.dtype}; expected numbers: leave out columns of text, or name them in labels")
+        raise ValueError(
+            f"x is {array.dtype}; expected numbers: leave out columns of text, or name them in labels"
+        )
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
         say(f"channels are moved last: {array.shape[1:]} to {(*array.shape[2:], array.shape[1])}")
         array = np.moveaxis(array, 1, 3)
@@ -153,14 +160,20 @@ def _rows(labels: object, n: int) -> Columns:
         return {}
     found = columns(labels)
     if len(length := next(iter(found.values()))) != n:
-        raise ValueError(f"x has {n:,} items and the labels {len(length):,} rows; expected a row for each item")
+        raise ValueError(
+            f"x has {n:,} items and the labels {len(length):,} rows; expected a row for each item"
+        )
     return {"label": found["0"]} if list(found) == ["0"] else found
 
 
 def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[Any], Columns]:
     """x, and the columns of the arrays that are labels."""
     _check_names(chosen or (), parts)
-    labels = [key for key, array in parts.items() if (key in chosen if chosen is not None else array.ndim == 1)]
+    labels = [
+        key
+        for key, array in parts.items()
+        if (key in chosen if chosen is not None else array.ndim == 1)
+    ]
     rest = [key for key, array in parts.items() if key not in labels and array.ndim > 1]
     if len(rest) != 1:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in parts.items())
@@ -172,7 +185,9 @@ def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[An
     own = columns({key: parts[key] for key in labels}) if labels else {}
     for key, column in own.items():
         if len(column) != len(x):
-            raise ValueError(f"{rest[0]} has {len(x):,} items and {key} {len(column):,}; expected as many: mend {key}")
+            raise ValueError(
+                f"{rest[0]} has {len(x):,} items and {key} {len(column):,}; expected as many: mend {key}"
+            )
     return x, own
 
 
@@ -187,7 +202,9 @@ def _numbers(
         raise ValueError(
             f"{_few(text)} hold text; expected numbers in x: name them as labels, labels={text[:3]}, or leave them out"
         )
-    gaps = {name: int(np.isnan(column).sum()) for name, column in rest.items() if np.isnan(column).any()}
+    gaps = {
+        name: int(np.isnan(column).sum()) for name, column in rest.items() if np.isnan(column).any()
+    }
     if gaps and missing == "refuse":
         listed = _few([f"{name} ({count:,})" for name, count in gaps.items()])
         raise ValueError(
@@ -198,12 +215,16 @@ def _numbers(
     constant = [name for name, column in values.items() if np.ptp(column) == 0]
     kept = [name for name in values if name not in constant]
     if not kept:
-        raise ValueError(f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the labels")
+        raise ValueError(
+            f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the labels"
+        )
     say(f"x: {len(kept):,} columns of numbers, {_few(kept)}")
     if constant:
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
-        say(f"missing numbers are their column's mean: {_few([f'{name} ({count:,})' for name, count in gaps.items()])}")
+        say(
+            f"missing numbers are their column's mean: {_few([f'{name} ({count:,})' for name, count in gaps.items()])}"
+        )
     return _floats(np.stack([values[name] for name in kept], axis=1))
 
 
@@ -217,7 +238,9 @@ def _names(labels: object) -> Sequence[str] | None:
         return None
     found = [labels] if isinstance(labels, str) else labels
     if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"labels are a {type(labels).__name__}; expected names of columns, such as labels=['shape']")
+        raise ValueError(
+            f"labels are a {type(labels).__name__}; expected names of columns, such as labels=['shape']"
+        )
     return found
 
 

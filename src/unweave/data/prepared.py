@@ -18,10 +18,16 @@ def cache() -> Path:
     """Where prepared arrays lie: the environment's UNWEAVE_CACHE, else the user's cache. They may be removed."""
     import pooch
 
-    return Path(os.environ.get("UNWEAVE_CACHE") or Path(pooch.os_cache("unweave"), "prepared")).expanduser().absolute()
+    return (
+        Path(os.environ.get("UNWEAVE_CACHE") or Path(pooch.os_cache("unweave"), "prepared"))
+        .expanduser()
+        .absolute()
+    )
 
 
-def prepared(source: Path, what: str, shape: tuple[int, ...], parts: Callable[[], Iterable[Pixels]]) -> Pixels:
+def prepared(
+    source: Path, what: str, shape: tuple[int, ...], parts: Callable[[], Iterable[Pixels]]
+) -> Pixels:
     """The uint8 array of this shape whose rows `parts()` gives in turn, read from the file `source`: kept as .npy.
 
     It is made once. It is mapped, read only: items are read from the disk as they are used, and the memory that they
@@ -34,7 +40,10 @@ def prepared(source: Path, what: str, shape: tuple[int, ...], parts: Callable[[]
     """
     state = source.stat()
     key = f"{source.name} {what} {shape} {state.st_size} {state.st_mtime_ns}"
-    place = cache() / f"{source.name.split('.')[0]}-{what}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
+    place = (
+        cache()
+        / f"{source.name.split('.')[0]}-{what}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
+    )
     if not place.is_file():
 
         def refused(why: str | None) -> str:
@@ -55,7 +64,9 @@ def _write(draft: Path, shape: tuple[int, ...], parts: Iterable[Pixels]) -> None
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
             if part.dtype != np.uint8 or part.shape[1:] != shape[1:]:
-                raise ValueError(f"rows {written}.. are {part.dtype} of shape {part.shape[1:]}; expected {shape[1:]}")
+                raise ValueError(
+                    f"rows {written}.. are {part.dtype} of shape {part.shape[1:]}; expected {shape[1:]}"
+                )
             file.write(np.ascontiguousarray(part).data)
             written += len(part)
     if written != shape[0]:

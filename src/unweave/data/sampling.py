@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import random_keys
+from unweave.data.data import random_keys
 
 Uniforms: TypeAlias = NDArray[np.float64]
 Classes: TypeAlias = NDArray[np.int64]
@@ -29,7 +29,9 @@ def draw(sampler: Sampler, n: int, sizes: Mapping[str, int], seed: int = 0) -> C
     if n < 1:
         raise ValueError(f"n is {n}; expected the number of items to draw, at least 1")
     keys = random_keys(n * len(sizes), seed).reshape(n, len(sizes))
-    return sampler(np.asarray((keys >> np.uint64(11)) * 2.0**-53), sizes)  # 53 bits, all that a float64 holds
+    return sampler(
+        np.asarray((keys >> np.uint64(11)) * 2.0**-53), sizes
+    )  # 53 bits, all that a float64 holds
 
 
 def independent(u: Uniforms, sizes: Mapping[str, int]) -> Classes:
@@ -54,12 +56,16 @@ def correlated(first: str, second: str, strength: float, base: Sampler = indepen
     [[1, 0, 2, 1], [1, 0, 2, 1]]
     """
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}; expected 0 (independent) to 1 (one follows from the other)")
+        raise ValueError(
+            f"strength is {strength}; expected 0 (independent) to 1 (one follows from the other)"
+        )
 
     def sampler(u: Uniforms, sizes: Mapping[str, int]) -> Classes:
         _check_names((first, second), sizes)
         a, b = (np.linspace(0, 1, sizes[name] + 1) for name in (first, second))
-        shared = np.minimum(a[1:, None], b[1:]) - np.maximum(a[:-1, None], b[:-1])  # (A, B): lengths of intersections
+        shared = np.minimum(a[1:, None], b[1:]) - np.maximum(
+            a[:-1, None], b[:-1]
+        )  # (A, B): lengths of intersections
         table = (1 - strength) / sizes[second] + strength * sizes[first] * shared.clip(0)
         return _conditional(base(u, sizes), u, sizes, second, first, table)
 
@@ -67,7 +73,10 @@ def correlated(first: str, second: str, strength: float, base: Sampler = indepen
 
 
 def hierarchical(
-    child: str, given: str, values: Sequence[Sequence[int]] | None = None, base: Sampler = independent
+    child: str,
+    given: str,
+    values: Sequence[Sequence[int]] | None = None,
+    base: Sampler = independent,
 ) -> Sampler:
     r"""A factor whose values depend on another's: the graph ``given → child``, every other factor on its own,
 
@@ -140,7 +149,9 @@ def _held(shape: tuple[int, ...], share: float, seed: int) -> NDArray[np.bool_]:
     size = math.prod(shape)
     wanted = round(share * size)
     held = np.zeros(shape, dtype=bool)
-    left = [np.full(k, size // k) for k in shape]  # of each value of each factor, how many combinations remain
+    left = [
+        np.full(k, size // k) for k in shape
+    ]  # of each value of each factor, how many combinations remain
     for flat in random_keys(size, seed).argsort(kind="stable"):
         index = np.unravel_index(int(flat), shape)
         if held.sum() < wanted and all(count[k] > 1 for count, k in zip(left, index, strict=True)):
@@ -156,14 +167,21 @@ def _held(shape: tuple[int, ...], share: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _conditional(
-    classes: Classes, u: Uniforms, sizes: Mapping[str, int], child: str, given: str, table: NDArray[np.float64]
+    classes: Classes,
+    u: Uniforms,
+    sizes: Mapping[str, int],
+    child: str,
+    given: str,
+    table: NDArray[np.float64],
 ) -> Classes:
     """Draws `child` anew from p(child | given), the rows of the table (given, child)."""
     c, g = list(sizes).index(child), list(sizes).index(given)
     drawn = classes.copy()
     for k, row in enumerate(np.cumsum(table, axis=1)):
         here = classes[:, g] == k
-        drawn[here, c] = np.searchsorted(row[: np.flatnonzero(table[k])[-1]], u[here, c], side="right")
+        drawn[here, c] = np.searchsorted(
+            row[: np.flatnonzero(table[k])[-1]], u[here, c], side="right"
+        )
     return drawn
 
 

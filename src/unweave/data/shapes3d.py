@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, grid
+from unweave.data import grid
+from unweave.data.data import Data
 from unweave.data.files import fetch
 from unweave.data.prepared import Pixels, prepared
 
@@ -58,10 +59,14 @@ def read(path: Path) -> Data:
         given = {name: array.shape for name, array in file.items()}
         n = given.get("labels", (0,))[0]
         if given.get("images") != (n, *ITEM) or given["labels"] != (n, len(NAMES)):
-            raise ValueError(f"{path} holds {given}; expected images (n, 64, 64, 3) and labels (n, 6): get it again")
+            raise ValueError(
+                f"{path} holds {given}; expected images (n, 64, 64, 3) and labels (n, 6): get it again"
+            )
         labels: npt.NDArray[Any] = file["labels"][:]
     levels = [np.unique(column) for column in labels.T]
-    factors = np.stack([np.searchsorted(at, column) for at, column in zip(levels, labels.T, strict=True)], axis=1)
+    factors = np.stack(
+        [np.searchsorted(at, column) for at, column in zip(levels, labels.T, strict=True)], axis=1
+    )
     sizes = tuple(map(len, levels))
 
     def parts() -> Iterator[Pixels]:

@@ -9,16 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, grid
+from unweave.data import grid
+from unweave.data.data import Data
 from unweave.data.files import fetch
 from unweave.data.prepared import Pixels, prepared
 
 NAMES = ("category", "instance", "elevation", "azimuth", "lighting")
 SIZES = (5, 10, 9, 18, 6)
-VALUES = grid.words(("animal", "human", "airplane", "truck", "car"), 10, range(30, 71, 5), range(0, 360, 20), 6)
+VALUES = grid.words(
+    ("animal", "human", "airplane", "truck", "car"), 10, range(30, 71, 5), range(0, 360, 20), 6
+)
 SIDE = 64
 # The first word of a file, little-endian, says what its numbers are.
-DTYPES = {0x1E3D4C51: "<f4", 0x1E3D4C53: "<f8", 0x1E3D4C54: "<i4", 0x1E3D4C55: "u1", 0x1E3D4C56: "<i2"}
+DTYPES = {
+    0x1E3D4C51: "<f4",
+    0x1E3D4C53: "<f8",
+    0x1E3D4C54: "<i4",
+    0x1E3D4C55: "u1",
+    0x1E3D4C56: "<i2",
+}
 MIRRORS = ("https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",)
 # Names; checksum and size as in tensorflow_datasets' url_checksums/smallnorb.txt.
 PARTS = {
@@ -86,11 +95,17 @@ def small_norb(split: str = "all", root: str | Path | None = None) -> Data:
         raise ValueError(f"small_norb has no split {split!r}; expected 'train', 'test' or 'all'")
     chosen = [files for name, files in PARTS.items() if split in (name, "all")]
     found = [
-        [fetch("small_norb", file, sha256, MIRRORS, root, size=size) for file, (sha256, size) in files.items()]
+        [
+            fetch("small_norb", file, sha256, MIRRORS, root, size=size)
+            for file, (sha256, size) in files.items()
+        ]
         for files in chosen
     ]
     parts = [read_part(*paths) for paths in found]
-    x, factors = (np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for arrays in zip(*parts, strict=True))
+    x, factors = (
+        np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+        for arrays in zip(*parts, strict=True)
+    )
     return Data(x, factors, NAMES, SIZES, VALUES, "small_norb")
 
 
@@ -98,7 +113,9 @@ def read_part(dat: Path, cat: Path, info: Path) -> tuple[Pixels, npt.NDArray[np.
     """One part: pictures (n, 64, 64) and factors (n, 5) from its images, categories and other factors."""
     categories, others = read(cat).astype(np.int64), read(info).astype(np.int64)
     if others.shape != (len(categories), 4):
-        raise ValueError(f"{info} has shape {others.shape}; expected ({len(categories)}, 4), as {cat} has rows")
+        raise ValueError(
+            f"{info} has shape {others.shape}; expected ({len(categories)}, 4), as {cat} has rows"
+        )
     factors = np.column_stack([categories, others])
     factors[:, 3] //= 2  # azimuths are numbered 0, 2, …, 34
 
@@ -109,7 +126,9 @@ def read_part(dat: Path, cat: Path, info: Path) -> tuple[Pixels, npt.NDArray[np.
         if pairs.ndim != 4 or len(pairs) != len(factors):
             raise ValueError(f"{dat} has shape {pairs.shape}; expected ({len(factors)}, 2, 96, 96)")
         for picture in pairs[:, 0]:
-            yield np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS))[None]
+            yield np.asarray(
+                Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            )[None]
 
     return prepared(dat, "pixels", (len(factors), SIDE, SIDE), parts), factors
 
@@ -128,9 +147,13 @@ def read(path: Path) -> npt.NDArray[Any]:
     magic, rank = np.frombuffer(content, "<u4", 2).tolist() if len(content) >= 8 else (0, 0)
     start = 8 + 4 * max(3, rank)
     if magic not in DTYPES or len(content) < start:
-        raise ValueError(f"{path} is not a NORB matrix: it starts with {content[:4].hex(' ') or 'nothing'}")
+        raise ValueError(
+            f"{path} is not a NORB matrix: it starts with {content[:4].hex(' ') or 'nothing'}"
+        )
     shape = tuple(np.frombuffer(content, "<i4", rank, 8).tolist())
     dtype = np.dtype(DTYPES[magic])
     if len(content) != (expected := start + math.prod(shape) * dtype.itemsize):
-        raise ValueError(f"{path} has {len(content):,} bytes; expected {expected:,} for shape {shape}: get it again")
+        raise ValueError(
+            f"{path} has {len(content):,} bytes; expected {expected:,} for shape {shape}: get it again"
+        )
     return np.frombuffer(content, dtype, offset=start).reshape(shape)

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unweave.data import Bits, Data, grid
+from unweave.data import grid
+from unweave.data.data import Data
 from unweave.data.sampling import Sampler, draw, independent
+from unweave.data.store import Bits
 
 Grid: TypeAlias = int | Sequence[float]
 """How many values, or which."""
@@ -30,7 +32,9 @@ CHUNK = 128
 WHITE = np.array(255, dtype=np.uint8)
 
 
-def sprites(n: int = 10_000, scene: Scene | None = None, *, sampling: Sampler = independent, seed: int = 0) -> Data:
+def sprites(
+    n: int = 10_000, scene: Scene | None = None, *, sampling: Sampler = independent, seed: int = 0
+) -> Data:
     """n images of one shape each, whose factors are known: shape, scale, orientation, position, perhaps colour.
 
     Args:
@@ -65,7 +69,7 @@ class Scene:
 
     A pixel at p shows the shape where :math:`R_θ (p - c) / s` lies in its outline, with centre c = 16 + 32 (x, y) in an
     image of 64 pixels a side (other sizes in proportion), and p the pixel's centre. The outlines are fitted to
-    358 images of dSprites: 343 are drawn again exactly, and 15 but for one pixel or two (`tests/test_sprites.py`).
+    358 images of dSprites: 343 are drawn again exactly, and 15 but for one pixel or two (`tests/data/test_sprites.py`).
 
     Args:
         size: Pixels a side.
@@ -100,13 +104,19 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.samples < 1:
-            raise ValueError(f"size is {self.size} and samples {self.samples}; expected both to be at least 1")
+            raise ValueError(
+                f"size is {self.size} and samples {self.samples}; expected both to be at least 1"
+            )
         if unknown := [shape for shape in self.shapes if shape not in SHAPES]:
             raise ValueError(f"no shape {unknown[0]!r}; expected {', '.join(SHAPES)}")
         if empty := [name for name, count in self.counts.items() if count < 1]:
-            raise ValueError(f"{', '.join(empty)} has no value; expected a count of at least 1, or the values")
+            raise ValueError(
+                f"{', '.join(empty)} has no value; expected a count of at least 1, or the values"
+            )
         if (self._grids[0] <= 0).any():
-            raise ValueError(f"scales are {self.scales}; expected positive numbers: 1 is the size in dSprites")
+            raise ValueError(
+                f"scales are {self.scales}; expected positive numbers: 1 is the size in dSprites"
+            )
         if len(self._palette) != len(self.colours):
             raise ValueError(f"colours are {self.colours}; expected different ones")
 
@@ -121,8 +131,14 @@ class Scene:
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """The number of values of each factor."""
-        columns = dict(zip(("scale", "orientation", "posX", "posY"), map(len, self._grids), strict=True))
-        return {"shape": len(self.shapes), **columns, **({"colour": len(self.colours)} if self.colours else {})}
+        columns = dict(
+            zip(("scale", "orientation", "posX", "posY"), map(len, self._grids), strict=True)
+        )
+        return {
+            "shape": len(self.shapes),
+            **columns,
+            **({"colour": len(self.colours)} if self.colours else {}),
+        }
 
     @property
     def values(self) -> tuple[tuple[str, ...], ...]:
@@ -180,12 +196,19 @@ class Scene:
         try:
             found = {colour: ImageColor.getrgb(colour)[:3] for colour in self.colours}
         except ValueError as error:
-            raise ValueError(f"{error}; expected a colour that pillow names, such as 'red' or '#ff8800'") from None
+            raise ValueError(
+                f"{error}; expected a colour that pillow names, such as 'red' or '#ff8800'"
+            ) from None
         return np.array(list(found.values()), dtype=np.uint8)
 
     def _checked(self, factors: ArrayLike) -> NDArray[np.int64]:
         classes = np.asarray(factors)
-        fits = classes.ndim == 2 and classes.shape[1] == len(self.names) and classes.dtype.kind in "iu" and len(classes)
+        fits = (
+            classes.ndim == 2
+            and classes.shape[1] == len(self.names)
+            and classes.dtype.kind in "iu"
+            and len(classes)
+        )
         if not fits or (classes < 0).any() or (classes >= self.sizes).any():
             raise ValueError(
                 f"factors are {classes.dtype} of shape {classes.shape}; expected whole numbers (n, {len(self.names)}), "
@@ -199,9 +222,13 @@ class Scene:
             yield self._drawn(classes[start : start + CHUNK])
 
     def _drawn(self, classes: NDArray[np.int64]) -> NDArray[Any]:
-        s, angle, *centre = (values[column] for values, column in zip(self._grids, classes[:, 1:5].T, strict=True))
+        s, angle, *centre = (
+            values[column] for values, column in zip(self._grids, classes[:, 1:5].T, strict=True)
+        )
         pixel, m = FRAME / self.size, self.samples
-        width = min(self.size, int(np.ceil(2 * REACH * s.max() / pixel)) + 2)  # a window that holds any shape
+        width = min(
+            self.size, int(np.ceil(2 * REACH * s.max() / pixel)) + 2
+        )  # a window that holds any shape
         starts, offsets = [], []
         for along in centre:
             middle = 16 + 32 * along
@@ -218,7 +245,11 @@ class Scene:
         for k, shape in enumerate(self.shapes):
             if (here := np.flatnonzero(classes[:, 0] == k)).size:
                 inside[here] = SHAPES[shape](u[here], w[here])
-        points_in = inside.reshape(len(s), width, m, width, m).sum((2, 4), dtype=np.uint16) if m > 1 else inside
+        points_in = (
+            inside.reshape(len(s), width, m, width, m).sum((2, 4), dtype=np.uint16)
+            if m > 1
+            else inside
+        )
         images = np.zeros((len(s), self.size, self.size), dtype=points_in.dtype)
         rows, cols = (start[:, None] + np.arange(width) for start in (top, left))
         images[np.arange(len(s))[:, None, None], rows[:, :, None], cols[:, None, :]] = points_in
@@ -227,7 +258,9 @@ class Scene:
 
 def _spread(values: Grid, low: float, high: float, *, alone: float) -> NDArray[np.float64]:
     if isinstance(values, int | np.integer):
-        return np.array([float(alone)]) if values == 1 else np.linspace(low, high, max(int(values), 0))
+        return (
+            np.array([float(alone)]) if values == 1 else np.linspace(low, high, max(int(values), 0))
+        )
     return np.asarray(values, dtype=np.float64).reshape(-1)
 
 
@@ -258,7 +291,9 @@ def _ellipse(u: Plane, w: Plane) -> NDArray[np.bool_]:
 def _heart(u: Plane, w: Plane) -> NDArray[np.bool_]:
     """Between an upper and a lower edge over |u|."""
     upper, lower = _heart_edges()
-    at = np.minimum(np.abs(u) * np.float32(HEART_CELLS) + np.float32(0.5), np.float32(len(upper) - 1)).astype(np.int32)
+    at = np.minimum(
+        np.abs(u) * np.float32(HEART_CELLS) + np.float32(0.5), np.float32(len(upper) - 1)
+    ).astype(np.int32)
     return np.asarray((upper[at] < w) & (w < lower[at]))
 
 
@@ -295,7 +330,9 @@ HEART_CELLS = 1024
 def _heart_edges() -> tuple[Plane, Plane]:
     """w of the heart's upper and lower edge at |u| = k / `HEART_CELLS`; the last is beyond it: none lies between."""
     t = np.linspace(0, 1, 5001)[:, None]
-    weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])  # Bernstein polynomials
+    weights = np.hstack(
+        [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]
+    )  # Bernstein polynomials
     notch, top, tip = (weights @ np.array(points, dtype=np.float64) for points in HEART)
     over, under = np.vstack([notch, top]), tip[::-1]
     u = np.arange(int(over[-1, 0] * HEART_CELLS) + 2) / HEART_CELLS

@@ -31,7 +31,11 @@ class Bits:
 
     def __post_init__(self) -> None:
         size = math.prod(self.item)
-        if self.packed.dtype != np.uint8 or self.packed.ndim != 2 or self.packed.shape[1] != -(-size // 8):
+        if (
+            self.packed.dtype != np.uint8
+            or self.packed.ndim != 2
+            or self.packed.shape[1] != -(-size // 8)
+        ):
             raise ValueError(
                 f"packed is {self.packed.dtype} of shape {self.packed.shape}; expected uint8 of shape "
                 f"(n, {-(-size // 8)}) for items of shape {self.item}: Bits.pack(x) packs an array of zeros and ones"
@@ -79,7 +83,9 @@ class Bits:
     def __getitem__(self, index: Any) -> npt.NDArray[np.float32]:
         """Items as float32, by number, slice, mask or array of numbers."""
         if isinstance(index, tuple):
-            raise TypeError(f"Bits are indexed by items alone, not by {index}: take items first, then index the floats")
+            raise TypeError(
+                f"Bits are indexed by items alone, not by {index}: take items first, then index the floats"
+            )
         chosen = self.packed[index]
         bits = np.unpackbits(chosen, axis=-1, count=math.prod(self.item))
         return bits.astype(np.float32).reshape(*chosen.shape[:-1], *self.item)
@@ -102,4 +108,8 @@ def floats(x: Store, index: Any = slice(None)) -> npt.NDArray[np.float32]:
     [[0.0, 1.0]]
     """
     chosen = x[index]
-    return np.divide(chosen, 255, dtype=np.float32) if chosen.dtype == np.uint8 else np.asarray(chosen, np.float32)
+    return (
+        np.divide(chosen, 255, dtype=np.float32)
+        if chosen.dtype == np.uint8
+        else np.asarray(chosen, np.float32)
+    )

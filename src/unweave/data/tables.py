@@ -63,7 +63,9 @@ def arrays(path: Path) -> Columns:
                 f"{path}: an array has the dtype object, which only pickle reads, and pickle runs code; expected "
                 "numbers or text: save array.astype(float) or array.astype(str)"
             ) from None
-        raise ValueError(f"{path}: no {path.suffix} file that NumPy reads ({error}): save it again") from None
+        raise ValueError(
+            f"{path}: no {path.suffix} file that NumPy reads ({error}): save it again"
+        ) from None
 
 
 def _file(path: Path) -> Columns:
@@ -90,7 +92,9 @@ def _npz(path: Path) -> Columns:
 def _csv(path: Path) -> Columns:
     from pyarrow import ArrowInvalid, csv
 
-    whole = min(path.stat().st_size + 1, 2**31 - 1)  # in one block, so that a column's type depends on all of its rows
+    whole = min(
+        path.stat().st_size + 1, 2**31 - 1
+    )  # in one block, so that a column's type depends on all of its rows
     tab = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         table = csv.read_csv(
@@ -141,15 +145,27 @@ def _frame(source: Any) -> Columns:
     import pyarrow
 
     if hasattr(source, "to_frame"):
-        raise ValueError(f"a {type(source).__name__} is one column; expected a table: give .to_frame()")
+        raise ValueError(
+            f"a {type(source).__name__} is one column; expected a table: give .to_frame()"
+        )
     try:
         return _from_arrow(pyarrow.table(source), "the data frame")
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError) as error:
-        raise ValueError(f"the data frame: {error}; expected columns that each hold numbers, truths or text") from None
+    except (
+        pyarrow.ArrowInvalid,
+        pyarrow.ArrowTypeError,
+        pyarrow.ArrowNotImplementedError,
+    ) as error:
+        raise ValueError(
+            f"the data frame: {error}; expected columns that each hold numbers, truths or text"
+        ) from None
 
 
 def _from_arrow(table: Any, where: str) -> Columns:
-    kept = [(name, k) for k, name in enumerate(table.column_names) if not name.startswith("__index_level_")]
+    kept = [
+        (name, k)
+        for k, name in enumerate(table.column_names)
+        if not name.startswith("__index_level_")
+    ]
     _check_names([name for name, _ in kept], where)
     return _checked({name: _arrow_column(table.column(k), name, where) for name, k in kept}, where)
 
@@ -169,7 +185,12 @@ def _arrow_column(column: Any, name: str, where: str) -> Column:
             return _plain(found.to_numpy(), name, where)
     elif types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind):
         found = column.cast(pyarrow.float64())
-    elif types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_temporal(kind):
+    elif (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_temporal(kind)
+    ):
         texts = column.cast(pyarrow.string()).to_pylist()
         return np.array(texts, dtype=object if missing else str)
     elif types.is_binary(kind) or types.is_large_binary(kind):
@@ -190,36 +211,49 @@ def _named(source: Mapping[Any, Any], where: str) -> Columns:
             found.append((str(name), _plain(array, str(name), where)))
             continue
         within = _array(array, f"{where}, array {str(name)!r}")
-        found += [(f"{name}.{k}" if len(within) > 1 else str(name), column) for k, column in within.items()]
+        found += [
+            (f"{name}.{k}" if len(within) > 1 else str(name), column)
+            for k, column in within.items()
+        ]
     _check_names([name for name, _ in found], where)
     return _checked(dict(found), where)
 
 
 def _array(array: NDArray[Any], where: str) -> Columns:
     if array.dtype.names is not None and array.ndim == 1:
-        return _checked({name: _plain(array[name], name, where) for name in array.dtype.names}, where)
+        return _checked(
+            {name: _plain(array[name], name, where) for name in array.dtype.names}, where
+        )
     if array.ndim not in (1, 2):
         raise ValueError(
             f"{where} has shape {array.shape}; expected (n,) or (n, k), a row for each item: "
             "array.reshape(len(array), -1) makes rows"
         )
     table = array[:, None] if array.ndim == 1 else array
-    return _checked({str(k): _plain(column, str(k), where) for k, column in enumerate(table.T)}, where)
+    return _checked(
+        {str(k): _plain(column, str(k), where) for k, column in enumerate(table.T)}, where
+    )
 
 
 def _plain(column: NDArray[Any], name: str, where: str) -> Column:
     """int64, float64, bool or text; what NumPy calls object is read entry by entry."""
     if column.ndim != 1:
-        raise ValueError(f"{where}: column {name!r} has shape {column.shape[1:]} in each row; expected one value")
+        raise ValueError(
+            f"{where}: column {name!r} has shape {column.shape[1:]} in each row; expected one value"
+        )
     if isinstance(column, np.ma.MaskedArray):
         column = np.array(column.tolist(), dtype=object) if column.mask.any() else column.data
     kind = column.dtype.kind
     if kind in "OT":
         return _objects(column, name, where)
     if kind == "u" and len(column) and column.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{where}: column {name!r} goes to {column.max()}, beyond int64: give it as text or float")
+        raise ValueError(
+            f"{where}: column {name!r} goes to {column.max()}, beyond int64: give it as text or float"
+        )
     if kind in "bifuUM":
-        return np.ascontiguousarray(column, dtype={"b": bool, "f": np.float64, "U": str, "M": str}.get(kind, np.int64))
+        return np.ascontiguousarray(
+            column, dtype={"b": bool, "f": np.float64, "U": str, "M": str}.get(kind, np.int64)
+        )
     raise ValueError(
         f"{where}: column {name!r} has the dtype {column.dtype}; expected numbers, truths or text: convert it"
     )
@@ -254,10 +288,14 @@ def _check_names(names: list[str], where: str) -> None:
 def _checked(found: Columns, where: str) -> Columns:
     lengths = {name: len(column) for name, column in found.items()}
     if not any(lengths.values()):
-        raise ValueError(f"{where}: {'no rows' if found else 'no columns'}; expected a table with at least one value")
+        raise ValueError(
+            f"{where}: {'no rows' if found else 'no columns'}; expected a table with at least one value"
+        )
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())
-        raise ValueError(f"{where}: columns have different numbers of rows ({listed}); expected the same in all")
+        raise ValueError(
+            f"{where}: columns have different numbers of rows ({listed}); expected the same in all"
+        )
     return found
 
 

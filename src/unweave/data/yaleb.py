@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data import Data, grid, npz
+from unweave.data import grid, npz
+from unweave.data.data import Data
 from unweave.data.files import directory, placed
 from unweave.data.prepared import Pixels
 
@@ -54,7 +55,9 @@ def yaleb(split: str = "all", root: str | Path | None = None, height: int = 96) 
         raise ValueError(f"yaleb: height={height}; expected 96, 48 or 24 pixels")
     small = directory(root) / "yaleb" / SMALL
     if small.is_file():
-        x, *numbers = (npz.read(small, key) for key in ("images", "subject", "azimuth", "elevation"))
+        x, *numbers = (
+            npz.read(small, key) for key in ("images", "subject", "azimuth", "elevation")
+        )
     else:
         x, *numbers = read(placed("yaleb", "CroppedYale", root, page=PAGE))
     while x.shape[1] > height:
@@ -68,7 +71,14 @@ def directions(data: Data) -> npt.NDArray[np.float64]:
     Azimuth α is about the vertical axis and elevation ε above the horizontal plane: (sin α cos ε, sin ε, cos α cos ε).
     """
     azimuth, elevation = np.radians(_angles(data)).T
-    return np.stack([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], 1)
+    return np.stack(
+        [
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+            np.cos(azimuth) * np.cos(elevation),
+        ],
+        1,
+    )
 
 
 def mirrored(data: Data) -> list[int]:
@@ -87,14 +97,20 @@ def read(folder: Path) -> tuple[Pixels, *tuple[npt.NDArray[np.int64], ...]]:
     """Pictures (n, 96, 84), and the number of the person, azimuth and elevation of each, in the order of the names."""
     from PIL import Image
 
-    found = [(match, path) for path in sorted(folder.rglob("*.pgm")) if (match := NAME.fullmatch(path.name))]
+    found = [
+        (match, path)
+        for path in sorted(folder.rglob("*.pgm"))
+        if (match := NAME.fullmatch(path.name))
+    ]
     if not found:
         raise ValueError(
             f"{folder} holds no pictures such as yaleB01/yaleB01_P00A+000E+00.pgm: unpack the archive there"
         )
     pictures = [np.asarray(Image.open(path)) for _, path in found]
     keys = ("subject", "azimuth", "elevation")
-    return _halved(np.stack(pictures)), *(np.array([int(match[key]) for match, _ in found]) for key in keys)
+    return _halved(np.stack(pictures)), *(
+        np.array([int(match[key]) for match, _ in found]) for key in keys
+    )
 
 
 def _halved(pictures: npt.NDArray[Any]) -> Pixels:
@@ -107,12 +123,24 @@ def _halved(pictures: npt.NDArray[Any]) -> Pixels:
 def _data(x: Pixels, *numbers: npt.NDArray[Any]) -> Data:
     subject, azimuth, elevation = (np.asarray(column, dtype=np.int64) for column in numbers)
     people, identity = np.unique(subject, return_inverse=True)
-    lights, lighting = np.unique(np.stack([azimuth, elevation], axis=1), axis=0, return_inverse=True)
+    lights, lighting = np.unique(
+        np.stack([azimuth, elevation], axis=1), axis=0, return_inverse=True
+    )
     azimuths, azimuth_class = np.unique(azimuth, return_inverse=True)
     elevations, elevation_class = np.unique(elevation, return_inverse=True)
     factors = np.stack([identity, lighting.reshape(-1), azimuth_class, elevation_class], axis=1)
     values = grid.words(
-        [f"yaleB{k:02d}" for k in people], [f"A{a:+04d}E{e:+03d}" for a, e in lights], azimuths, elevations
+        [f"yaleB{k:02d}" for k in people],
+        [f"A{a:+04d}E{e:+03d}" for a, e in lights],
+        azimuths,
+        elevations,
     )
     sizes = tuple(map(len, values))
-    return Data(x, factors.astype(np.int64), ("identity", "lighting", "azimuth", "elevation"), sizes, values, "yaleb")
+    return Data(
+        x,
+        factors.astype(np.int64),
+        ("identity", "lighting", "azimuth", "elevation"),
+        sizes,
+        values,
+        "yaleb",
+    )

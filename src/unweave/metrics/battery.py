@@ -18,7 +18,11 @@ from .probes import linear_probe, neighbour_probe
 from .regressors import dci, explicitness
 from .score import Score, bootstrap, paired
 from .separation import sap
-from .unsupervised import gaussian_total_correlation, gaussian_wasserstein_correlation, pairwise_information
+from .unsupervised import (
+    gaussian_total_correlation,
+    gaussian_wasserstein_correlation,
+    pairwise_information,
+)
 
 Metric = Callable[..., Score]
 
@@ -34,8 +38,12 @@ def of_codes(metric: Metric) -> Metric:
 
 
 @wraps(dci)
-def quick_dci(codes: ArrayLike, factors: ArrayLike, *, estimator: str = "lightgbm", **settings: Any) -> Score:
-    return dci(codes, factors, estimator=estimator, **settings)  # scikit-learn's boosting takes minutes
+def quick_dci(
+    codes: ArrayLike, factors: ArrayLike, *, estimator: str = "lightgbm", **settings: Any
+) -> Score:
+    return dci(
+        codes, factors, estimator=estimator, **settings
+    )  # scikit-learn's boosting takes minutes
 
 
 METRICS: dict[str, Metric] = {
@@ -113,7 +121,9 @@ def scores(
     """
     asked = list(METRICS if which is None else which)
     if unknown := [name for name in asked if name not in METRICS]:
-        raise KeyError(f"no metric is called {', '.join(map(repr, unknown))}; there are: {', '.join(METRICS)}")
+        raise KeyError(
+            f"no metric is called {', '.join(map(repr, unknown))}; there are: {', '.join(METRICS)}"
+        )
     taken = {name: _settings(metric) for name, metric in METRICS.items()}
     if surplus := set(settings) - {key for keys in taken.values() for key in keys}:
         raise TypeError(f"no metric takes {', '.join(sorted(surplus))}")
@@ -121,7 +131,15 @@ def scores(
     z, v = np.asarray(codes), np.asarray(factors)
     given = {"seed": seed} | settings
     return [
-        _score(name, z, v, level, resamples, seed, {key: given[key] for key in given if key in taken[name]})
+        _score(
+            name,
+            z,
+            v,
+            level,
+            resamples,
+            seed,
+            {key: given[key] for key in given if key in taken[name]},
+        )
         for name in asked
     ]
 
@@ -140,7 +158,10 @@ def _score(
         if level is None:
             return metric(codes, factors)
         if name in SLOW:
-            return _noted(metric(codes, factors), f"no interval: {name} takes too long for {resamples} resamples")
+            return _noted(
+                metric(codes, factors),
+                f"no interval: {name} takes too long for {resamples} resamples",
+            )
         return bootstrap(metric, codes, factors, level=level, resamples=resamples, seed=seed)
     except ValueError as error:
         return Score(name, np.nan, "none", (-np.inf, np.inf), notes=(str(error),))
@@ -156,7 +177,9 @@ def question(name: str) -> str:
 
 
 def _settings(metric: Metric) -> list[str]:
-    return [p.name for p in inspect.signature(metric).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    return [
+        p.name for p in inspect.signature(metric).parameters.values() if p.kind == p.KEYWORD_ONLY
+    ]
 
 
 def _noted(score: Score, note: str) -> Score:

@@ -17,7 +17,9 @@ def match(codes: ArrayLike, labels: ArrayLike) -> dict[int, int]:
     {0: 7, 2: 5}
     """
     table, rows, columns = _contingency(codes, labels)
-    return {int(rows[i]): int(columns[j]) for i, j in zip(*linear_sum_assignment(-table), strict=True)}
+    return {
+        int(rows[i]): int(columns[j]) for i, j in zip(*linear_sum_assignment(-table), strict=True)
+    }
 
 
 def clustering_accuracy(codes: ArrayLike, labels: ArrayLike) -> float:
@@ -59,11 +61,17 @@ def ari(codes: ArrayLike, labels: ArrayLike) -> float:
     return float(adjusted_rand_score(np.asarray(labels), np.asarray(codes)))
 
 
-def _contingency(codes: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _contingency(
+    codes: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     codes, labels = np.asarray(codes), np.asarray(labels)
     if codes.ndim != 1 or codes.shape != labels.shape or not len(codes):
-        raise ValueError(f"expected class numbers, one an item, got codes {codes.shape} and labels {labels.shape}")
+        raise ValueError(
+            f"expected class numbers, one an item, got codes {codes.shape} and labels {labels.shape}"
+        )
     rows, i = np.unique(codes, return_inverse=True)
     columns, j = np.unique(labels, return_inverse=True)
-    table = np.bincount(i * len(columns) + j, minlength=len(rows) * len(columns)).reshape(len(rows), len(columns))
+    table = np.bincount(i * len(columns) + j, minlength=len(rows) * len(columns)).reshape(
+        len(rows), len(columns)
+    )
     return table, rows, columns

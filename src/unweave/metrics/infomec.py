@@ -26,7 +26,9 @@ CONVENTION = "latent_quantization"
 NEIGHBOURS = 10
 
 
-def info_modularity(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False, seed: int = 0) -> Score:
+def info_modularity(
+    codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False, seed: int = 0
+) -> Score:
     r"""InfoM: is a code's information about one factor only?
 
     .. math:: \left( \frac1{|J|} \sum_{j \in J} \frac{\max_k U_{jk}}{\sum_k U_{jk}} - \frac1{|K|} \right)
@@ -54,14 +56,20 @@ def info_modularity(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = Fa
     """
     pairs = paired(codes, factors)
     if pairs.varied.sum() < 2:
-        raise ValueError("one factor that varies: InfoM compares a code's factors; expected two or more")
+        raise ValueError(
+            "one factor that varies: InfoM compares a code's factors; expected two or more"
+        )
     shares, active = _shares(pairs, discrete, seed), _active(pairs.codes, discrete)
     each = np.where(active, _concentration(shares[:, pairs.varied].T), np.nan)
     value = _above_chance(each[active], int(pairs.varied.sum()))
-    return Score("InfoM", value, CONVENTION, (0, 1), {"per_code": each, "shares": shares}, pairs.notes)
+    return Score(
+        "InfoM", value, CONVENTION, (0, 1), {"per_code": each, "shares": shares}, pairs.notes
+    )
 
 
-def info_compactness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False, seed: int = 0) -> Score:
+def info_compactness(
+    codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False, seed: int = 0
+) -> Score:
     r"""InfoC: is the information about a factor in one code only?
 
     .. math:: \left( \frac1{|K|} \sum_k \frac{\max_{j \in J} U_{jk}}{\sum_{j \in J} U_{jk}} - \frac1{|J|} \right)
@@ -88,10 +96,14 @@ def info_compactness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = F
     pairs = paired(codes, factors)
     shares, active = _shares(pairs, discrete, seed), _active(pairs.codes, discrete)
     if active.sum() < 2:
-        raise ValueError(f"{active.sum()} active codes: InfoC compares a factor's codes; expected two or more")
+        raise ValueError(
+            f"{active.sum()} active codes: InfoC compares a factor's codes; expected two or more"
+        )
     each = _concentration(shares[active])
     value = _above_chance(each[pairs.varied], int(active.sum()))
-    return Score("InfoC", value, CONVENTION, (0, 1), {"per_factor": each, "shares": shares}, pairs.notes)
+    return Score(
+        "InfoC", value, CONVENTION, (0, 1), {"per_factor": each, "shares": shares}, pairs.notes
+    )
 
 
 def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False) -> Score:
@@ -128,10 +140,19 @@ def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = 
             warnings.simplefilter("ignore", ConvergenceWarning)
             loss = log_loss(v, model.fit(seen, v).predict_proba(seen))
         each[k] = 1 - loss / np.log(len(model.classes_))
-    return Score("InfoE", float(np.nanmean(each)), CONVENTION, (-np.inf, 1), {"per_factor": each}, pairs.notes)
+    return Score(
+        "InfoE",
+        float(np.nanmean(each)),
+        CONVENTION,
+        (-np.inf, 1),
+        {"per_factor": each},
+        pairs.notes,
+    )
 
 
-def neighbour_information(code: Floats, classes: NDArray[np.int64], neighbours: int = NEIGHBOURS) -> float:
+def neighbour_information(
+    code: Floats, classes: NDArray[np.int64], neighbours: int = NEIGHBOURS
+) -> float:
     r"""Mutual information in nats of a continuous code and a discrete factor, (n,) each; no two codes may be equal.
 
     .. math:: \max(0, ψ(n) + \overline{ψ(k)} - \overline{ψ(n_v)} - \overline{ψ(m)})
@@ -162,7 +183,9 @@ def neighbour_information(code: Floats, classes: NDArray[np.int64], neighbours: 
 def _distance(x: Floats, k: int) -> Floats:
     """From each of the sorted values to its k-th neighbour."""
     wide = np.concatenate([np.full(k, -np.inf), x, np.full(k, np.inf)])
-    runs = [np.maximum(x - wide[s : s + len(x)], wide[s + k : s + k + len(x)] - x) for s in range(k + 1)]
+    runs = [
+        np.maximum(x - wide[s : s + len(x)], wide[s + k : s + k + len(x)] - x) for s in range(k + 1)
+    ]
     return np.asarray(np.min(runs, 0), dtype=np.float64)
 
 
@@ -189,15 +212,22 @@ def _shares(pairs: Pairs, discrete: bool, seed: int) -> Floats:
 def _counted(code: Floats, classes: NDArray[np.int64]) -> float:
     values, number = np.unique(code, return_inverse=True)
     counts = joint_counts(number[:, None], classes, len(values))[0]
-    return max(0.0, float(entropy(counts.sum(1)) + entropy(counts.sum(0)) - entropy(counts.ravel())))
+    return max(
+        0.0, float(entropy(counts.sum(1)) + entropy(counts.sum(0)) - entropy(counts.ravel()))
+    )
 
 
 def _measured(codes: Floats, classes: NDArray[np.int64], seed: int) -> list[float]:
     """Nearest-neighbour information of each code, scaled and parted by noise as `mutual_info_classif` does."""
     z = StandardScaler().fit_transform(codes)
-    noise = np.random.RandomState(seed).standard_normal(len(z))  # the same for each code, called one by one
+    noise = np.random.RandomState(seed).standard_normal(
+        len(z)
+    )  # the same for each code, called one by one
     amount = 1e-10 * np.maximum(1, np.abs(z).mean(0))
-    told = [neighbour_information(code + a * noise, classes) for code, a in zip(z.T, amount, strict=True)]
+    told = [
+        neighbour_information(code + a * noise, classes)
+        for code, a in zip(z.T, amount, strict=True)
+    ]
     return [i if varies else 0.0 for i, varies in zip(told, np.ptp(codes, 0) > 0, strict=True)]
 
 

@@ -61,11 +61,15 @@ def information(pairs: Pairs, bins: int = BINS) -> Information:
     return Information(mutual, own, factors, classes)
 
 
-def joint_counts(cell: NDArray[np.int64], classes: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
+def joint_counts(
+    cell: NDArray[np.int64], classes: NDArray[np.int64], bins: int
+) -> NDArray[np.int64]:
     """How often cells of each code meet classes: (n, codes) and (n,) -> (codes, bins, classes)."""
     n_codes, n_classes = cell.shape[1], int(classes.max()) + 1
     place = (np.arange(n_codes) * bins + cell) * n_classes + classes[:, None]
-    return np.bincount(place.ravel(), minlength=n_codes * bins * n_classes).reshape(n_codes, bins, n_classes)
+    return np.bincount(place.ravel(), minlength=n_codes * bins * n_classes).reshape(
+        n_codes, bins, n_classes
+    )
 
 
 def entropy(counts: NDArray[np.int64]) -> Floats:
@@ -78,7 +82,13 @@ def entropy(counts: NDArray[np.int64]) -> Floats:
     return np.asarray(np.log(n) - xlogy(counts, counts).sum(-1) / n, dtype=np.float64)
 
 
-def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: str = "disentanglement_lib") -> Score:
+def mig(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    bins: int = BINS,
+    convention: str = "disentanglement_lib",
+) -> Score:
     r"""Mutual information gap: is each factor in one code, and in no second one?
 
     .. math:: \frac{1}{|K|} \sum_k \frac{I(z_{(1)}; v_k) - I(z_{(2)}; v_k)}{H(v_k)}
@@ -120,10 +130,14 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: s
     }
     each = gap(share(known.mutual, chosen(convention, norms)))
     parts = {"per_factor": each, "mutual_information": known.mutual}
-    return Score("MIG", float(np.nanmean(each)), f"{convention}, {bins} bins", (0, 1), parts, pairs.notes)
+    return Score(
+        "MIG", float(np.nanmean(each)), f"{convention}, {bins} bins", (0, 1), parts, pairs.notes
+    )
 
 
-def mig_sup(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: str = "li") -> Score:
+def mig_sup(
+    codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: str = "li"
+) -> Score:
     r"""MIG's supplement: does each code tell of one factor, and of no second one?
 
     .. math:: \frac{1}{|J|} \sum_j \tilde I(z_j; v_{(1)}) - \tilde I(z_j; v_{(2)}),
@@ -155,7 +169,9 @@ def mig_sup(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, conventio
     norm = chosen(convention, {"li": known.factors, "ubisoft": known.codes})
     each = gap(share(known.mutual, norm)[:, pairs.varied].T)
     parts = {"per_code": each, "mutual_information": known.mutual}
-    return Score("MIG-sup", float(each.mean()), f"{convention}, {bins} bins", (0, 1), parts, pairs.notes)
+    return Score(
+        "MIG-sup", float(each.mean()), f"{convention}, {bins} bins", (0, 1), parts, pairs.notes
+    )
 
 
 def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Score:
@@ -195,7 +211,9 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Score:
     return Score("DCIMIG", value, f"ubisoft, {bins} bins", (0, 1), parts, pairs.notes)
 
 
-def jemmig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: str = "ubisoft") -> Score:
+def jemmig(
+    codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: str = "ubisoft"
+) -> Score:
     r"""Joint entropy minus mutual information gap: MIG that also asks that the best code know of nothing else.
 
     .. math:: J_k = H(z_{(1)}, v_k) - I(z_{(1)}; v_k) + I(z_{(2)}; v_k)
@@ -229,7 +247,9 @@ def jemmig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention
     each = chosen(convention, {"ubisoft": 1 - nats / (known.factors + np.log(bins)), "do": nats})
     within = (0.0, 1.0) if convention == "ubisoft" else (0.0, np.inf)
     parts = {"per_factor": each, "mutual_information": known.mutual}
-    return Score("JEMMIG", float(np.nanmean(each)), f"{convention}, {bins} bins", within, parts, pairs.notes)
+    return Score(
+        "JEMMIG", float(np.nanmean(each)), f"{convention}, {bins} bins", within, parts, pairs.notes
+    )
 
 
 def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Score:
@@ -268,7 +288,9 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Sco
 def modularity_per_code(mutual: Floats) -> Floats:
     """Of information (codes, factors) that is known otherwise; raises ValueError for one factor."""
     if mutual.shape[1] < 2:
-        raise ValueError("one factor that varies: modularity compares a code's factors; expected two or more")
+        raise ValueError(
+            "one factor that varies: modularity compares a code's factors; expected two or more"
+        )
     squares = mutual**2
     most = squares.max(1)
     return np.where(most > 0, 1 - share(squares.sum(1) - most, most * (mutual.shape[1] - 1)), 0)

@@ -76,7 +76,9 @@ def factor_vae_score(
     >>> print(factor_vae_score(v[:, ::-1], v))
     FactorVAE score 1.000, convention disentanglement_lib
     """
-    return _factor_vae(_items(paired(codes, factors)), np.random.default_rng(seed), votes, test_votes, batch, least)
+    return _factor_vae(
+        _items(paired(codes, factors)), np.random.default_rng(seed), votes, test_votes, batch, least
+    )
 
 
 def factor_vae_score_of(
@@ -103,7 +105,9 @@ def factor_vae_score_of(
     1.0
     """
     rng = np.random.default_rng(seed)
-    return _factor_vae(_generated(encode, draw_factors, rng, items), rng, votes, test_votes, batch, least)
+    return _factor_vae(
+        _generated(encode, draw_factors, rng, items), rng, votes, test_votes, batch, least
+    )
 
 
 def beta_vae_score(
@@ -146,7 +150,9 @@ def beta_vae_score(
     >>> print(beta_vae_score(v, v, points=500, test_points=500))
     β-VAE score 1.000, convention disentanglement_lib
     """
-    return _beta_vae(_items(paired(codes, factors)), np.random.default_rng(seed), points, test_points, batch)
+    return _beta_vae(
+        _items(paired(codes, factors)), np.random.default_rng(seed), points, test_points, batch
+    )
 
 
 def beta_vae_score_of(
@@ -170,10 +176,14 @@ def beta_vae_score_of(
     1.0
     """
     rng = np.random.default_rng(seed)
-    return _beta_vae(_generated(encode, draw_factors, rng, items=2), rng, points, test_points, batch)
+    return _beta_vae(
+        _generated(encode, draw_factors, rng, items=2), rng, points, test_points, batch
+    )
 
 
-def irs(codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: int | None = BINS) -> Score:
+def irs(
+    codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: int | None = BINS
+) -> Score:
     r"""Interventional robustness: while a code's own factor is held, do the other factors leave the code where it is?
 
     .. math:: \mathrm{IRS} = \frac{\sum_j M_j \max_k R_{jk}}{\sum_j M_j}, \qquad
@@ -206,7 +216,9 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: i
     if not 0 <= quantile <= 1:
         raise ValueError(f"quantile {quantile}: expected a number from 0 to 1")
     pairs = paired(codes, factors)
-    z = np.ascontiguousarray(pairs.codes.T)  # (codes, n): what is summed and sorted lies side by side
+    z = np.ascontiguousarray(
+        pairs.codes.T
+    )  # (codes, n): what is summed and sorted lies side by side
     active = np.ptp(z, 1) > 0
     reach = np.abs(z - z.mean(1, keepdims=True)).max(1)
     matrix, z = np.full((len(z), len(pairs.varied)), np.nan), z[active]
@@ -227,7 +239,10 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: i
 
 def _wander(codes: Floats, held: Numbers, quantile: float) -> Floats:
     """Quantile of the distance to the group's mean, (codes,): its mean over groups; codes (codes, n), groups (n,)."""
-    order, counts = np.argsort(held.astype(np.min_scalar_type(held.max())), kind="stable"), np.bincount(held)
+    order, counts = (
+        np.argsort(held.astype(np.min_scalar_type(held.max())), kind="stable"),
+        np.bincount(held),
+    )
     counts = counts[counts > 0]
     ends = np.cumsum(counts)
     z = codes[:, order]
@@ -272,7 +287,9 @@ def _items(pairs: Pairs) -> Source:
     members = {int(k): _members(pairs.factors[:, k]) for k in np.flatnonzero(pairs.varied)}
     held = [k for k, (items, _, _) in members.items() if len(items)]
     if not held:
-        raise ValueError("no value of a factor occurs twice: no two items agree in one; expected more items a value")
+        raise ValueError(
+            "no value of a factor occurs twice: no two items agree in one; expected more items a value"
+        )
 
     def draw(rng: Generator, factors: Numbers, size: int) -> Floats:
         chosen = np.empty((len(factors), size), dtype=np.int64)
@@ -285,7 +302,10 @@ def _items(pairs: Pairs) -> Source:
             chosen[here] = items[np.hstack([place, others])]
         return pairs.codes[chosen]
 
-    lone = {k: int((pairs.factors[:, k] >= 0).sum()) - len(items) for k, (items, _, _) in members.items()}
+    lone = {
+        k: int((pairs.factors[:, k] >= 0).sum()) - len(items)
+        for k, (items, _, _) in members.items()
+    }
     listed = "; ".join(f"factor {k}: {count}" for k, count in lone.items() if count)
     said = (f"values of one item are never held ({listed})",) if listed else ()
     return Source(draw, np.array(held), len(pairs.varied), pairs.codes, (*pairs.notes, *said))
@@ -307,7 +327,9 @@ def _generated(encode: Encode, draw_factors: DrawFactors, rng: Generator, items:
     def codes_of(factors: NDArray[Any]) -> Floats:
         codes = checked(encode(factors))
         if len(codes) != len(factors):
-            raise ValueError(f"encode made {len(codes)} codes of {len(factors)} factors: expected a row for each")
+            raise ValueError(
+                f"encode made {len(codes)} codes of {len(factors)} factors: expected a row for each"
+            )
         return codes
 
     def draw(rng: Generator, factors: Numbers, size: int) -> Floats:
@@ -318,14 +340,18 @@ def _generated(encode: Encode, draw_factors: DrawFactors, rng: Generator, items:
 
     sample = np.asarray(draw_factors(rng, items))
     if sample.ndim != 2 or len(sample) != items:
-        raise ValueError(f"draw_factors made an array of {sample.shape} for n = {items}: expected (n, factors)")
+        raise ValueError(
+            f"draw_factors made an array of {sample.shape} for n = {items}: expected (n, factors)"
+        )
     return Source(draw, np.arange(sample.shape[1]), sample.shape[1], codes_of(sample))
 
 
 # scores of such groups
 
 
-def _factor_vae(source: Source, rng: Generator, votes: int, test_votes: int, batch: int, least: float) -> Score:
+def _factor_vae(
+    source: Source, rng: Generator, votes: int, test_votes: int, batch: int, least: float
+) -> Score:
     if batch < 2:
         raise ValueError(f"batch={batch}: expected 2 items or more, or they have no variance")
     spread = source.codes.var(0, ddof=1)
@@ -338,9 +364,13 @@ def _factor_vae(source: Source, rng: Generator, votes: int, test_votes: int, bat
             code = np.concatenate([least_varied(z, np.where(active, spread, 0)) for z in groups])
             np.add.at(count, (factors, code), 1)
     stands_for = counts[0].argmax(0)  # (codes,)
-    train, test = (float(c[stands_for, np.arange(len(active))].sum() / max(1, c.sum())) for c in counts)
+    train, test = (
+        float(c[stands_for, np.arange(len(active))].sum() / max(1, c.sum())) for c in counts
+    )
     parts = {"train": train, "votes": counts[0], "active": active}
-    still = (f"{(~active).sum()} of {len(active)} codes have a standard deviation below {least}, and get no vote",)
+    still = (
+        f"{(~active).sum()} of {len(active)} codes have a standard deviation below {least}, and get no vote",
+    )
     notes = source.notes + (() if active.all() else still)
     return Score("FactorVAE score", test, "disentanglement_lib", (0, 1), parts, notes)
 
@@ -353,12 +383,16 @@ def least_varied(codes: Floats, variances: Floats) -> Numbers:
     moved = codes - codes[:, :1]  # so that codes that stay have a variance of 0 exactly
     sums = (np.ones((1, codes.shape[1])) @ moved)[:, 0]  # three times as fast as moved.sum(1)
     around = np.einsum("gsc,gsc->gc", moved, moved) - sums**2 / codes.shape[1]
-    return np.asarray(np.where(variances > 0, around / np.where(variances > 0, variances, 1), np.inf).argmin(1))
+    return np.asarray(
+        np.where(variances > 0, around / np.where(variances > 0, variances, 1), np.inf).argmin(1)
+    )
 
 
 def _beta_vae(source: Source, rng: Generator, points: int, test_points: int, batch: int) -> Score:
     if len(source.held) < 2:
-        raise ValueError(f"factor {source.held[0]} alone can be held: expected two or more to tell apart")
+        raise ValueError(
+            f"factor {source.held[0]} alone can be held: expected two or more to tell apart"
+        )
     sets = []
     for number in (points, test_points):
         factors = rng.choice(source.held, number)
@@ -367,5 +401,7 @@ def _beta_vae(source: Source, rng: Generator, points: int, test_points: int, bat
         sets.append((apart.reshape(number, batch, -1).mean(1), factors))
     model, finished = logistic(*sets[0])
     train, test = (float(model.score(*one)) for one in sets)
-    notes = source.notes + (() if finished else (f"the regression had not converged after {STEPS} steps",))
+    notes = source.notes + (
+        () if finished else (f"the regression had not converged after {STEPS} steps",)
+    )
     return Score("β-VAE score", test, "disentanglement_lib", (0, 1), {"train": train}, notes)

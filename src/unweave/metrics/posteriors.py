@@ -21,7 +21,9 @@ NUMBERS = 2**20
 """Pairs of draws and items, times codes, that are held at a time: 8 MiB, a few of which are needed."""
 
 
-def posterior_information(means: ArrayLike, scales: ArrayLike, *, points: int = 1_000, seed: int = 0) -> Score:
+def posterior_information(
+    means: ArrayLike, scales: ArrayLike, *, points: int = 1_000, seed: int = 0
+) -> Score:
     r"""Information of codes about the items, I(x; z) = E log q(z|x) − log q(z), in nats.
 
     .. math:: \overline{\mathrm{KL}(q(z|x) \| N(0, 1))} = I(x; z) +
@@ -65,7 +67,9 @@ def posterior_information(means: ArrayLike, scales: ArrayLike, *, points: int = 
         "kl": kl,
         "standard_error": float(whole.std() / np.sqrt(points)),
     }
-    return Score("I(x; z)", value, f"exact q(z), {points} draws", (0, float(np.log(len(mu)))), parts)
+    return Score(
+        "I(x; z)", value, f"exact q(z), {points} draws", (0, float(np.log(len(mu)))), parts
+    )
 
 
 def factor_information(
@@ -89,7 +93,9 @@ def factor_information(
     return _factor_information(paired(mu, factors), sigma, points, seed)
 
 
-def mig_exact(means: ArrayLike, scales: ArrayLike, factors: ArrayLike, *, points: int = 1_000, seed: int = 0) -> Score:
+def mig_exact(
+    means: ArrayLike, scales: ArrayLike, factors: ArrayLike, *, points: int = 1_000, seed: int = 0
+) -> Score:
     r"""Mutual information gap by the exact q(z): is each factor in one code, and in no second one?
 
     .. math:: \frac{1}{|K|} \sum_k \frac{I(z_{(1)}; v_k) - I(z_{(2)}; v_k)}{\log |v_k|}
@@ -166,7 +172,9 @@ def aggregate(z: Floats, means: Floats, scales: Floats) -> tuple[Floats, Floats]
     of_codes, of_whole = np.full((len(z), d), -np.inf), np.full(len(z), -np.inf)
     for i in range(0, len(z), rows):
         for j in range(0, n, columns):
-            part, whole = _own(z[i : i + rows, None], means[j : j + columns], scales[j : j + columns])
+            part, whole = _own(
+                z[i : i + rows, None], means[j : j + columns], scales[j : j + columns]
+            )
             of_whole[i : i + rows] = np.logaddexp(of_whole[i : i + rows], _log_sum(whole))
             of_codes[i : i + rows] = np.logaddexp(of_codes[i : i + rows], _log_sum(part))
     return of_codes - np.log(n), of_whole - np.log(n)
@@ -192,7 +200,9 @@ def _log_sum(values: Floats) -> Floats:
 def _posteriors(means: ArrayLike, scales: ArrayLike) -> tuple[Floats, Floats]:
     mu, sigma = checked(means), checked(scales)
     if mu.shape != sigma.shape:
-        raise ValueError(f"means have shape {mu.shape} and scales {sigma.shape}: expected the same, (n, codes)")
+        raise ValueError(
+            f"means have shape {mu.shape} and scales {sigma.shape}: expected the same, (n, codes)"
+        )
     if (sigma <= 0).any():
         raise ValueError(
             f"{(sigma <= 0).sum()} scales are not positive (the least is {sigma.min():g}): expected standard "

@@ -29,7 +29,12 @@ STEPS = 1000
 
 
 def linear_probe(
-    codes: ArrayLike, factors: ArrayLike, *, groups: Groups | None = None, test: float = 1 / 3, seed: int = 0
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    groups: Groups | None = None,
+    test: float = 1 / 3,
+    seed: int = 0,
 ) -> Score:
     r"""Linear probe: how often does a linear classifier of the codes name the factor's class?
 
@@ -65,7 +70,9 @@ def linear_probe(
         said.update(() if finished else (f"a regression had not converged after {STEPS} steps",))
         return model
 
-    return _probe("linear probe", "logistic regression", fit, paired(codes, factors), groups, test, seed, said)
+    return _probe(
+        "linear probe", "logistic regression", fit, paired(codes, factors), groups, test, seed, said
+    )
 
 
 def neighbour_probe(
@@ -96,7 +103,9 @@ def neighbour_probe(
         return KNeighborsClassifier(min(neighbours, len(z))).fit(z, v)
 
     convention = f"{neighbours} nearest neighbours"
-    return _probe("neighbour probe", convention, fit, paired(codes, factors), groups, test, seed, set())
+    return _probe(
+        "neighbour probe", convention, fit, paired(codes, factors), groups, test, seed, set()
+    )
 
 
 def _probe(
@@ -119,19 +128,30 @@ def _probe(
         v, new_v = pairs.factors[fitted, k], pairs.factors[measured, k]
         chance[k] = np.bincount(new_v).max() / len(new_v)
         for group, chosen in enumerate(columns):
-            z, new_z = standardised(pairs.codes[fitted][:, chosen], pairs.codes[measured][:, chosen])
+            z, new_z = standardised(
+                pairs.codes[fitted][:, chosen], pairs.codes[measured][:, chosen]
+            )
             guess = fit(z, v).predict(new_z) if np.ptp(v) else v[0]
             accuracy[group, k] = np.mean(guess == new_v)
     parts: dict[str, Any] = {"per_factor": accuracy[0], "chance": chance}
     if groups:
         parts |= {"groups": tuple(groups), "accuracy": accuracy[1:]}
-    return Score(name, float(np.nanmean(accuracy[0])), convention, (0, 1), parts, (*pairs.notes, *sorted(said)))
+    return Score(
+        name,
+        float(np.nanmean(accuracy[0])),
+        convention,
+        (0, 1),
+        parts,
+        (*pairs.notes, *sorted(said)),
+    )
 
 
 def _check(groups: Groups, codes: int) -> None:
     for name, chosen in groups.items():
         if not len(chosen) or not set(chosen) <= set(range(codes)):
-            raise ValueError(f"group {name!r} has columns {list(chosen)}: expected one or more of 0 to {codes - 1}")
+            raise ValueError(
+                f"group {name!r} has columns {list(chosen)}: expected one or more of 0 to {codes - 1}"
+            )
 
 
 def logistic(codes: Floats, classes: Classes) -> tuple[LogisticRegression, bool]:
@@ -152,7 +172,9 @@ def held_out(items: int, test: float, seed: int) -> Mask:
     """Which items, drawn by the seed, are kept for measuring; raises ValueError if that is none or all."""
     hidden = np.random.default_rng(seed).permutation(items) < round(test * items)
     if hidden.all() or not hidden.any():
-        raise ValueError(f"test={test} of {items} items: expected a share that leaves items to fit and to measure")
+        raise ValueError(
+            f"test={test} of {items} items: expected a share that leaves items to fit and to measure"
+        )
     return np.asarray(hidden, dtype=bool)
 
 
@@ -161,5 +183,7 @@ def split(pairs: Pairs, factor: int, hidden: Mask) -> tuple[Mask, Mask]:
     known = pairs.factors[:, factor] >= 0
     fitted, measured = known & ~hidden, known & hidden
     if not (fitted.any() and measured.any()):
-        raise ValueError(f"factor {factor} is known of {known.sum()} items, none of them to fit or none to measure")
+        raise ValueError(
+            f"factor {factor} is known of {known.sum()} items, none of them to fit or none to measure"
+        )
     return fitted, measured

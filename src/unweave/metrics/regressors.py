@@ -82,7 +82,9 @@ def dci(
     tasks = []
     for k in varied:
         fitted, measured = split(pairs, int(k), hidden)
-        tasks.append((pairs.codes[fitted], targets[fitted, k], pairs.codes[measured], targets[measured, k]))
+        tasks.append(
+            (pairs.codes[fitted], targets[fitted, k], pairs.codes[measured], targets[measured, k])
+        )
     results = Parallel(n_jobs=jobs)(delayed(_fitted)(method, *task, seed) for task in tasks)
 
     importance = np.full((pairs.codes.shape[1], len(pairs.varied)), np.nan)
@@ -111,7 +113,9 @@ def dci(
     return Score(f"DCI {part}", values[part], method.convention, within, parts, pairs.notes)
 
 
-def explicitness(codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, seed: int = 0) -> Score:
+def explicitness(
+    codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, seed: int = 0
+) -> Score:
     r"""Explicitness: does a linear function of the codes order items by whether a factor has a value?
 
     .. math:: \frac{1}{|K|} \sum_k \frac{1}{|v_k|} \sum_v \mathrm{AUC}_{kv}
@@ -148,7 +152,9 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, s
         v, new_v = pairs.factors[fitted, k], pairs.factors[measured, k]
         both = np.intersect1d(v, new_v)
         if len(both) < len(np.unique(pairs.factors[pairs.factors[:, k] >= 0, k])):
-            notes.append(f"factor {k} has classes among the items to fit or to measure only: they are left out")
+            notes.append(
+                f"factor {k} has classes among the items to fit or to measure only: they are left out"
+            )
         if len(np.unique(v)) < 2 or len(np.unique(new_v)) < 2 or not len(both):
             continue
         z, new_z = standardised(pairs.codes[fitted], pairs.codes[measured])
@@ -161,9 +167,13 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, s
             for seen, truth in ((z, v), (new_z, new_v))
         )
     if np.isnan(new).all():
-        raise ValueError("no factor has two classes both among the items to fit and to measure: expected more items")
+        raise ValueError(
+            "no factor has two classes both among the items to fit and to measure: expected more items"
+        )
     parts = {"per_factor": new, "train": train}
-    return Score("explicitness", float(np.nanmean(new)), "disentanglement_lib", (0, 1), parts, tuple(notes))
+    return Score(
+        "explicitness", float(np.nanmean(new)), "disentanglement_lib", (0, 1), parts, tuple(notes)
+    )
 
 
 def _probabilities(model: Any, codes: Floats) -> Floats:
@@ -205,7 +215,9 @@ def concentration(importance: Floats) -> Floats:
     """One minus the entropy of each row to the base of its length, 0 for a row of zeros, 1 for a row of one entry."""
     if importance.shape[1] == 1:
         return np.ones(len(importance))
-    rows = importance + 1e-11  # as in disentanglement_lib; nothing beside importances, and an even row of zeros
+    rows = (
+        importance + 1e-11
+    )  # as in disentanglement_lib; nothing beside importances, and an even row of zeros
     return np.asarray(1 - entropy(rows, base=importance.shape[1], axis=1), dtype=np.float64)
 
 
@@ -227,13 +239,19 @@ def _fitted(
 ) -> tuple[Floats, float, float]:
     """Importances, and how well items are predicted that were fitted and that were not."""
     if not np.ptp(v):
-        guesses, importance = [np.full(len(v), v[0]), np.full(len(new_v), v[0])], np.zeros(z.shape[1])
+        guesses, importance = (
+            [np.full(len(v), v[0]), np.full(len(new_v), v[0])],
+            np.zeros(z.shape[1]),
+        )
     else:
         if method.regression:
             (z, new_z), (mean, scale) = standardised(z, new_z), (v.mean(), v.std())
             v, new_v = (v - mean) / scale, (new_v - mean) / scale
         model = method.fit(z, v, seed)
-        guesses, importance = [model.predict(z), model.predict(new_z)], np.abs(method.importance(model))
+        guesses, importance = (
+            [model.predict(z), model.predict(new_z)],
+            np.abs(method.importance(model)),
+        )
     measure = _error if method.regression else _accuracy
     train, new = (measure(guess, truth) for guess, truth in zip(guesses, (v, new_v), strict=True))
     return importance, train, new
@@ -278,13 +296,18 @@ def _lasso(z: Floats, v: NDArray[Any], seed: int) -> Any:
 
 
 def _forest(z: Floats, v: NDArray[Any], seed: int) -> Any:
-    forests = [RandomForestRegressor(50, max_depth=d, oob_score=True, random_state=seed).fit(z, v) for d in (4, 8, 16)]
+    forests = [
+        RandomForestRegressor(50, max_depth=d, oob_score=True, random_state=seed).fit(z, v)
+        for d in (4, 8, 16)
+    ]
     return max(forests, key=lambda forest: forest.oob_score_)
 
 
 ESTIMATORS = {
     "gradient boosting": Estimator("disentanglement_lib, gradient boosting", _boosted, _shares),
     "lightgbm": Estimator("lightgbm, 100 trees of depth 3", _fast_boosted, _shares),
-    "lasso": Estimator("eastwood, lasso", _lasso, lambda model: np.asarray(model.coef_), regression=True),
+    "lasso": Estimator(
+        "eastwood, lasso", _lasso, lambda model: np.asarray(model.coef_), regression=True
+    ),
     "random forest": Estimator("eastwood, random forest", _forest, _shares, regression=True),
 }

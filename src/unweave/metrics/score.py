@@ -44,7 +44,9 @@ class Score:
 
     def __str__(self) -> str:
         within = (
-            f" ({self.level:.0%} interval {self.interval[0]:.3f} to {self.interval[1]:.3f})" if self.interval else ""
+            f" ({self.level:.0%} interval {self.interval[0]:.3f} to {self.interval[1]:.3f})"
+            if self.interval
+            else ""
         )
         return f"{self.name} {self.value:.3f}{within}, convention {self.convention}"
 
@@ -113,7 +115,9 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
     z = checked(codes)
     raw = _columns("factors", factors)
     if len(raw) != len(z):
-        raise ValueError(f"{len(z)} items of codes and {len(raw)} of factors: expected a row of each for every item")
+        raise ValueError(
+            f"{len(z)} items of codes and {len(raw)} of factors: expected a row of each for every item"
+        )
     if len(z) < least:
         raise ValueError(f"{len(z)} items: expected {least} or more to say anything")
     read = [_factor(column, bins) for column in raw.T]
@@ -138,7 +142,9 @@ def checked(codes: ArrayLike) -> NDArray[np.float64]:
     try:
         z = z.astype(np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"codes are {z.dtype}; expected numbers: leave out columns of text") from None
+        raise ValueError(
+            f"codes are {z.dtype}; expected numbers: leave out columns of text"
+        ) from None
     if (broken := ~np.isfinite(z).all(1)).any():
         first = ", ".join(map(str, np.flatnonzero(broken)[:5])) + ", …" * bool(broken.sum() > 5)
         raise ValueError(
@@ -152,7 +158,9 @@ def _columns(what: str, array: ArrayLike) -> NDArray[Any]:
     a = np.asarray(array)
     a = a[:, None] if a.ndim == 1 else a
     if a.ndim != 2 or not a.size:
-        raise ValueError(f"{what} have shape {np.shape(array)}: expected (n, {what}), none of them 0")
+        raise ValueError(
+            f"{what} have shape {np.shape(array)}: expected (n, {what}), none of them 0"
+        )
     return a
 
 
@@ -161,7 +169,9 @@ def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray
     try:
         value = column.astype(np.float64)
     except (TypeError, ValueError):  # text, None where missing
-        held = np.array([item is not None and item == item and item != "" for item in column], dtype=bool)
+        held = np.array(
+            [item is not None and item == item and item != "" for item in column], dtype=bool
+        )
         classes = np.full(len(column), -1, dtype=np.int64)
         classes[held] = np.unique(column[held].astype(str), return_inverse=True)[1]
         return classes, np.where(held, classes.astype(np.float64), np.nan), False
@@ -190,18 +200,30 @@ def _marks_missing(value: NDArray[np.float64]) -> bool:
     return bool(finite.min(initial=0) >= -1 and not np.isin(finite, (-1, 1)).all())
 
 
-def _notes(z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool], bins: int) -> tuple[str, ...]:
+def _notes(
+    z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool], bins: int
+) -> tuple[str, ...]:
     constant = int((np.ptp(z, 0) == 0).sum())
-    missing = [f"factor {k}: {(column < 0).sum()}" for k, column in enumerate(classes.T) if (column < 0).any()]
+    missing = [
+        f"factor {k}: {(column < 0).sum()}"
+        for k, column in enumerate(classes.T)
+        if (column < 0).any()
+    ]
     single = [f"factor {k}" for k, column in enumerate(classes.T) if column.max() < 1]
     cells_of = [f"factor {k}" for k, is_cut in enumerate(cut) if is_cut]
     return tuple(
         text
         for said, text in (
             (constant, f"{constant} of {z.shape[1]} codes are constant"),
-            (missing, f"items whose factor is missing are left out of its part ({'; '.join(missing)})"),
+            (
+                missing,
+                f"items whose factor is missing are left out of its part ({'; '.join(missing)})",
+            ),
             (single, f"factors with one class are left out: {', '.join(single)}"),
-            (cells_of, f"continuous factors are cut into {bins} cells of equal width: {', '.join(cells_of)}"),
+            (
+                cells_of,
+                f"continuous factors are cut into {bins} cells of equal width: {', '.join(cells_of)}",
+            ),
         )
         if said
     )
@@ -216,13 +238,17 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     [0, 0, 1, 1]
     """
     if bins < 2:
-        raise ValueError(f"{bins} bins: expected 2 or more, or every code and continuous factor would be constant")
+        raise ValueError(
+            f"{bins} bins: expected 2 or more, or every code and continuous factor would be constant"
+        )
     low, high = codes.min(0), codes.max(0)
     edges = np.linspace(low, high, bins + 1)  # (bins + 1, columns)
     width = np.where(high > low, high - low, 1)
     found = np.minimum(((codes - low) / width * bins).astype(np.int64), bins - 1)
     columns = np.arange(codes.shape[1])
-    found += (found < bins - 1) & (codes >= edges[found + 1, columns])  # where the division was rounded
+    found += (found < bins - 1) & (
+        codes >= edges[found + 1, columns]
+    )  # where the division was rounded
     found -= codes < edges[found, columns]
     return np.asarray(found * (high > low), dtype=np.int64)
 
@@ -258,6 +284,8 @@ def bootstrap(
     for _ in range(resamples):
         half = np.sort(rng.permutation(len(z))[: len(z) // 2])
         values.append(metric(z[half], v[half], **settings).value)
-    spread = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="weibull") - np.mean(values)
+    spread = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="weibull") - np.mean(
+        values
+    )
     low, high = np.clip(whole.value + spread, *whole.range)
     return replace(whole, interval=(float(low), float(high)), level=level)

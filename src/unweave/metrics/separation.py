@@ -23,7 +23,12 @@ PENALTY = 0.01
 
 
 def sap(
-    codes: ArrayLike, factors: ArrayLike, *, continuous: bool | None = None, test: float = 1 / 3, seed: int = 0
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    continuous: bool | None = None,
+    test: float = 1 / 3,
+    seed: int = 0,
 ) -> Score:
     r"""Separated attribute predictability: what each factor's best code predicts that the second best does not.
 
@@ -64,7 +69,9 @@ def sap(
     if (classes := np.flatnonzero(pairs.varied & ~as_numbers)).size:
         fit, measure = pairs.factors[~hidden][:, classes], pairs.factors[hidden][:, classes]
         if not ((fit >= 0).any(0) & (measure >= 0).any(0)).all():
-            raise ValueError(f"a factor is known of no item to fit or of none to test: expected both with test={test}")
+            raise ValueError(
+                f"a factor is known of no item to fit or of none to test: expected both with test={test}"
+            )
         scores[:, classes] = [accuracy(c[~hidden], fit, c[hidden], measure) for c in pairs.codes.T]
     each = gap(scores)
     parts = {"per_factor": each, "predictability": scores}
@@ -112,7 +119,9 @@ def highest(slope: Floats, intercept: Floats, at: Floats) -> Classes:
     return np.array(envelope)[np.searchsorted(starts[1:], at)]
 
 
-def lines(code: Floats, classes: Classes, *, penalty: float = PENALTY) -> tuple[Floats, Floats, Classes]:
+def lines(
+    code: Floats, classes: Classes, *, penalty: float = PENALTY
+) -> tuple[Floats, Floats, Classes]:
     r"""Slope w and intercept b of each class of each factor against the rest on one code; an item goes to the highest.
 
     .. math:: \arg\min_{w, b} \tfrac12 (w^2 + b^2) + \sum_i C_i \max(0, 1 - y_i (w x_i + b))^2
@@ -169,14 +178,20 @@ class _Hinges:
     def of(code: Floats, classes: Classes, penalty: float) -> _Hinges:
         n, order = len(code), np.argsort(code)
         x, most = code[order], int(classes.max()) + 2
-        number = (classes[order] + 1).astype(np.min_scalar_type(most)).T  # small integers sort by radix
+        number = (
+            (classes[order] + 1).astype(np.min_scalar_type(most)).T
+        )  # small integers sort by radix
         groups = np.argsort(number, axis=1, kind="stable")
         first = np.arange(len(number)) * most
         place = (np.take_along_axis(number, groups, 1) + first[:, None]) * n + groups
         counts = np.stack([np.bincount(row, minlength=most) for row in number])
         counts[:, 0] = 0
         factor, own = np.nonzero(counts)
-        count, known, kinds = counts[factor, own], counts.sum(1)[factor], (counts > 0).sum(1)[factor]
+        count, known, kinds = (
+            counts[factor, own],
+            counts.sum(1)[factor],
+            (counts > 0).sum(1)[factor],
+        )
         inside = penalty * known / (kinds * count)
         balanced_rest = penalty * known / (kinds * np.maximum(known - count, 1))
         moments = np.stack([np.ones(n), x, x**2])
@@ -200,14 +215,20 @@ class _Hinges:
 
     def violators(self, line: Floats) -> tuple[Floats, Floats]:
         """Sums of 1, x, x², (3, lines), over the items inside and outside each class within their margin."""
-        slope, intercept = line + 0.0  # −0 is 0: a flat line's threshold is at an infinity of the right sign
+        slope, intercept = (
+            line + 0.0
+        )  # −0 is 0: a flat line's threshold is at an infinity of the right sign
         with np.errstate(divide="ignore", invalid="ignore"):
-            inner, outer = (np.searchsorted(self.code, side / slope) for side in (1 - intercept, -1 - intercept))
+            inner, outer = (
+                np.searchsorted(self.code, side / slope) for side in (1 - intercept, -1 - intercept)
+            )
         inside, all_inside = self.below(self.own, inner), self.below(self.own, len(self.code))
         rest = self.sums[:, outer] - self.below(self.own, outer) - self.below(self.missing, outer)
         all_rest = self.sums[:, -1:] - all_inside - self.below(self.missing, len(self.code))
         rising = slope >= 0
-        return np.where(rising, inside, all_inside - inside), np.where(rising, all_rest - rest, rest)
+        return np.where(rising, inside, all_inside - inside), np.where(
+            rising, all_rest - rest, rest
+        )
 
     def look(self, line: Floats) -> tuple[Floats, Floats]:
         """The objective, (lines,), and where it were least if violators stayed who they are, (2, lines)."""

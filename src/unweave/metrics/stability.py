@@ -64,10 +64,18 @@ def udr(
         raise ValueError(f"similarity {similarity!r}: expected 'lasso' or 'spearman'")
     models = [checked(z) for z in codes]
     if len(models) < 2 or len({len(z) for z in models}) > 1:
-        raise ValueError(f"models of {[len(z) for z in models]} items: expected two or more models of the same items")
-    told = [z.var(0) for z in models] if kl is None else [np.asarray(one, dtype=np.float64) for one in kl]
+        raise ValueError(
+            f"models of {[len(z) for z in models]} items: expected two or more models of the same items"
+        )
+    told = (
+        [z.var(0) for z in models]
+        if kl is None
+        else [np.asarray(one, dtype=np.float64) for one in kl]
+    )
     if [len(one) for one in told] != [z.shape[1] for z in models]:
-        raise ValueError(f"KLs of {[len(one) for one in told]} codes: expected {[z.shape[1] for z in models]}")
+        raise ValueError(
+            f"KLs of {[len(one) for one in told]} codes: expected {[z.shape[1] for z in models]}"
+        )
     informative = [(one > least) & (np.ptp(z, 0) > 0) for one, z in zip(told, models, strict=True)]
 
     kept = [z[:, mask] for z, mask in zip(models, informative, strict=True)]
@@ -77,11 +85,17 @@ def udr(
     correlation = _correlation(together if similarity == "lasso" else rankdata(together, axis=0))
     terms = np.full((len(models), len(models)), np.nan)
     for a, rows in enumerate(blocks):
-        like = lasso(correlation[rows, rows], correlation[rows]) if similarity == "lasso" else correlation[rows]
+        like = (
+            lasso(correlation[rows, rows], correlation[rows])
+            if similarity == "lasso"
+            else correlation[rows]
+        )
         for b, columns in enumerate(blocks):
             if a != b:
                 terms[a, b] = relative_strength(np.abs(like[:, columns]))
-    convention = f"disentanglement_lib, {similarity}" + ("" if kl else f", codes of a variance above {least}")
+    convention = f"disentanglement_lib, {similarity}" + (
+        "" if kl else f", codes of a variance above {least}"
+    )
     return tuple(
         Score(
             "UDR",
@@ -89,7 +103,9 @@ def udr(
             convention,
             (0, 1),
             {"pairwise": column, "informative": mask},
-            () if mask.all() else (f"{(~mask).sum()} of {len(mask)} codes are not informative, and left out",),
+            ()
+            if mask.all()
+            else (f"{(~mask).sum()} of {len(mask)} codes are not informative, and left out",),
         )
         for column, mask in zip(terms.T, informative, strict=True)
     )
@@ -103,7 +119,10 @@ def relative_strength(similarity: Floats) -> float:
     """
     if not similarity.size:
         return 0.0
-    ways = [(r.max(0) ** 2 / np.where(r.sum(0) > 0, r.sum(0), 1)).mean() for r in (similarity, similarity.T)]
+    ways = [
+        (r.max(0) ** 2 / np.where(r.sum(0) > 0, r.sum(0), 1)).mean()
+        for r in (similarity, similarity.T)
+    ]
     return float(np.mean(ways))
 
 

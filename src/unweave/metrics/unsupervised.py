@@ -36,7 +36,14 @@ def gaussian_total_correlation(codes: ArrayLike) -> Score:
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale)
     if len(covariance) and np.linalg.matrix_rank(correlation, hermitian=True) < len(covariance):
-        return Score("Gaussian TC", np.inf, CONVENTION, (0, np.inf), {}, (*notes, "codes are linearly dependent"))
+        return Score(
+            "Gaussian TC",
+            np.inf,
+            CONVENTION,
+            (0, np.inf),
+            {},
+            (*notes, "codes are linearly dependent"),
+        )
     value = max(0.0, -0.5 * float(np.linalg.slogdet(correlation)[1]))
     return Score("Gaussian TC", value, CONVENTION, (0, np.inf), {}, notes)
 
@@ -87,7 +94,9 @@ def pairwise_information(codes: ArrayLike, *, bins: int = BINS) -> Score:
     """
     z = checked(codes)
     if z.shape[1] < 2 or len(z) < 2:
-        raise ValueError(f"codes of shape {z.shape}: expected two items and two codes or more, or there are no pairs")
+        raise ValueError(
+            f"codes of shape {z.shape}: expected two items and two codes or more, or there are no pairs"
+        )
     cell = cells(z, bins)
     own = entropy(joint_counts(cell, np.zeros(len(z), dtype=np.int64), bins)[:, :, 0])
     joint = [entropy(joint_counts(cell, other, bins).reshape(z.shape[1], -1)) for other in cell.T]
@@ -96,7 +105,9 @@ def pairwise_information(codes: ArrayLike, *, bins: int = BINS) -> Score:
     constant = int((np.ptp(z, 0) == 0).sum())
     notes = (f"{constant} of {z.shape[1]} codes are constant",) if constant else ()
     parts = {"mutual_information": mutual}
-    return Score("pairwise MI", value, f"{CONVENTION}, {bins} bins", (0, float(np.log(bins))), parts, notes)
+    return Score(
+        "pairwise MI", value, f"{CONVENTION}, {bins} bins", (0, float(np.log(bins))), parts, notes
+    )
 
 
 def _covariance(codes: ArrayLike) -> tuple[NDArray[np.float64], tuple[str, ...]]:
@@ -105,5 +116,9 @@ def _covariance(codes: ArrayLike) -> tuple[NDArray[np.float64], tuple[str, ...]]
     if len(z) < 2:
         raise ValueError("one item: expected two or more to have a covariance")
     varied = np.ptp(z, 0) > 0
-    notes = () if varied.all() else (f"{(~varied).sum()} of {len(varied)} codes are constant, and left out",)
+    notes = (
+        ()
+        if varied.all()
+        else (f"{(~varied).sum()} of {len(varied)} codes are constant, and left out",)
+    )
     return np.cov(z[:, varied], rowvar=False).reshape(varied.sum(), varied.sum()), notes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nets import cat, mlp, scale
-from ..trace import Trace
+from ..trace.trace import Trace
 from .model import Model, family
 
 TEMPERATURE = 0.66
@@ -33,7 +33,9 @@ def lens(where: Tensor, side: int, shape: Sequence[int]) -> tuple[Tensor, Tensor
     weights = []
     for at, length in zip(where.unbind(-1), shape, strict=True):
         pixel = ((at + 1) * length - 1).unsqueeze(-1) / 2 + within  # (…, side)
-        distance = (pixel.unsqueeze(-1) - torch.arange(length, device=where.device)).abs()  # (…, side, length)
+        distance = (
+            pixel.unsqueeze(-1) - torch.arange(length, device=where.device)
+        ).abs()  # (…, side, length)
         weights.append((1 - distance).clamp_min(0))
     return weights[0], weights[1]
 
@@ -44,10 +46,18 @@ class _Reader(nn.Module):
     def __init__(self, side: int, hidden: Sequence[int], classes: int, normals: int) -> None:
         super().__init__()
         self.h = nn.Sequential(mlp([side * side, *hidden]), nn.ReLU())
-        self.digit, self.style = nn.Linear(hidden[-1], classes), nn.Linear(hidden[-1] + classes, 2 * normals)
+        self.digit, self.style = (
+            nn.Linear(hidden[-1], classes),
+            nn.Linear(hidden[-1] + classes, 2 * normals),
+        )
 
     def forward(
-        self, q: Trace, window: Tensor, k: str = "", digit: Tensor | None = None, where: Tensor | None = None
+        self,
+        q: Trace,
+        window: Tensor,
+        k: str = "",
+        digit: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> None:
         h = self.h(window.flatten(-2))
         digit = q.concrete(self.digit(h), TEMPERATURE, value=digit, name=f"digit{k}", where=where)
@@ -62,7 +72,9 @@ class _Writer(nn.Module):
 
     def __init__(self, side: int, hidden: Sequence[int], classes: int, normals: int) -> None:
         super().__init__()
-        self.ink = nn.Sequential(mlp([classes + normals, *reversed(hidden), side * side]), nn.Softplus())
+        self.ink = nn.Sequential(
+            mlp([classes + normals, *reversed(hidden), side * side]), nn.Softplus()
+        )
         nn.init.constant_(self.ink[0][-1].bias, -2.0)  # type: ignore[index]  # little ink, as in most pixels
         self.side = side
         self.register_buffer("evenly", torch.zeros(classes), persistent=False)
@@ -88,7 +100,9 @@ class _Look(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, scene: Tensor) -> Tensor:
-        maps: Tensor = super().forward(scene.reshape(-1, 1, *scene.shape[-2:])).unflatten(0, scene.shape[:-2])
+        maps: Tensor = (
+            super().forward(scene.reshape(-1, 1, *scene.shape[-2:])).unflatten(0, scene.shape[:-2])
+        )
         return maps
 
 
@@ -115,15 +129,23 @@ class _Finder(nn.Module):
     def __init__(self, shape: Sequence[int], channels: int) -> None:
         super().__init__()
         self.look, self.read = _Look(channels, norm=False), nn.Conv2d(channels, 5, 1)
-        down, across = ((2 * torch.arange(n) + 1) / n - 1 for n in (-(-(side // 2) // 2) for side in shape))
-        self.register_buffer("cells", torch.stack(torch.meshgrid(down, across, indexing="ij")), persistent=False)
+        down, across = (
+            (2 * torch.arange(n) + 1) / n - 1 for n in (-(-(side // 2) // 2) for side in shape)
+        )
+        self.register_buffer(
+            "cells", torch.stack(torch.meshgrid(down, across, indexing="ij")), persistent=False
+        )
         self.prefer = nn.Parameter(-2.0 * self.cells[0] - 5.0 * self.cells[1])
 
     def forward(self, left: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.read(self.look(left).flatten(0, -4)).unflatten(0, left.shape[:-2])  # (…, 5, down, across)
+        maps = self.read(self.look(left).flatten(0, -4)).unflatten(
+            0, left.shape[:-2]
+        )  # (…, 5, down, across)
         seen, shift, log_scale = maps.split([1, 2, 2], -3)
         attention = (3 * seen + self.prefer).flatten(-2).softmax(-1)
-        mean, log_scale = ((attention * each.flatten(-2)).sum(-1) for each in (self.cells + 0.1 * shift, log_scale))
+        mean, log_scale = (
+            (attention * each.flatten(-2)).sum(-1) for each in (self.cells + 0.1 * shift, log_scale)
+        )
         return mean, scale(log_scale - 3)  # at first about a pixel
 
 
@@ -131,7 +153,13 @@ class _Encoder(nn.Module):
     """q(count|x) Π_k q(where_k|left_k) q(digit_k, style_k|window_k); left_k is x without the windows before."""
 
     def __init__(
-        self, shape: Sequence[int], most: int, side: int, hidden: Sequence[int], classes: int, normals: int
+        self,
+        shape: Sequence[int],
+        most: int,
+        side: int,
+        hidden: Sequence[int],
+        classes: int,
+        normals: int,
     ) -> None:
         super().__init__()
         self.shape, self.most, self.side = tuple(shape), most, side
@@ -157,11 +185,19 @@ class _Decoder(nn.Module):
     evenly: Tensor
 
     def __init__(
-        self, shape: Sequence[int], most: int, side: int, hidden: Sequence[int], classes: int, normals: int
+        self,
+        shape: Sequence[int],
+        most: int,
+        side: int,
+        hidden: Sequence[int],
+        classes: int,
+        normals: int,
     ) -> None:
         super().__init__()
         self.shape, self.most, self.side = tuple(shape), most, side
-        self.where_mean, self.where_log_scale = (nn.Parameter(torch.full((most, 2), at)) for at in (0.0, -1.0))
+        self.where_mean, self.where_log_scale = (
+            nn.Parameter(torch.full((most, 2), at)) for at in (0.0, -1.0)
+        )
         self.writer = _Writer(side, hidden, classes, normals)
         self.register_buffer("evenly", torch.zeros(most + 1), persistent=False)
 
@@ -175,7 +211,9 @@ class _Decoder(nn.Module):
             rows, columns = lens(where, self.side, self.shape)
             drawn.append(rows.mT @ self.writer(p, q, f"_{k}") @ columns)
         exists = torch.arange(self.most, device=number.device) < number.unsqueeze(-1)  # (…, most)
-        ink = FAINT + torch.einsum("...k,...khw->...hw", exists.to(number.dtype), torch.stack(drawn, -3))
+        ink = FAINT + torch.einsum(
+            "...k,...khw->...hw", exists.to(number.dtype), torch.stack(drawn, -3)
+        )
         p.bernoulli(ink.expm1().log(), value=x, name="x")
         return p
 

@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from ..nets import mlp, scale
-from ..trace import Trace
+from ..trace.trace import Trace
 from .model import Model, family
 from .views import Views
 
@@ -47,7 +47,13 @@ class _Encoder(nn.Module):
     """q(identity|x) q(lighting|view of x) q(r|x) q(s|x); q(identity|x) is p(identity|r) at the mean of q(r|x)."""
 
     def __init__(
-        self, shape: Sequence[int], hidden: int, people: _Kinds, mirror: Sequence[int], surface: int, shading: int
+        self,
+        shape: Sequence[int],
+        hidden: int,
+        people: _Kinds,
+        mirror: Sequence[int],
+        surface: int,
+        shading: int,
     ) -> None:
         super().__init__()
         pixels = math.prod(shape)
@@ -57,12 +63,16 @@ class _Encoder(nn.Module):
         self.r = nn.Linear(pixels, 2 * surface)
         self.s = mlp([pixels, hidden, 2 * shading])
 
-    def forward(self, x: Tensor, identity: Tensor | None = None, lighting: Tensor | None = None) -> Trace:
+    def forward(
+        self, x: Tensor, identity: Tensor | None = None, lighting: Tensor | None = None
+    ) -> Trace:
         q = Trace()
         r_mean, r_log_scale = self.r(contrast(x).flatten(1)).chunk(2, -1)
         s_mean, s_log_scale = self.s(log(x).flatten(1)).chunk(2, -1)
         q.categorical(self.people.log_weights(r_mean), value=identity, name="identity")
-        q.categorical(self.lighting(self.view(x, still=not self.training)), value=lighting, name="lighting")
+        q.categorical(
+            self.lighting(self.view(x, still=not self.training)), value=lighting, name="lighting"
+        )
         q.normal(r_mean, scale(r_log_scale), name="r")
         q.normal(s_mean, scale(s_log_scale), name="s")
         return q
@@ -75,7 +85,13 @@ class _Decoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], hidden: int, people: _Kinds, lights: _Kinds, surface: int, shading: int
+        self,
+        shape: Sequence[int],
+        hidden: int,
+        people: _Kinds,
+        lights: _Kinds,
+        surface: int,
+        shading: int,
     ) -> None:
         super().__init__()
         self.shape, self.people, self.lights = tuple(shape), people, lights
@@ -88,17 +104,25 @@ class _Decoder(nn.Module):
         """Reflectance in (0, 1) and shading, positive and smooth: (n, height, width) each."""
         reflectance = self.reflectance(r).sigmoid().unflatten(-1, self.shape)
         coarse = F.softplus(self.shading(torch.cat([s, r], -1))).unflatten(-1, self.coarse)
-        return reflectance, F.interpolate(coarse.unsqueeze(1), self.shape, mode="bilinear").squeeze(1)
+        return reflectance, F.interpolate(coarse.unsqueeze(1), self.shape, mode="bilinear").squeeze(
+            1
+        )
 
     def forward(self, x: Tensor | None, q: Trace) -> Trace:
         p = Trace()
-        p.categorical(torch.zeros_like(self.people.means[:, 0]), value=q["identity"], name="identity")
-        p.categorical(torch.zeros_like(self.lights.means[:, 0]), value=q["lighting"], name="lighting")
+        p.categorical(
+            torch.zeros_like(self.people.means[:, 0]), value=q["identity"], name="identity"
+        )
+        p.categorical(
+            torch.zeros_like(self.lights.means[:, 0]), value=q["lighting"], name="lighting"
+        )
         r = p.conditional(self.people, "identity", value=q["r"], name="r")
         s = p.conditional(self.lights, "lighting", value=q["s"], name="s")
         reflectance, shading = self.images(r, s)
         share, floor = scale(self.x_log_scale)
-        p.normal(product := reflectance * shading, floor + share * product.detach(), value=x, name="x")
+        p.normal(
+            product := reflectance * shading, floor + share * product.detach(), value=x, name="x"
+        )
         return p
 
 
@@ -110,11 +134,17 @@ class _Lighting(nn.Module):
 
     mirror: Tensor
 
-    def __init__(self, shape: Sequence[int], mirror: Sequence[int], widths: Sequence[int] = (24, 48, 64, 96)) -> None:
+    def __init__(
+        self, shape: Sequence[int], mirror: Sequence[int], widths: Sequence[int] = (24, 48, 64, 96)
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for inputs, outputs in zip((2, *widths), widths, strict=False):
-            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, stride=2, padding=1),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
         sides = [math.ceil(side / 2 ** len(widths)) for side in shape]
         flat = widths[-1] * math.prod(sides)
         self.read = nn.Sequential(
@@ -150,7 +180,9 @@ def contrast(x: Tensor, side: int = 9) -> Tensor:
 
     def around(t: Tensor) -> Tensor:
         for window in 2 * [(side, 1), (1, side)]:
-            t = F.avg_pool2d(t, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
+            t = F.avg_pool2d(
+                t, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False
+            )
         return t
 
     detail = (l := log(x)) - around(l)

@@ -19,7 +19,7 @@ from torch.distributions import (
 )
 
 from ..nets import Standard, cat, conv, deconv, mlp, scale
-from ..trace import Node, Trace
+from ..trace.trace import Node, Trace
 from .model import Model, family
 
 Net = Literal["mlp", "conv"]
@@ -53,13 +53,25 @@ class _Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.standard = standard or nn.Identity()
-        self.dims, self.temperature, self.order = len(shape), temperature, one_of(Order, order, "order")
+        self.dims, self.temperature, self.order = (
+            len(shape),
+            temperature,
+            one_of(Order, order, "order"),
+        )
         first, *rest = hidden
-        to_first = conv(shape, first) if one_of(Net, net, "net") == "conv" else nn.Linear(math.prod(shape), first)
+        to_first = (
+            conv(shape, first)
+            if one_of(Net, net, "net") == "conv"
+            else nn.Linear(math.prod(shape), first)
+        )
         self.h = nn.Sequential(to_first, nn.ReLU())
         self.y_log_weights: nn.Module | None = None
         if classes:
-            self.y_log_weights = nn.Linear(first, classes) if order == "yz" else mlp([first + normals, *rest, classes])
+            self.y_log_weights = (
+                nn.Linear(first, classes)
+                if order == "yz"
+                else mlp([first + normals, *rest, classes])
+            )
         read = first + classes if order == "yz" else first
         self.z_mean = mlp([read, *rest, normals])
         self.z_log_scale = mlp([read, *rest, normals])
@@ -75,7 +87,9 @@ class _Encoder(nn.Module):
         return q
 
 
-def _discrete(trace: Trace, logits: Tensor, temperature: float | None, value: Tensor | Node | None) -> Tensor:
+def _discrete(
+    trace: Trace, logits: Tensor, temperature: float | None, value: Tensor | Node | None
+) -> Tensor:
     if temperature is None:
         return trace.categorical(logits, value=value, name="y")
     return trace.concrete(logits, temperature, value=value, name="y")
@@ -111,7 +125,9 @@ class Prior(nn.Module):
 
     def forward(self) -> Distribution:
         if self.kind == "correlated":
-            return MultivariateNormal(self.loc, scale_tril=self.below.tril(-1) + scale(self.log_scale).diag())
+            return MultivariateNormal(
+                self.loc, scale_tril=self.below.tril(-1) + scale(self.log_scale).diag()
+            )
         each = Normal(self.loc, scale(self.log_scale))
         if self.kind == "mixture":
             return MixtureSameFamily(Categorical(logits=self.log_weights), Independent(each, 1))
@@ -143,11 +159,16 @@ class Decoder(nn.Module):
         super().__init__()
         self.likelihood, self.standard = one_of(Likelihood, likelihood, "likelihood"), standard
         if standard is not None and likelihood != "normal":
-            raise ValueError(f"standardise=True with likelihood={likelihood!r}: expected 'normal', for any numbers")
+            raise ValueError(
+                f"standardise=True with likelihood={likelihood!r}: expected 'normal', for any numbers"
+            )
         if likelihood == "normal":
             self.x_log_scale = nn.Parameter(torch.zeros(shape if len(shape) == 1 else ()))
         self.shape, self.classes, self.temperature = tuple(shape), classes, temperature
-        self.kind, self.prior = prior, Prior(prior, normals) if prior not in (None, "standard") else None
+        self.kind, self.prior = (
+            prior,
+            Prior(prior, normals) if prior not in (None, "standard") else None,
+        )
         self.register_buffer("y_log_weights", torch.zeros(classes), persistent=False)
         sizes = [classes + normals, *reversed(hidden)]
         self.x = (
@@ -168,7 +189,9 @@ class Decoder(nn.Module):
         h = self.x(h).unflatten(-1, self.shape)
         if self.likelihood == "normal":
             sd = scale(self.x_log_scale)
-            mean, sd = (h, sd) if self.standard is None else (self.standard.back(h), self.standard.sd * sd)
+            mean, sd = (
+                (h, sd) if self.standard is None else (self.standard.back(h), self.standard.sd * sd)
+            )
             p.normal(mean, sd, value=x, name="x")
         else:
             p.bernoulli(h, value=x, name="x")
@@ -215,7 +238,15 @@ def hfvae(
     return Model(
         _Encoder(shape, hidden, classes, normals, temperature, net, order, seen),
         Decoder(
-            shape, hidden, classes, normals, temperature, prior=prior, net=net, likelihood=likelihood, standard=seen
+            shape,
+            hidden,
+            classes,
+            normals,
+            temperature,
+            prior=prior,
+            net=net,
+            likelihood=likelihood,
+            standard=seen,
         ),
     )
 
@@ -241,6 +272,8 @@ def vae(
 
 
 @family
-def autoencoder(shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10) -> Model:
+def autoencoder(
+    shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10
+) -> Model:
     """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from; train on `recon`."""
     return Model(_Code(shape, hidden, normals), Decoder(shape, hidden, 0, normals, 1.0, prior=None))

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..marginals import unit_shape
-from ..trace import Concrete, Node, Trace
+from ..trace.marginals import unit_shape
+from ..trace.trace import Concrete, Node, Trace
 
 
 class Model(nn.Module):
@@ -44,7 +44,9 @@ class Model(nn.Module):
 
         Sites that depend on a drawn site are given that draw, repeatable by `seed`.
         """
-        return torch.cat([code(node).flatten(1) for node in self.posterior(x, seed=seed).values()], -1)
+        return torch.cat(
+            [code(node).flatten(1) for node in self.posterior(x, seed=seed).values()], -1
+        )
 
     @torch.no_grad()
     def decode(self, **codes: Tensor) -> Tensor:
@@ -56,14 +58,18 @@ class Model(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
         """The decoder's mean at the encoder's mean codes."""
-        return self.decode(**{name: hard(node) for name, node in self.posterior(x, seed=seed).items()})
+        return self.decode(
+            **{name: hard(node) for name, node in self.posterior(x, seed=seed).items()}
+        )
 
     @torch.no_grad()
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """The decoder's mean at `n` draws from the prior, shape (n, …)."""
         shape = self.config["shape"] if self.config else None
         if shape is None:
-            raise ValueError("this model does not know its data's shape: run its decoder on `q.free(n)` instead")
+            raise ValueError(
+                "this model does not know its data's shape: run its decoder on `q.free(n)` instead"
+            )
         with seeded(seed):
             q = self.encoder(self._tensor(np.zeros((1, *shape), np.float32)))
             if all(node.dist is None for node in q.values()):
@@ -80,13 +86,19 @@ class Model(nn.Module):
 
     def _tensor(self, x: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """Items as the networks take them; bytes are pixels that stand for value / 255."""
-        t = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x), device=next(self.parameters()).device)
+        t = torch.as_tensor(
+            x if isinstance(x, Tensor) else np.asarray(x), device=next(self.parameters()).device
+        )
         return t.float() / 255 if t.dtype == torch.uint8 else t
 
 
 def unit_names(site: str, node: Node) -> list[str]:
     """`y`, or `z[0]`, `z[1]`, … for a site of a batch of items."""
-    shape = unit_shape(node.dist, node.value, 1) if node.dist is not None else tuple(node.value.shape[1:])
+    shape = (
+        unit_shape(node.dist, node.value, 1)
+        if node.dist is not None
+        else tuple(node.value.shape[1:])
+    )
     return [site] if not shape else [f"{site}[{','.join(map(str, i))}]" for i in np.ndindex(*shape)]
 
 

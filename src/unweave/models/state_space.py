@@ -18,11 +18,17 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
-from ..messages import Quadratic, combined, forward_backward, linear_messages, passed
 from ..nets import mlp, scale
-from ..trace import Trace
+from ..trace.trace import Trace
+from .chains import Quadratic, combined, forward_backward, linear_messages, passed
 from .model import Model, family
 
 
@@ -49,7 +55,13 @@ class _Frame(nn.Module):
 
     def forward(self, p: Trace, z: Tensor, x: Tensor | None) -> None:
         seen = None if x is None else frames(x)[1]
-        p.normal(self.mean(z).unflatten(-1, self.size), scale(self.log_scale), value=x, observed=seen, name="x")
+        p.normal(
+            self.mean(z).unflatten(-1, self.size),
+            scale(self.log_scale),
+            value=x,
+            observed=seen,
+            name="x",
+        )
 
 
 class _Backward(nn.Module):
@@ -99,7 +111,9 @@ class _Gated(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         gate, curved = self.gate(z).sigmoid(), self.curved(z)
-        return (1 - gate) * self.straight(z) + gate * curved, scale(self.log_scale(curved.relu()) - 1)
+        return (1 - gate) * self.straight(z) + gate * curved, scale(
+            self.log_scale(curved.relu()) - 1
+        )
 
 
 class _Markov(nn.Module):
@@ -141,7 +155,9 @@ class _Switching(nn.Module):
         for t in range(1, len(q)):
             each = self.step(path[-1])
             some = Categorical(logits=log_s.expand(each.batch_shape), validate_args=False)
-            z = p.sample(MixtureSameFamily(some, each, validate_args=False), q[f"z_{t}"], name=f"z_{t}")
+            z = p.sample(
+                MixtureSameFamily(some, each, validate_args=False), q[f"z_{t}"], name=f"z_{t}"
+            )
             log_s = passed((log_s + each.log_prob(z.unsqueeze(-2))).log_softmax(-1), log_transition)
             path.append(z)
         self.frame(p, torch.stack(path, -2), x)
@@ -150,7 +166,9 @@ class _Switching(nn.Module):
     def step(self, z: Tensor) -> Independent[Normal]:
         """What each state makes of z_{t-1} (…, D): Normals over (…, K), of D units."""
         loc = (self.a @ z[..., None, :, None]).squeeze(-1) + self.b
-        return Independent(Normal(loc, scale(self.log_scale), validate_args=False), 1, validate_args=False)
+        return Independent(
+            Normal(loc, scale(self.log_scale), validate_args=False), 1, validate_args=False
+        )
 
     def chain(self) -> tuple[Tensor, Tensor]:
         """log p(s_1) (K,) and log p(s_t | s_{t-1}) (K, K)."""
@@ -170,7 +188,10 @@ class _Linear(nn.Module):
         self.size = tuple(shape[-2:])
         pixels = math.prod(self.size)
         self.a, self.b = nn.Parameter(0.9 * torch.eye(normals)), nn.Parameter(torch.zeros(normals))
-        self.emit, self.d = nn.Parameter(torch.randn(pixels, normals) / normals), nn.Parameter(torch.zeros(pixels))
+        self.emit, self.d = (
+            nn.Parameter(torch.randn(pixels, normals) / normals),
+            nn.Parameter(torch.zeros(pixels)),
+        )
         self.m, self.log_s = nn.Parameter(torch.zeros(normals)), nn.Parameter(torch.zeros(normals))
         self.log_scale = nn.Parameter(torch.tensor(-2.0))
 
@@ -178,7 +199,9 @@ class _Linear(nn.Module):
         p = Trace()
         path = [p.normal(self.m, scale(self.log_s), value=q["z_0"], name="z_0")]
         for t in range(1, len(q)):
-            path.append(p.normal(path[-1] @ self.a.mT + self.b, 1.0, value=q[f"z_{t}"], name=f"z_{t}"))
+            path.append(
+                p.normal(path[-1] @ self.a.mT + self.b, 1.0, value=q[f"z_{t}"], name=f"z_{t}")
+            )
         seen = None if x is None else frames(x)[1]
         mean = (torch.stack(path, -2) @ self.emit.mT + self.d).unflatten(-1, self.size)
         p.normal(mean, scale(self.log_scale), value=x, observed=seen, name="x")
@@ -202,7 +225,11 @@ class _Exact(nn.Module):
         for t in range(x.shape[-2]):
             message = j[..., t, :, :], h[..., t, :], c[..., t]
             if t == 0:
-                q.sample(_posterior(Quadratic(*message), p.m, scale(p.log_s)), name="z_0", where=there[..., 0])
+                q.sample(
+                    _posterior(Quadratic(*message), p.m, scale(p.log_s)),
+                    name="z_0",
+                    where=there[..., 0],
+                )
             else:
                 q.conditional(self.step, f"z_{t - 1}", *message, name=f"z_{t}", where=there[..., t])
         return q
@@ -223,7 +250,10 @@ class _Alone(nn.Module):
     def __init__(self, shape: Sequence[int], normals: int, hidden: int) -> None:
         super().__init__()
         self.h = nn.Sequential(
-            nn.Linear(math.prod(shape[-2:]), hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
+            nn.Linear(math.prod(shape[-2:]), hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
         )
         self.z_mean, self.z_log_scale = nn.Linear(hidden, normals), nn.Linear(hidden, normals)
 
@@ -254,7 +284,9 @@ def deep_markov(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Mo
 
 
 @family
-def switching_linear(shape: Sequence[int], normals: int = 8, hidden: int = 128, states: int = 8) -> Model:
+def switching_linear(
+    shape: Sequence[int], normals: int = 8, hidden: int = 128, states: int = 8
+) -> Model:
     """A switching linear dynamical system under a network of images; its discrete states are summed out exactly.
 
     After the model of Johnson et al. (2016) for mice, with the structured posterior of the deep Markov model in place

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nets import mlp, scale
-from ..trace import Trace
+from ..trace.trace import Trace
 from .families import Decoder
 from .model import Model, family
 
@@ -40,7 +40,11 @@ class Views:
 
     def __call__(self, x: Tensor, *, still: bool = False) -> Tensor:
         def uniform(most: float) -> Tensor:
-            return x.new_zeros(len(x)) if still else (2 * torch.rand(len(x), device=x.device) - 1) * most
+            return (
+                x.new_zeros(len(x))
+                if still
+                else (2 * torch.rand(len(x), device=x.device) - 1) * most
+            )
 
         if still and not self.window:
             return x
@@ -48,7 +52,9 @@ class Views:
         angle, shear = uniform(math.radians(self.rotation)), uniform(self.shear)
         zoom_x, zoom_y = uniform(self.zoom).exp(), uniform(self.zoom).exp()
         cos, sin = angle.cos(), angle.sin()
-        across = torch.stack([cos * zoom_x, (shear - sin) * zoom_x, uniform(2 * self.shift / width)], -1)
+        across = torch.stack(
+            [cos * zoom_x, (shear - sin) * zoom_x, uniform(2 * self.shift / width)], -1
+        )
         down = torch.stack([sin * zoom_y, cos * zoom_y, uniform(2 * self.shift / height)], -1)
         affine = torch.stack([across, down], -2)
         if self.window:
@@ -61,7 +67,11 @@ class Views:
             bolder = F.max_pool2d(seen, 3, 1, 1)
             thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
             stroke = uniform(self.width).reshape(-1, 1, 1, 1)
-            seen = seen + stroke.clamp_min(0) * (bolder - seen) + (-stroke).clamp_min(0) * (thinner - seen)
+            seen = (
+                seen
+                + stroke.clamp_min(0) * (bolder - seen)
+                + (-stroke).clamp_min(0) * (thinner - seen)
+            )
         if self.dim and not still:
             seen = seen * (1 - self.dim * torch.rand(len(x), 1, 1, 1, device=x.device))
         return seen.squeeze(1)
@@ -75,7 +85,9 @@ def _mass(x: Tensor, roomy: float = 2.2) -> tuple[Tensor, Tensor]:
     height, width = x.shape[-2:]
     mass = x.sum((-2, -1)).clamp_min(1e-6)
     across, down = (torch.arange(n, device=x.device).mul(2).add(1 - n) / n for n in (width, height))
-    centre = torch.stack([(x.sum(-2) * across).sum(-1), (x.sum(-1) * down).sum(-1)], -1) / mass[:, None]
+    centre = (
+        torch.stack([(x.sum(-2) * across).sum(-1), (x.sum(-1) * down).sum(-1)], -1) / mass[:, None]
+    )
     return centre, roomy * (mass / (height * width)).sqrt()
 
 
@@ -101,7 +113,9 @@ def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
 class _Encoder(nn.Module):
     """q(y|view of x) q(z|x), and, while training, the log-probability of y in a second view."""
 
-    def __init__(self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, views: Views) -> None:
+    def __init__(
+        self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, views: Views
+    ) -> None:
         super().__init__()
         self.view, self.y = views, _classifier(views.side(shape), classes)
         self.z = mlp([math.prod(shape), *hidden, 2 * normals])
@@ -134,4 +148,7 @@ def invariant(
     Training" (2017); Ji et al., "Invariant Information Clustering" (2019).
     """
     seen = Views(**{**asdict(Views()), **(views or {})})
-    return Model(_Encoder(shape, hidden, classes, normals, seen), Decoder(shape, hidden, classes, normals, None))
+    return Model(
+        _Encoder(shape, hidden, classes, normals, seen),
+        Decoder(shape, hidden, classes, normals, None),
+    )

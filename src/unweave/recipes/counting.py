@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 import unweave as uw
-from unweave.findings import Array, Finding, Number, Picture, Table
+from unweave.runs.findings import Array, Finding, Number, Picture, Table
 
 from .images import Batch, Epochs, Folder, Latents, Rate
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from unweave.data.multi_digits import Scenes
     from unweave.models import Model
-    from unweave.trace import Trace
-    from unweave.train import Recipe
+    from unweave.trace.trace import Trace
+    from unweave.training.trainer import Recipe
 
 Row = Sequence[str | float | None]
 
@@ -43,16 +43,21 @@ FRAMES = np.array([[0.90, 0.62, 0.0], [0.34, 0.71, 0.91], [0.0, 0.62, 0.45]])
 def counting(
     *,
     rate: Annotated[
-        float, "The share of scenes whose count is known; the others' counts are unknown to training."
+        float,
+        "The share of scenes whose count is known; the others' counts are unknown to training.",
     ] = 0.1,
-    mnist: Annotated[bool, "Learn digits from MNIST and its labels first; then they are kept as they are."] = False,
+    mnist: Annotated[
+        bool, "Learn digits from MNIST and its labels first; then they are kept as they are."
+    ] = False,
     scenes: Annotated[int, "Scenes to train on."] = 20_000,
     latents: Latents = 10,
     epochs: Epochs = 2,
     batch: Batch = 100,
     lr: Rate = 2e-3,
     quick: Annotated[bool, "A smaller run, for tests."] = False,
-    seed: Annotated[int, "Of the scenes, the counts that are known, the weights, the order and the noise."] = 0,
+    seed: Annotated[
+        int, "Of the scenes, the counts that are known, the weights, the order and the noise."
+    ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
     """Multi-digit MNIST: 0 to 3 digits a scene, and a program that takes as many steps (Siddharth et al., 2017).
@@ -68,12 +73,16 @@ def counting(
     what was tried.
     """
     if not 0 < rate <= 1:
-        raise ValueError(f"rate={rate}: expected the share of scenes whose count is known, above 0 and up to 1")
+        raise ValueError(
+            f"rate={rate}: expected the share of scenes whose count is known, above 0 and up to 1"
+        )
     flags = locals()
     if quick:
         scenes, epochs = min(scenes, 1000), min(epochs, 2)
     train = uw.data.multi_digits("train", scenes, size=SIZE, most=MOST, seed=seed, root=data_dir)
-    test = uw.data.multi_digits("test", 400 if quick else 10_000, size=SIZE, most=MOST, seed=OF_TEST, root=data_dir)
+    test = uw.data.multi_digits(
+        "test", 400 if quick else 10_000, size=SIZE, most=MOST, seed=OF_TEST, root=data_dir
+    )
     train = train.with_labels("count", round(rate * scenes), seed)
     labelled = batch // 5
     steps = epochs * (len(train) // (batch - labelled))
@@ -109,13 +118,15 @@ def _model(latents: int, seed: int | None, root: str | None, quick: bool) -> Mod
 @cache
 def _learned(latents: int, seed: int, root: str | None, quick: bool) -> dict[str, Any]:
     """The digit sub-model's weights after three passes over MNIST, digits off the middle of their windows."""
-    from unweave.train import trained
+    from unweave.training.trainer import trained
 
     windows = uw.data.windows(uw.data.mnist("train", root), SIDE, seed=seed)
     recipe = uw.Recipe(
         name="digit",
         data=windows.split(2000)[1] if quick else windows,
-        model=lambda: uw.models.of_windows(uw.models.counting((SIZE, SIZE), MOST, SIDE, normals=latents)),
+        model=lambda: uw.models.of_windows(
+            uw.models.counting((SIZE, SIZE), MOST, SIDE, normals=latents)
+        ),
         objective=uw.formula("elbo + 50*label"),
         labels={"digit": "digit"},
         epochs=1 if quick else 3,
@@ -132,7 +143,10 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     test, flags, n = recipe.test, recipe.flags, min(MATCHED, len(recipe.test))
     counter: Any = model.encoder.count
     counted, few = _most_probable(counter, test), test.subset(np.arange(n))
-    right, alone = counted == test.factors[:, 0], _most_probable(_classifier(recipe), test) == test.factors[:, 0]
+    right, alone = (
+        counted == test.factors[:, 0],
+        _most_probable(_classifier(recipe), test) == test.factors[:, 0],
+    )
     digits = uw.data.mnist("test", flags["data_dir"])
     scenes = uw.data.compose(digits, len(test), size=SIZE, most=MOST, seed=OF_TEST)
     q = model.posterior(few.floats(), seed=recipe.seed)
@@ -171,7 +185,9 @@ def _classifier(recipe: Recipe) -> nn.Module:
         optimizer = torch.optim.Adam(counter.parameters(), fused=True)
         for step in range(_steps(recipe)):
             items = torch.randint(len(known), (recipe.batch,), generator=generator)
-            loss = torch.nn.functional.cross_entropy(counter(torch.as_tensor(known.floats(items))), count[items])
+            loss = torch.nn.functional.cross_entropy(
+                counter(torch.as_tensor(known.floats(items))), count[items]
+            )
             optimizer.param_groups[0]["lr"] = recipe.lr_at(step)
             optimizer.zero_grad()
             loss.backward()
@@ -191,17 +207,24 @@ def _percent(right: Array, of: int | None = None) -> tuple[float, float]:
     return 100 * share, 100 * float(np.sqrt(share * (1 - share) / n))
 
 
-def _beside_published(ours: tuple[float, float], alone: tuple[float, float], rate: float, mnist: bool) -> Table:
+def _beside_published(
+    ours: tuple[float, float], alone: tuple[float, float], rate: float, mnist: bool
+) -> Table:
     def row(known: float, *cells: str | None) -> tuple[str | None, ...]:
         return (f"{known:g}", *PUBLISHED.get(known, (None, None)), *cells)
 
     mine, classifier = (f"{value:.2f} ± {error:.2f}" for value, error in (ours, alone))
     rows = {known: row(known, None, None, None) for known in PUBLISHED}
     rows[rate] = row(rate, *((None, mine) if mnist else (mine, None)), classifier)
-    heads = ("counts known", "published, without MNIST", "with", "this run, without MNIST", "with", "classifier alone")
-    note = (
-        "Published: mean ± sd, in a table headed 'Count Error (%)' whose values read as accuracy. Ours: one run ± se."
+    heads = (
+        "counts known",
+        "published, without MNIST",
+        "with",
+        "this run, without MNIST",
+        "with",
+        "classifier alone",
     )
+    note = "Published: mean ± sd, in a table headed 'Count Error (%)' whose values read as accuracy. Ours: one run ± se."
     return Table("Count accuracy, %", heads, [rows[known] for known in sorted(rows)], note)
 
 
@@ -210,10 +233,14 @@ def _confusion(counted: Array, test: uw.data.Data) -> Table:
     np.add.at(table, (test.factors[:, 0], counted), 1)
     heads = ("digits in the scene", *(f"counted {k}" for k in range(MOST + 1)))
     rows: list[Row] = [(str(k), *map(int, row)) for k, row in enumerate(table)]
-    return Table("Counts", heads, rows, f"{len(counted):,} test scenes by their most probable count.")
+    return Table(
+        "Counts", heads, rows, f"{len(counted):,} test scenes by their most probable count."
+    )
 
 
-def _digits_found(q: Trace, scenes: Scenes, counted: Array, named: bool) -> tuple[list[Number], Table]:
+def _digits_found(
+    q: Trace, scenes: Scenes, counted: Array, named: bool
+) -> tuple[list[Number], Table]:
     """Windows matched to boxes, as many as a scene is counted to have, nearest pairs together."""
     from scipy.optimize import linear_sum_assignment
 
@@ -230,16 +257,34 @@ def _digits_found(q: Trace, scenes: Scenes, counted: Array, named: bool) -> tupl
     right = np.array([names.get(c) for c in found]) == digit
     held = _covered(scenes, scene, box, centres[scene, window]) > 0.9
     rows: list[Row] = [
-        (str(d), n := int((truth == d).sum()), *(_percent(t[digit == d], n)[0] for t in (held, right)))
+        (
+            str(d),
+            n := int((truth == d).sum()),
+            *(_percent(t[digit == d], n)[0] for t in (held, right)),
+        )
         for d in range(10)
     ]
     total = int((truth >= 0).sum())
-    by = "" if named else " Training saw no digit's label: classes are named as agrees best, one to one (Hungarian)."
+    by = (
+        ""
+        if named
+        else " Training saw no digit's label: classes are named as agrees best, one to one (Hungarian)."
+    )
     note = f"Digits of {len(counted):,} test scenes; windows are matched to boxes by distance, all of a scene at once."
     return [
-        Number("Digit accuracy", *_percent(right, total), "%" if named else "%, classes named by best match", 1),
+        Number(
+            "Digit accuracy",
+            *_percent(right, total),
+            "%" if named else "%, classes named by best match",
+            1,
+        ),
         Number("Digits within their window", *_percent(held, total), "%", 1),
-    ], Table("What the windows hold", ("digit", "in scenes", "90 % of its ink, %", "named right, %"), rows, note + by)
+    ], Table(
+        "What the windows hold",
+        ("digit", "in scenes", "90 % of its ink, %", "named right, %"),
+        rows,
+        note + by,
+    )
 
 
 def _centres(q: Trace) -> Array:
@@ -252,8 +297,12 @@ def _centres(q: Trace) -> Array:
 def _covered(scenes: Scenes, scene: Array, box: Array, centre: Array) -> Array:
     """The share of a box's ink that a window about `centre` (pairs, 2) holds."""
     rows, columns = (scenes.corner[scene, box, axis, None] + np.arange(BOX) for axis in (0, 1))
-    ink = scenes.x[scene[:, None, None], rows[:, :, None], columns[:, None, :]].astype(float)  # (pairs, BOX, BOX)
-    held = (np.abs(at - c[:, None]) <= SIDE / 2 for at, c in zip((rows, columns), centre.T, strict=True))
+    ink = scenes.x[scene[:, None, None], rows[:, :, None], columns[:, None, :]].astype(
+        float
+    )  # (pairs, BOX, BOX)
+    held = (
+        np.abs(at - c[:, None]) <= SIDE / 2 for at, c in zip((rows, columns), centre.T, strict=True)
+    )
     down, across = held
     share: Array = (ink * down[:, :, None] * across[:, None, :]).sum((1, 2)) / ink.sum((1, 2))
     return share
@@ -274,7 +323,10 @@ def _windows(model: Model, q: Trace, few: uw.data.Data) -> Picture:
     from unweave.models.model import hard
 
     q, x = q.take(torch.tensor(SHOWN)), torch.as_tensor(few.floats(list(SHOWN)))
-    codes, counted = {name: hard(node) for name, node in q.items()}, hard(q["count"]).argmax(-1).numpy()
+    codes, counted = (
+        {name: hard(node) for name, node in q.items()},
+        hard(q["count"]).argmax(-1).numpy(),
+    )
     scenes, centres = _large(x), _centres(q)
     columns = [scenes, _large(model.decode(**codes))]
     for k in range(MOST):
@@ -286,7 +338,11 @@ def _windows(model: Model, q: Trace, few: uw.data.Data) -> Picture:
             columns[-1][counted <= k] = np.nan
         for i in np.flatnonzero(counted > k):
             _frame(scenes[i], centres[i, k], FRAMES[k])
-    heads = ["scene", "reconstructed", *(f"{what} {k + 1}" for k in range(MOST) for what in ("window", "drawn"))]
+    heads = [
+        "scene",
+        "reconstructed",
+        *(f"{what} {k + 1}" for k in range(MOST) for what in ("window", "drawn")),
+    ]
     note = "Frames: the first window orange, the second blue, the third green. Windows are shown twice as large."
     rows = [f"counted {n}" for n in counted]
     return Picture("Scenes and their windows", np.stack(columns, 1), rows, heads, note)
@@ -303,7 +359,10 @@ def _large(images: Tensor) -> Array:
 def _frame(scene: Array, centre: Array, colour: Array) -> None:
     """Draws the frame of a window about `centre`, in a scene's pixels, into the scene shown twice as large."""
     first = np.rint(2 * centre + 1 - SIDE).astype(int)
-    (top, left), (bottom, right) = first.clip(0, 2 * SIZE - 1), (first + 2 * SIDE - 1).clip(0, 2 * SIZE - 1)
+    (top, left), (bottom, right) = (
+        first.clip(0, 2 * SIZE - 1),
+        (first + 2 * SIDE - 1).clip(0, 2 * SIZE - 1),
+    )
     scene[[top, bottom], left : right + 1] = colour
     scene[top : bottom + 1, [left, right]] = colour
 

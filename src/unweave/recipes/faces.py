@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 import unweave as uw
-from unweave.data import random_keys
+from unweave.data.data import random_keys
 from unweave.data.yaleb import directions, mirrored
-from unweave.findings import Array, Finding, Number, Picture, Table
+from unweave.runs.findings import Array, Finding, Number, Picture, Table
 
 from .images import Batch, Epochs, Folder, Formula, Rate
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.train import Recipe
+    from unweave.training.trainer import Recipe
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -32,14 +32,20 @@ PUBLISHED = (
 
 def yaleb(
     *,
-    labels: Annotated[float, "Share of the training faces whose identity and lighting are known."] = 1.0,
-    alone: Annotated[bool, "Train the classifiers alone, on the labelled faces and their labels."] = False,
+    labels: Annotated[
+        float, "Share of the training faces whose identity and lighting are known."
+    ] = 1.0,
+    alone: Annotated[
+        bool, "Train the classifiers alone, on the labelled faces and their labels."
+    ] = False,
     objective: Formula = "recon - 10*(mi + kl[0]).of('identity', 'r') - (mi + kl[0]).of('lighting', 's') + 1000*label",
     epochs: Epochs = 20,
     batch: Batch = 96,
     lr: Rate = 2e-3,
     quick: Annotated[bool, "A smaller run, for tests."] = False,
-    seed: Annotated[int, "Of the split, the labels, the weights, the order of the items and the noise."] = 0,
+    seed: Annotated[
+        int, "Of the split, the labels, the weights, the order of the items and the noise."
+    ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
     """Yale B faces, 48x42: identity and lighting, a code for each, and x = reflectance times shading.
@@ -88,7 +94,9 @@ def some_cells(data: uw.data.Data, share: float, seed: int) -> Mask:
     People and lights stand in a random order, each on a circle of length one: chosen are the cells whose places add up
     to less than the share, as the next round begins.
     """
-    person, light = (_places(size, (seed, k))[data.factors[:, k]] for k, size in enumerate(data.sizes[:2]))
+    person, light = (
+        _places(size, (seed, k))[data.factors[:, k]] for k, size in enumerate(data.sizes[:2])
+    )
     chosen: Mask = (person + light) % 1 < share
     return chosen
 
@@ -107,12 +115,22 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     lights = directions(test)
     angle = np.degrees(np.arccos((lights[guess[:, 1]] * lights[true[:, 1]]).sum(1).clip(-1, 1)))
     return [
-        Number("Light off by", float(angle.mean()), float(angle.std() / len(angle) ** 0.5), "degrees, test data", -1),
+        Number(
+            "Light off by",
+            float(angle.mean()),
+            float(angle.std() / len(angle) ** 0.5),
+            "degrees, test data",
+            -1,
+        ),
         Table(
             "Whose face, and which light",
             ("", "identity error, %", "lighting error, %"),
             [
-                (f"this run, {recipe.flags['labels']:.0%} of the labels", f"{identity:.1f}", f"{lighting:.1f}"),
+                (
+                    f"this run, {recipe.flags['labels']:.0%} of the labels",
+                    f"{identity:.1f}",
+                    f"{lighting:.1f}",
+                ),
                 *PUBLISHED,
             ],
             f"Of {len(test)} test faces. Lighting is wrong where the most probable of 64 directions is another.",
@@ -137,7 +155,12 @@ def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 8) -
         Picture(
             "A face taken apart and put together",
             np.stack([x, *rows]),
-            ("original", "reconstruction", "same lighting, different identity", "same identity, different lighting"),
+            (
+                "original",
+                "reconstruction",
+                "same lighting, different identity",
+                "same identity, different lighting",
+            ),
             note="Test faces. The other identity and the other lighting are the means of their codes.",
         ),
         Picture(

@@ -11,20 +11,31 @@ import unweave as uw
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.objective import Objective
-    from unweave.train import Recipe
+    from unweave.objective.objective import Objective
+    from unweave.training.trainer import Recipe
 
 Images = Annotated[Literal["digits", "mnist", "fashion-mnist"], "Images to train on."]
-Formula = Annotated[str, "What is maximised: vae, tc_vae(6), recon - mi - 6*tc[0] - kl[-1], hfvae(1, ramp(1, 12), 4)."]
-Discrete = Annotated[Literal["concrete", "categorical"], "The class variable: relaxed, or summed over exactly."]
-Prior = Annotated[Literal["standard", "learned", "correlated", "mixture"], "p(z): standard Normal, or learned."]
-Weights = Annotated[Literal["balanced", "stratified", "weighted"], "The batch's weights in the estimate of q(z)."]
+Formula = Annotated[
+    str,
+    "What is maximised: vae, tc_vae(6), recon - mi - 6*tc[0] - kl[-1], hfvae(1, ramp(1, 12), 4).",
+]
+Discrete = Annotated[
+    Literal["concrete", "categorical"], "The class variable: relaxed, or summed over exactly."
+]
+Prior = Annotated[
+    Literal["standard", "learned", "correlated", "mixture"], "p(z): standard Normal, or learned."
+]
+Weights = Annotated[
+    Literal["balanced", "stratified", "weighted"], "The batch's weights in the estimate of q(z)."
+]
 Samples = Annotated[int, "Draws of the latents for each item."]
 Latents = Annotated[int, "Normal latents."]
 Epochs = Annotated[int, "Passes over the training data."]
 Batch = Annotated[int, "Items a step."]
 Rate = Annotated[float, "Adam's learning rate."]
-Patience = Annotated[int | None, "Stop after so many epochs without a better held-out loss; keep the best weights."]
+Patience = Annotated[
+    int | None, "Stop after so many epochs without a better held-out loss; keep the best weights."
+]
 Seed = Annotated[int, "Of the weights, the order of the items and the noise."]
 Folder = Annotated[str | None, "Where data is looked for.  Default: see `unweave data`."]
 
@@ -161,14 +172,23 @@ def autoencoder(
     Measured on MNIST, one run each with seed 0, nats per item on the test data: reconstruction −132.6 with 2 latents
     (134 s) and −59.4 with 50 (85 s); one thread, as for `beta_vae`.
     """
-    return _recipe("autoencoder", data, partial(uw.models.autoencoder, normals=latents), uw.recon, None, locals())
+    return _recipe(
+        "autoencoder",
+        data,
+        partial(uw.models.autoencoder, normals=latents),
+        uw.recon,
+        None,
+        locals(),
+    )
 
 
 def clustering(
     *,
     data: Annotated[Literal["mnist", "fashion-mnist"], "Images to train on."] = "mnist",
     objective: Formula = "elbo + 11*mi.of('y') - 49*kl[0].of('y') + 10*label",
-    views: Annotated[Literal["all", "affine", "none"], "What may change about an image that keeps its class."] = "all",
+    views: Annotated[
+        Literal["all", "affine", "none"], "What may change about an image that keeps its class."
+    ] = "all",
     latents: Latents = 10,
     epochs: Epochs = 10,
     batch: Batch = 500,
@@ -195,12 +215,16 @@ def clustering(
     model = partial(uw.models.invariant, normals=latents, views=dict.fromkeys(still, 0.0))
     recipe = _recipe("clustering", data, model, uw.formula(objective), ("y", "z"), flags)
     steps = epochs * ((len(recipe.data) - recipe.held_out) // batch)
-    return replace(recipe, lr=uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.05 * lr))))
+    return replace(
+        recipe, lr=uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.05 * lr)))
+    )
 
 
 def ablation(
     *,
-    drop: Annotated[Literal["none", "1", "2", "3", "4"], "The term of ① + ② + ③ + ④ to leave out."] = "none",
+    drop: Annotated[
+        Literal["none", "1", "2", "3", "4"], "The term of ① + ② + ③ + ④ to leave out."
+    ] = "none",
     data: Images = "mnist",
     latents: Latents = 2,
     samples: Samples = 10,
@@ -226,15 +250,21 @@ def ablation(
         "3": uw.recon - uw.evidence - uw.mi - uw.kl[0],
         "4": uw.recon - uw.mi,
     }
-    return _recipe("ablation", data, partial(uw.models.vae, normals=latents), left[drop], ("z",), flags)
+    return _recipe(
+        "ablation", data, partial(uw.models.vae, normals=latents), left[drop], ("z",), flags
+    )
 
 
-def _structured(name: str, data: str, flags: Mapping[str, Any], objective: Objective | None = None) -> Recipe:
+def _structured(
+    name: str, data: str, flags: Mapping[str, Any], objective: Objective | None = None
+) -> Recipe:
     """One discrete variable of ten classes, ten Normals; the objective as its flag writes it."""
     family = partial(uw.models.hfvae, prior=flags.get("prior", "standard"))
     if flags.get("discrete") == "categorical":
         family = partial(family, temperature=None)
-    return _recipe(name, data, family, objective or uw.formula(flags["objective"]), ("y", "z"), flags)
+    return _recipe(
+        name, data, family, objective or uw.formula(flags["objective"]), ("y", "z"), flags
+    )
 
 
 def _recipe(

@@ -15,22 +15,32 @@ from .images import Batch, Epochs, Formula, Latents, Patience, Rate, Seed
 if TYPE_CHECKING:
     from unweave.data import Data
     from unweave.models import Model
-    from unweave.train import Recipe
+    from unweave.training.trainer import Recipe
 
-Net = Annotated[Literal["auto", "mlp", "conv"], "auto: convolutions for images of 16 pixels or more a side."]
+Net = Annotated[
+    Literal["auto", "mlp", "conv"], "auto: convolutions for images of 16 pixels or more a side."
+]
 Likelihood = Annotated[
-    Literal["auto", "bernoulli", "normal"], "Of x. auto: Bernoulli for numbers in [0, 1], Normal for others."
+    Literal["auto", "bernoulli", "normal"],
+    "Of x. auto: Bernoulli for numbers in [0, 1], Normal for others.",
 ]
 
 
-Kind = Annotated[Literal["vae", "hfvae"], "vae: Normals z. hfvae: also a Concrete y, a class found without labels."]
+Kind = Annotated[
+    Literal["vae", "hfvae"],
+    "vae: Normals z. hfvae: also a Concrete y, a class found without labels.",
+]
 
 
 def own(
     *,
     data: Annotated[str, "A folder of images, or an .npy, .npz, .csv, .tsv or .parquet file."],
-    labels: Annotated[str | None, "Columns or arrays that are labels, with commas; of a folder, a table."] = None,
-    size: Annotated[int | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."] = None,
+    labels: Annotated[
+        str | None, "Columns or arrays that are labels, with commas; of a folder, a table."
+    ] = None,
+    size: Annotated[
+        int | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."
+    ] = None,
     model: Kind = "vae",
     classes: Annotated[int, "Of y, with --model hfvae."] = 10,
     objective: Formula = "tc_vae(6)",
@@ -55,15 +65,21 @@ def own(
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    names = labels if labels is None or Path(data).is_dir() else labels.split(",")  # a folder's is its table's path
+    names = (
+        labels if labels is None or Path(data).is_dir() else labels.split(",")
+    )  # a folder's is its table's path
     whole = uw.data.read(data, labels=names, size=size, say=say)
     shape = tuple(whole.shape)
     if net == "auto":
         net = "conv" if len(shape) in (2, 3) and min(shape[:2]) >= 16 else "mlp"
-        say(f"networks: {'convolutions' if net == 'conv' else 'two layers'}, as items are of shape {shape} (--net)")
+        say(
+            f"networks: {'convolutions' if net == 'conv' else 'two layers'}, as items are of shape {shape} (--net)"
+        )
     if likelihood == "auto":
         likelihood = "bernoulli" if whole.is_unit else "normal"
-        say(f"likelihood: {likelihood}, as x {'lies' if whole.is_unit else 'does not lie'} in [0, 1] (--likelihood)")
+        say(
+            f"likelihood: {likelihood}, as x {'lies' if whole.is_unit else 'does not lie'} in [0, 1] (--likelihood)"
+        )
     train, held = whole.split(max(2, round(test * len(whole))))
     families: dict[str, Callable[..., Model]] = {
         "vae": uw.models.vae,

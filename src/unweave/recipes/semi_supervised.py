@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 import unweave as uw
-from unweave.findings import Array, Finding, Picture, Scatter, Table
+from unweave.runs.findings import Array, Finding, Picture, Scatter, Table
 
 from .images import Batch, Discrete, Epochs, Folder, Latents, Rate, Samples
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.train import Recipe
+    from unweave.training.trainer import Recipe
 
 Method = Annotated[
     Literal["views", "yz", "zy"],
@@ -32,9 +32,24 @@ OBJECTIVES = {
 """By method; `first` and `last` are the steps after a third and two thirds of training."""
 
 PUBLISHED = {
-    "Siddharth et al. 2017": {100: "9.71 ± 0.91", 600: "3.84 ± 0.86", 1000: "2.88 ± 0.79", 3000: "1.57 ± 0.93"},
-    "M1+M2, Kingma et al. 2014": {100: "3.33 ± 0.14", 600: "2.59 ± 0.05", 1000: "2.40 ± 0.02", 3000: "2.18 ± 0.04"},
-    "M2, Kingma et al. 2014": {100: "11.97 ± 1.71", 600: "4.94 ± 0.13", 1000: "3.60 ± 0.56", 3000: "3.92 ± 0.63"},
+    "Siddharth et al. 2017": {
+        100: "9.71 ± 0.91",
+        600: "3.84 ± 0.86",
+        1000: "2.88 ± 0.79",
+        3000: "1.57 ± 0.93",
+    },
+    "M1+M2, Kingma et al. 2014": {
+        100: "3.33 ± 0.14",
+        600: "2.59 ± 0.05",
+        1000: "2.40 ± 0.02",
+        3000: "2.18 ± 0.04",
+    },
+    "M2, Kingma et al. 2014": {
+        100: "11.97 ± 1.71",
+        600: "4.94 ± 0.13",
+        1000: "3.60 ± 0.56",
+        3000: "3.92 ± 0.63",
+    },
     "Pyro's tutorial": {100: "6.8", 600: "5.6", 1000: "5.1", 3000: "4.2"},
 }
 """Test error in per cent by number of labels, as published."""
@@ -46,18 +61,26 @@ STEPS_ALONE = 1000
 
 def semi_supervised(
     *,
-    labels: Annotated[int, "Labelled digits, as many of each class; the other labels are unknown to training."] = 100,
+    labels: Annotated[
+        int, "Labelled digits, as many of each class; the other labels are unknown to training."
+    ] = 100,
     method: Method = "views",
     discrete: Discrete = "categorical",
-    alone: Annotated[bool, "Train the classifier q(y|x) alone, on the labelled digits and their labels."] = False,
-    objective: Annotated[str | None, "What is maximised, as a formula.  Default: that of the method."] = None,
+    alone: Annotated[
+        bool, "Train the classifier q(y|x) alone, on the labelled digits and their labels."
+    ] = False,
+    objective: Annotated[
+        str | None, "What is maximised, as a formula.  Default: that of the method."
+    ] = None,
     latents: Latents = 10,
     samples: Samples = 1,
     epochs: Epochs = 5,
     batch: Batch = 500,
     lr: Rate = 1e-3,
     quick: Annotated[bool, "A smaller run, for tests."] = False,
-    seed: Annotated[int, "Of the labels that are known, the weights, the order of the items and the noise."] = 0,
+    seed: Annotated[
+        int, "Of the labels that are known, the weights, the order of the items and the noise."
+    ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
     """MNIST with a few labels: a class y that is known for some digits, and Normals z of their style.
@@ -112,7 +135,11 @@ EMBEDDED = 1500
 def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     assert recipe.test is not None
     some, n = recipe.test.subset(np.arange(min(3000, len(recipe.test)))), recipe.flags["labels"]
-    q, truth, digit = model.posterior(recipe.test.floats()), recipe.test.factors[:, 0], some.factors[:, 0]
+    q, truth, digit = (
+        model.posterior(recipe.test.floats()),
+        recipe.test.factors[:, 0],
+        some.factors[:, 0],
+    )
     z, guess = q["z"].dist.mean[: len(some)].numpy(), q["y"].dist.mean.argmax(-1).numpy()  # type: ignore[union-attr]
     styles = {"a VAE without labels": _unsupervised(recipe, some), "this model": z}
     probes = (uw.metrics.linear_probe, uw.metrics.neighbour_probe)
@@ -148,7 +175,10 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
         Table(
             "What style knows of the digit",
             ("z of", "linear probe", "nearest neighbours"),
-            [(who, *(float(probe(codes, digit[:, None])) for probe in probes)) for who, codes in styles.items()],
+            [
+                (who, *(float(probe(codes, digit[:, None])) for probe in probes))
+                for who, codes in styles.items()
+            ],
             "Share of test digits that a classifier of z names, fitted on other test digits; chance is about 0.1.",
         ),
         _mistakes(some, digit, guess[: len(some)]),
@@ -162,7 +192,9 @@ def _decoded(model: Model, y: Array, z: Array) -> Array:
     from unweave.models.model import mean
 
     one_hot = np.eye(10, dtype=np.float32)[y.ravel()]
-    given = uw.Trace.given(y=torch.as_tensor(one_hot), z=torch.as_tensor(z.reshape(-1, z.shape[-1])))
+    given = uw.Trace.given(
+        y=torch.as_tensor(one_hot), z=torch.as_tensor(z.reshape(-1, z.shape[-1]))
+    )
     return mean(model.decoder(None, given)).numpy().reshape(*y.shape, 28, 28)
 
 
@@ -182,10 +214,15 @@ def _styles(model: Model, z: Array, columns: int = 14) -> Array:
 
 def _unsupervised(recipe: Recipe, some: uw.data.Data) -> Array:
     """Codes by a plain VAE of as many Normals, trained for as many epochs."""
-    from unweave.train import trained
+    from unweave.training.trainer import trained
 
     size = recipe.flags["latents"]
-    plain = replace(recipe, model=partial(uw.models.vae, (28, 28), normals=size), objective=uw.elbo, groups=("z",))
+    plain = replace(
+        recipe,
+        model=partial(uw.models.vae, (28, 28), normals=size),
+        objective=uw.elbo,
+        groups=("z",),
+    )
     model = trained(replace(plain, labels={}, labelled=0, samples=1, lr=1e-3))
     posterior = model.posterior(some.floats())
     return posterior["z"].dist.mean.numpy()  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from .images import Batch, Epochs, Folder, Formula, Patience, Rate, Seed
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.train import Recipe
+    from unweave.training.trainer import Recipe
 
 Source = Annotated[
     Literal["published", "rerendered", "procedural"],
@@ -23,7 +23,15 @@ Kind = Annotated[
     "vae: Normals z. hfvae: also a Concrete y of three classes. invariant: y enumerated, of what views agree on.",
 ]
 GROUPS = {"vae": ("z",), "hfvae": ("y", "z[:5]", "z[5:]"), "invariant": ("y", "z[:5]", "z[5:]")}
-VIEWS = {"rotation": 180.0, "shear": 0.0, "zoom": 0.2, "shift": 1.6, "width": 0.0, "dim": 0.0, "window": 32}
+VIEWS = {
+    "rotation": 180.0,
+    "shear": 0.0,
+    "zoom": 0.2,
+    "shift": 1.6,
+    "width": 0.0,
+    "dim": 0.0,
+    "window": 32,
+}
 
 
 def dsprites(
@@ -31,7 +39,9 @@ def dsprites(
     source: Source = "published",
     model: Kind = "invariant",
     objective: Formula = "hfvae(1, 3, 6) + 20*mi.of('y') - 60*kl[0].of('y') + 20*label",
-    items: Annotated[int, "Images to train on, drawn at random from all 737,280 but 10,000 to test on."] = 64_000,
+    items: Annotated[
+        int, "Images to train on, drawn at random from all 737,280 but 10,000 to test on."
+    ] = 64_000,
     epochs: Epochs = 8,
     batch: Batch = 128,
     lr: Rate = 1e-3,

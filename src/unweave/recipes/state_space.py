@@ -10,7 +10,7 @@ import numpy as np
 
 import unweave as uw
 from unweave.data.mouse import SYLLABLES, Recording, record
-from unweave.findings import Array, Film, Finding, Lines, Number, Picture, Table
+from unweave.runs.findings import Array, Film, Finding, Lines, Number, Picture, Table
 
 from .images import Batch, Epochs, Rate, Seed
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unweave.models import Model
-    from unweave.train import Recipe
+    from unweave.training.trainer import Recipe
 
 Kind = Annotated[
     Literal["deep-markov", "switching", "static", "linear"],
@@ -26,7 +26,14 @@ Kind = Annotated[
 ]
 
 COLOURS = np.array(
-    [[0.6, 0.6, 0.6], [0.3, 0.7, 0.4], [0.25, 0.45, 0.8], [0.85, 0.35, 0.3], [0.95, 0.75, 0.3], [0.65, 0.4, 0.7]]
+    [
+        [0.6, 0.6, 0.6],
+        [0.3, 0.7, 0.4],
+        [0.25, 0.45, 0.8],
+        [0.85, 0.35, 0.3],
+        [0.95, 0.75, 0.3],
+        [0.65, 0.4, 0.7],
+    ]
 )
 """One for each syllable."""
 
@@ -100,7 +107,11 @@ def _principal(data: uw.data.Data, shape: Sequence[int], normals: int) -> Model:
     p: Any = model.decoder
     with torch.no_grad():
         spread = 1 / np.sqrt(1 - 0.9**2)  # of z, as a is 0.9 I
-        p.emit.copy_(torch.as_tensor(vectors[:, : -normals - 1 : -1] * np.sqrt(values[: -normals - 1 : -1]) / spread))
+        p.emit.copy_(
+            torch.as_tensor(
+                vectors[:, : -normals - 1 : -1] * np.sqrt(values[: -normals - 1 : -1]) / spread
+            )
+        )
         p.d.copy_(torch.as_tensor(x.mean(0)))
         p.log_s.fill_(float(np.log(spread)))
         p.log_scale.fill_(float(np.log(values[:-normals].mean()) / 2))
@@ -122,7 +133,9 @@ def likelihood(model: Model, x: Array, *, draws: int = 50) -> dict[str, tuple[fl
     frames = (~np.isnan(x).any((-2, -1))).sum(1)
     found: dict[str, list[Any]] = {"bound": [], "ELBO": [], "reconstruction": []}
     for some in torch.as_tensor(x).split(20):
-        items = some.flatten(0, 1).unsqueeze(1) if is_static else some  # a frame is a sequence of its own
+        items = (
+            some.flatten(0, 1).unsqueeze(1) if is_static else some
+        )  # a frame is a sequence of its own
         with torch.no_grad():
             d = uw.Densities(*model(items.expand(draws, *items.shape)), batch_dim=1)
             for name, form in zip(found, (uw.evidence, uw.elbo, uw.recon), strict=True):
@@ -179,7 +192,7 @@ def _by_dynamics(z: Tensor, there: Array, steps: int = 400) -> Array:
     """
     import torch
 
-    from unweave.messages import forward_backward
+    from unweave.models.chains import forward_backward
     from unweave.models.model import seeded
 
     is_step = torch.as_tensor(there)
@@ -192,7 +205,9 @@ def _by_dynamics(z: Tensor, there: Array, steps: int = 400) -> Array:
             scores = p.step(z[:, :-1]).log_prob(z[:, 1:, None])
             return forward_backward(scores.where(is_step[..., None], 0.0), *p.chain())
 
-        optimizer = torch.optim.Adam([p.a, p.b, p.log_scale, p.log_initial, p.log_transition], lr=0.02)
+        optimizer = torch.optim.Adam(
+            [p.a, p.b, p.log_scale, p.log_initial, p.log_transition], lr=0.02
+        )
         for _ in range(steps):
             loss = -messages()[0].sum() / is_step.sum()
             optimizer.zero_grad()
@@ -233,9 +248,14 @@ def errors(model: Model, n: int, length: int, known: int, *, draws: int = 20) ->
     guesses = {
         "this model, mean of draws": np.mean(drawn, 0),
         "this model, one draw": drawn[0],
-        "the last frame, as reconstructed, again and again": np.repeat(drawn[0][:, known - 1 : known], length, 1),
+        "the last frame, as reconstructed, again and again": np.repeat(
+            drawn[0][:, known - 1 : known], length, 1
+        ),
     }
-    return {name: np.sqrt(((guess - clean) ** 2).mean((0, 2, 3)))[known:] for name, guess in guesses.items()}
+    return {
+        name: np.sqrt(((guess - clean) ** 2).mean((0, 2, 3)))[known:]
+        for name, guess in guesses.items()
+    }
 
 
 # -- the report ------------------------------------------------------------------------------------------------
@@ -255,7 +275,9 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     what = "exact" if kind == "linear" else f"importance-weighted bound, {5 if quick else 50} draws"
     found: list[Finding] = [
         Number("Held-out log p(x) a frame", *scores["bound"], unit=f"nats; {what}", better=1),
-        Number("ARI with syllables", rand[best], unit=f"{best}; 1 is agreement, 0 chance", better=1),
+        Number(
+            "ARI with syllables", rand[best], unit=f"{best}; 1 is agreement, 0 chance", better=1
+        ),
         Table(
             "Held-out frames",
             ("", "nats a frame", "standard error"),
@@ -276,7 +298,14 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     steps = np.arange(1, length - known + 1)
     return [
         *found,
-        Lines("Forecasts", steps, curves, "frames ahead", "root mean squared error, of 1", f"{known} frames are seen."),
+        Lines(
+            "Forecasts",
+            steps,
+            curves,
+            "frames ahead",
+            "root mean squared error, of 1",
+            f"{known} frames are seen.",
+        ),
         _film_of_forecasts(model, known, length),
         _film_of_draws(model, recipe),
     ]
@@ -285,16 +314,30 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
 def _together(states: Array, recording: Recording) -> Array:
     """How many steps have state k and syllable s, (states, syllables)."""
     syllable, kinds = recording.syllable[:, 1:], states.max() + 1
-    return np.array([[((states == k) & (syllable == s)).sum() for s in range(len(SYLLABLES))] for k in range(kinds)])
+    return np.array(
+        [
+            [((states == k) & (syllable == s)).sum() for s in range(len(SYLLABLES))]
+            for k in range(kinds)
+        ]
+    )
 
 
 def _named(table: Array, what: str) -> Table:
     """Of each syllable the share of steps in states that it is the most frequent syllable of."""
     own, steps = table.argmax(1), table.sum(0)
-    shares = [100 * float(table[own == s, s].sum() / max(steps[s], 1)) for s in range(len(SYLLABLES))]
-    rows = [(name, int(steps[s]), int((own == s).sum()), shares[s]) for s, name in enumerate(SYLLABLES)]
+    shares = [
+        100 * float(table[own == s, s].sum() / max(steps[s], 1)) for s in range(len(SYLLABLES))
+    ]
+    rows = [
+        (name, int(steps[s]), int((own == s).sum()), shares[s]) for s, name in enumerate(SYLLABLES)
+    ]
     note = f"A state is named by the syllable that it is mostly; by {what}."
-    return Table("Syllables that have states", ("syllable", "steps", "states", "steps in them, %"), rows, note)
+    return Table(
+        "Syllables that have states",
+        ("syllable", "steps", "states", "steps in them, %"),
+        rows,
+        note,
+    )
 
 
 def _strips(states: Array, recording: Recording, own: Array, what: str, rows: int = 8) -> Picture:
@@ -321,4 +364,9 @@ def _film_of_forecasts(model: Model, known: int, length: int, columns: int = 6) 
 def _film_of_draws(model: Model, recipe: Recipe, rows: int = 2, columns: int = 6) -> Film:
     drawn = model.sample(rows * columns).numpy()
     images = drawn.reshape(rows, columns, *drawn.shape[1:]).transpose(2, 0, 1, 3, 4)
-    return Film("Made up by the model", np.clip(images, 0, 1), note="Draws from the prior, frame by frame.", rate=6)
+    return Film(
+        "Made up by the model",
+        np.clip(images, 0, 1),
+        note="Draws from the prior, frame by frame.",
+        rate=6,
+    )

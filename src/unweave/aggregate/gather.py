@@ -1,0 +1,141 @@
+"""The posteriors of all ranks' items, gathered with gradients."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..ranks import everyone, talking, world
+from ..trace.marginals import lacking, mapped
+from ..trace.trace import Node, Outer, Trace
+
+
+def gathered(q: Trace, batch_dim: int) -> Trace:
+    """The sites of all ranks' items, (*classes, *samples, ranks · batch, *units), rank 0's first.
+
+    `q` is a trace that is `aligned`, with its items in dimension `batch_dim`, and every rank gives as many. Gradients
+    of the distributions' parameters go back to the rank that encoded them, summed over all; values carry none. Sites
+    without a distribution are left out.
+
+    Errors: ValueError at every rank if the ranks' traces differ in form.
+    """
+    _, ranks = world()
+    found: dict[tuple[int, int], Tensor] = {}
+
+    def find(t: Tensor, dim: int) -> Tensor:
+        return found.setdefault((id(t), dim), t)
+
+    _changed(q, batch_dim, 1, find)
+    order = sorted(
+        found, key=lambda key: not found[key].requires_grad
+    )  # those that carry gradients first
+    rows = [found[key].movedim(key[1], 0) for key in order]
+    learned = sum(t[0].numel() for t in rows if t.requires_grad)
+    _check_form(q, rows, learned)
+    flat = [t.reshape(len(t), -1) for t in rows]
+    dtype = next(t.dtype for t in flat if t.is_floating_point())
+    for t in flat:
+        dtype = torch.promote_types(dtype, t.dtype)
+    whole: Tensor = _Gather.apply(torch.cat([t.to(dtype) for t in flat], 1), learned)
+    columns = whole.split([t.shape[1] for t in flat], 1)
+    parts = {
+        key: column.reshape(-1, *t.shape[1:]).to(t.dtype).movedim(0, key[1])
+        for key, column, t in zip(order, columns, rows, strict=True)
+    }
+    return _changed(q, batch_dim, ranks, lambda t, dim: parts[id(t), dim])
+
+
+def _changed(q: Trace, dim: int, times: int, change: Callable[[Tensor, int], Tensor]) -> Trace:
+    """The trace for `times` as many items, by what `change` makes of each tensor with items in a dimension."""
+    trace = Trace()
+    trace._is_aligned = q._is_aligned
+    if q._outer:
+        at, lead = dim - len(q._outer.sizes), q._outer.lead
+        trace._outer = Outer(q._outer.sizes, (*lead[:at], times * lead[at], *lead[at + 1 :]))
+    for name, node in q.items():
+        if node.dist is None:
+            continue
+        size = node.value.shape[dim]
+        parts: dict[str, Any] = {"dist": _with_items(node, dim, size, times, change)}
+        for key in ("value", "observed", "label", "exists"):
+            t = getattr(node, key)
+            if isinstance(t, Tensor) and t.ndim > dim and t.shape[dim] == size:
+                parts[key] = change(t, dim).detach()
+        if node.outer and trace._outer:
+            parts["outer"] = Outer(node.outer.sizes, trace._outer.lead)
+        if node.law:
+            parts["law"] = node.law.changed(lambda t: change(t, dim))
+        trace._nodes[name] = replace(node, **parts)
+    return trace
+
+
+def _with_items(
+    node: Node, dim: int, size: int, times: int, change: Callable[[Tensor, int], Tensor]
+) -> torch.distributions.Distribution:
+    """A site's distribution with `change` made to the parameters that differ between items."""
+    assert node.dist is not None
+    batch_shape = node.dist.batch_shape
+    at = dim - lacking(node.dist, node.value)
+    lead = batch_shape[: at + 1]
+    if at < 0 or len(lead) <= at or lead[at] != size:
+        return node.dist  # the same for all items
+    return mapped(
+        node.dist,
+        lambda shape: shape[: at + 1] == lead,
+        lambda t: change(t, at),
+        lambda shape: [*shape[:at], times * size, *shape[at + 1 :]],
+    )
+
+
+class _Gather(torch.autograd.Function):
+    """(batch, columns) of each rank -> (ranks · batch, columns); gradients of the first `learned` columns go back."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, learned: int) -> Tensor:
+        ctx.shape, ctx.learned, (ctx.rank, ranks) = own.shape, learned, world()
+        whole = own.new_empty(ranks * len(own), own.shape[1])
+        with talking():
+            dist.all_gather(list(whole.split(len(own))), own)
+        return whole
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        total = grad[:, : ctx.learned].contiguous()
+        with talking():
+            dist.all_reduce(total)
+        own = grad.new_zeros(ctx.shape)
+        own[:, : ctx.learned] = total.unflatten(0, (-1, ctx.shape[0]))[ctx.rank]
+        return own, None
+
+
+def _check_form(q: Trace, rows: Sequence[Tensor], learned: int) -> None:
+    """Ranks whose messages differ in size would wait for one another forever."""
+    sites = {
+        name: (node.role, tuple(node.value.shape))
+        for name, node in q.items()
+        if node.dist is not None
+    }
+    form = repr((sites, learned, [(tuple(t.shape), t.dtype) for t in rows]))
+    number = zlib.crc32(form.encode())
+    same = torch.tensor([number, -number])
+    with talking():
+        dist.all_reduce(same, dist.ReduceOp.MAX)
+    if same.tolist() != [number, -number]:
+        forms = [
+            f"rank {rank}: "
+            + ", ".join(f"{name} {role} {shape}" for name, (role, shape) in its.items())
+            for rank, its in enumerate(everyone(sites))
+        ]
+        raise ValueError(
+            f"the ranks' posteriors differ in form, so they cannot be gathered ({'; '.join(forms)}): give each rank as "
+            "many items and the same sites (a categorical site is enumerated only where labels are missing: let each "
+            "rank have some, or none), or keep the estimator local, minibatch(n, gather=False)"
+        )

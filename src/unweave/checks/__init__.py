@@ -1,0 +1,1 @@
+"""Measurements of the package itself: estimators against exact values, and speed."""

@@ -1,0 +1,402 @@
+"""The fused estimator's body for GPUs in Triton, where it is installed: what a tile of pairs needs stays in registers.
+
+Four kernels in turn, each output written by one program, so that the same numbers give the same bits: `_values` makes
+the log-sum-exp of every block and row, `_weights` the weights of the blocks of several units; of these `_rows` makes
+the gradients of rows and `_components` those of components, one unit a program, where blocks of one unit cost no
+memory. `_bases` adds those of the bases where they are wanted. Densities are made anew wherever they are needed.
+
+Triton is no dependency: this module is imported when tensors on a GPU first arrive. Whatever fails, the tensor code
+of `pure.py` is used and `status` says why; the environment variable UNWEAVE_TRITON=0 asks for that.
+"""
+
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from .plan import Plan
+
+_HALF_LOG_2PI = 0.9189385332046727
+_ROWS = {"R": 16, "C": 64}
+"""Rows and components of a tile, where a program sums over components."""
+_COMPONENTS = {"R": 32, "C": 32}
+"""Where it sums over rows: narrow, as few components are many programs then."""
+
+triton: Any = None
+tl: Any = None
+_missing = ""
+try:
+    triton, tl = importlib.import_module("triton"), importlib.import_module("triton.language")
+except Exception as error:  # installed for another machine, it fails in many ways
+    triton, _missing = None, f"triton cannot be imported: {error}"
+if TYPE_CHECKING:
+    constexpr: TypeAlias = Any
+else:
+    constexpr = getattr(tl, "constexpr", None)
+
+
+def status() -> str:
+    """What runs on a GPU, and if it is not Triton, why: such as "pure (UNWEAVE_TRITON=0)"."""
+    why = _unusable(os.environ.get("UNWEAVE_TRITON", ""))
+    return f"pure ({why})" if why else f"triton ({triton.__version__})"
+
+
+def usable() -> bool:
+    """Whether a kernel ran here; tried once."""
+    return not _unusable(os.environ.get("UNWEAVE_TRITON", ""))
+
+
+@lru_cache
+def _unusable(wanted: str) -> str:
+    """Why there are no kernels, or nothing."""
+    if wanted == "0":
+        return "UNWEAVE_TRITON=0"
+    if triton is None:
+        return _missing
+    if not torch.cuda.is_available():
+        return "no GPU was found"
+    try:
+        _one[(1,)](out := torch.zeros(1, device="cuda"), enable_fp_fusion=False)
+        return "" if out.item() == 1 else "a kernel gave a wrong number"
+    except Exception as error:  # no compiler, an old driver, an old GPU, another vendor's
+        return f"a kernel failed: {error}"
+
+
+# -- the kernels ---------------------------------------------------------------------------------------------
+#
+# i are the rows of a tile, j its components. Arrays are (units, rows) or (units, components) and the like, the last
+# index contiguous. Lists of numbers lie end to end: those of k are list[start[k]] to list[start[k + 1] - 1].
+
+
+def _jit(fn: Any) -> Any:
+    return fn if triton is None else triton.jit(fn)
+
+
+@_jit
+def _one(out):
+    tl.store(out, 1.0)
+
+
+@_jit
+def _unit(z, keep, params, d, i, j, rows, comps, units, KEEP: constexpr):
+    """t = (z - mean) / std and 1 / std of a unit, its log-densities, and where it is latent."""
+    latent = i < rows
+    if KEEP:
+        latent = tl.load(keep + d * rows + i, mask=latent, other=0) != 0
+    value = tl.load(z + d * rows + i, mask=latent, other=0.0)
+    param = params + d * comps + j
+    mean = tl.load(param, mask=j < comps, other=0.0)
+    precision = tl.load(param + units * comps, mask=j < comps, other=0.0)
+    constant = tl.load(param + 2 * units * comps, mask=j < comps, other=0.0)
+    t = (value[:, None] - mean[None, :]) * precision[None, :]
+    # one instruction, in every kernel: where densities are huge, other roundings would be other weights
+    density = tl.fma(-0.5 * t, t, tl.zeros_like(t) + constant[None, :])
+    if KEEP:
+        density = tl.where(latent[:, None], density, 0.0)
+    return t, precision, density, latent
+
+
+@_jit
+def _add_base(density, bases, base, i, j, rows, comps, to_base, to_row, to_comp):
+    at = bases + base * to_base + i[:, None] * to_row + j[None, :] * to_comp
+    return density + tl.load(
+        at, mask=(i < rows)[:, None] & (j < comps)[None, :], other=float("-inf")
+    )
+
+
+@_jit
+def _block(
+    z, keep, params, bases, members_start, members, base_of, s, i, j,
+    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """The log-densities of a block, its base included."""
+    total = tl.zeros((R, C), z.dtype.element_ty)
+    for k in range(tl.load(members_start + s), tl.load(members_start + s + 1)):
+        _, _, density, _ = _unit(
+            z, keep, params, tl.load(members + k), i, j, rows, comps, units, KEEP
+        )
+        total += density
+    return _add_base(
+        total, bases, tl.load(base_of + s), i, j, rows, comps, to_base, to_row, to_comp
+    )
+
+
+@_jit
+def _values(
+    z, keep, params, bases, members_start, members, base_of, top_of, sum_of,
+    rows, comps, units, slots, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """log q = top + log(sum), a slot and a tile of rows: apart, as the rounding of log q would come back in exp."""
+    s = tl.program_id(0) % slots
+    i = (tl.program_id(0) // slots).to(tl.int64) * R + tl.arange(0, R)
+    top = tl.full((R,), float("-inf"), z.dtype.element_ty)
+    total = tl.zeros((R,), z.dtype.element_ty)
+    for first in range(0, comps, C):
+        j = first + tl.arange(0, C)
+        l = _block(
+            z, keep, params, bases, members_start, members, base_of, s, i, j,
+            rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
+        )  # fmt: skip
+        larger = tl.maximum(top, tl.max(l, 1))
+        finite = tl.where(larger == float("-inf"), 0.0, larger)  # where no component has any weight
+        total = total * tl.exp(top - finite) + tl.sum(tl.exp(l - finite[:, None]), 1)
+        top = larger
+    tl.store(top_of + s * rows + i, tl.where(top == float("-inf"), 0.0, top), mask=i < rows)
+    tl.store(sum_of + s * rows + i, total, mask=i < rows)
+
+
+@_jit
+def _share(l, top_of, factor_of, s, i, rows):
+    """coef · exp(l) / Σ exp(l)"""
+    top = tl.load(top_of + s * rows + i, mask=i < rows, other=0.0)
+    factor = tl.load(factor_of + s * rows + i, mask=i < rows, other=0.0)
+    return factor[:, None] * tl.exp(l - top[:, None])
+
+
+@_jit
+def _weights(
+    z, keep, params, bases, members_start, members, base_of, top_of, factor_of, weights,
+    rows, comps, units, slots, sums, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """Of the slots of several units, the last ones: a slot and a tile of rows."""
+    n = (tl.program_id(0) % sums).to(tl.int64)
+    i = (tl.program_id(0) // sums).to(tl.int64) * R + tl.arange(0, R)
+    s = slots - sums + n
+    for first in range(0, comps, C):
+        j = first + tl.arange(0, C)
+        l = _block(
+            z, keep, params, bases, members_start, members, base_of, s, i, j,
+            rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
+        )  # fmt: skip
+        at = weights + (n * rows + i[:, None]) * comps + j[None, :]
+        tl.store(
+            at,
+            _share(l, top_of, factor_of, s, i, rows),
+            mask=(i < rows)[:, None] & (j < comps)[None, :],
+        )
+
+
+@_jit
+def _pull(
+    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, d, i, j,
+    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """The gradient in a unit's log-densities, from the slots that hold it; t and 1 / std."""
+    t, precision, density, latent = _unit(z, keep, params, d, i, j, rows, comps, units, KEEP)
+    g = tl.zeros((R, C), z.dtype.element_ty)
+    for k in range(tl.load(own_start + d), tl.load(own_start + d + 1)):
+        s = tl.load(own + k)
+        l = _add_base(
+            density, bases, tl.load(base_of + s), i, j, rows, comps, to_base, to_row, to_comp
+        )
+        g += _share(l, top_of, factor_of, s, i, rows)
+    for k in range(tl.load(above_start + d), tl.load(above_start + d + 1)):
+        at = weights + (tl.load(above + k) * rows + i[:, None]) * comps + j[None, :]
+        g += tl.load(at, mask=(i < rows)[:, None] & (j < comps)[None, :], other=0.0)
+    return tl.where(latent[:, None], g, 0.0), t, precision
+
+
+@_jit
+def _rows(
+    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, dz,
+    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """dz, a unit and a tile of rows."""
+    d = (tl.program_id(0) % units).to(tl.int64)
+    i = (tl.program_id(0) // units).to(tl.int64) * R + tl.arange(0, R)
+    slope = tl.zeros((R,), z.dtype.element_ty)
+    for first in range(0, comps, C):
+        j = first + tl.arange(0, C)
+        g, t, precision = _pull(
+            z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, d, i, j,
+            rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
+        )  # fmt: skip
+        slope -= tl.sum(g * t * precision[None, :], 1)
+    tl.store(dz + d * rows + i, slope, mask=i < rows)
+
+
+@_jit
+def _components(
+    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, sums,
+    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """Σ g t and Σ g (t² − 1), added to those of earlier chunks: a unit and a tile of components."""
+    d = (tl.program_id(0) % units).to(tl.int64)
+    j = (tl.program_id(0) // units) * C + tl.arange(0, C)
+    linear = tl.zeros((C,), z.dtype.element_ty)
+    square = tl.zeros((C,), z.dtype.element_ty)
+    for first in range(0, rows, R):
+        i = (first + tl.arange(0, R)).to(tl.int64)
+        g, t, _ = _pull(
+            z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, d, i, j,
+            rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
+        )  # fmt: skip
+        linear += tl.sum(g * t, 0)
+        square += tl.sum(g * t * t - g, 0)
+    at = sums + d * comps + j
+    tl.store(at, tl.load(at, mask=j < comps) + linear, mask=j < comps)
+    at += units * comps
+    tl.store(at, tl.load(at, mask=j < comps) + square, mask=j < comps)
+
+
+@_jit
+def _bases(
+    z, keep, params, bases, members_start, members, base_of, holds_start, holds, top_of, factor_of, dbases,
+    rows, comps, units, wanted, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+):  # fmt: skip
+    """The gradient in a wanted base, from the slots that hold it: a base and a tile of rows."""
+    b = (tl.program_id(0) % wanted).to(tl.int64)
+    i = (tl.program_id(0) // wanted).to(tl.int64) * R + tl.arange(0, R)
+    for first in range(0, comps, C):
+        j = first + tl.arange(0, C)
+        g = tl.zeros((R, C), z.dtype.element_ty)
+        for k in range(tl.load(holds_start + b), tl.load(holds_start + b + 1)):
+            s = tl.load(holds + k)
+            l = _block(
+                z, keep, params, bases, members_start, members, base_of, s, i, j,
+                rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
+            )  # fmt: skip
+            g += _share(l, top_of, factor_of, s, i, rows)
+        at = dbases + (b * rows + i[:, None]) * comps + j[None, :]
+        tl.store(at, g, mask=(i < rows)[:, None] & (j < comps)[None, :])
+
+
+# -- the body ------------------------------------------------------------------------------------------------
+
+
+class _Lists(NamedTuple):
+    start: Tensor
+    numbers: Tensor
+
+
+def _lists(rows: Sequence[Sequence[int]], device: torch.device) -> _Lists:
+    start = [0]
+    for row in rows:
+        start.append(start[-1] + len(row))
+    numbers = [k for row in rows for k in row] or [0]
+    return _Lists(*(torch.tensor(t, dtype=torch.int64, device=device) for t in (start, numbers)))
+
+
+class _Tables(NamedTuple):
+    """The plan as the kernels read it. Of each slot its block, base and units; of each unit its slots."""
+
+    slots: Tensor
+    place: Tensor
+    base: Tensor
+    members: _Lists
+    own: _Lists
+    above: _Lists  # sums, counted from the first one
+
+
+@lru_cache(maxsize=256)
+def _tables(plan: Plan, device: torch.device) -> _Tables:
+    members: list[list[int]] = [[] for _ in plan.slots]
+    for unit, own in enumerate(plan.own):
+        for slot in own:
+            members[slot] = [unit]
+    for slot, parts, runs in plan.sums:  # small ones first
+        units = {unit for run in runs for unit in range(run.start, run.stop)}
+        members[slot] = sorted(units.union(*(members[part] for part in parts)))
+    singles = len(plan.slots) - len(plan.sums)
+    above = [
+        [s - singles for s in range(singles, len(members)) if unit in members[s]]
+        for unit in range(len(plan.own))
+    ]
+    slots = torch.tensor(plan.slots, dtype=torch.int64, device=device)
+    base = torch.tensor(plan.base, dtype=torch.int64, device=device)
+    return _Tables(
+        slots, slots.argsort(), base, *(_lists(rows, device) for rows in (members, plan.own, above))
+    )
+
+
+@lru_cache(maxsize=256)
+def _holds(plan: Plan, wanted: tuple[int, ...], device: torch.device) -> _Lists:
+    """The slots of each wanted base."""
+    return _lists(
+        [[slot for slot, its in enumerate(plan.base) if its == base] for base in wanted], device
+    )
+
+
+class Triton:
+    """The primitive in Triton: see `fused.Body`."""
+
+    def __init__(self, mean: Tensor, std: Tensor, plan: Plan) -> None:
+        if triton is None:
+            raise RuntimeError(f"the body in Triton was asked for, but {_missing}")
+        self.plan, self.tables = plan, _tables(plan, mean.device)
+        precision = 1 / std
+        self.params = torch.stack(
+            [mean.T, precision.T, precision.T.log() - _HALF_LOG_2PI]
+        )  # (3, D, C)
+        self.sums = torch.zeros_like(self.params[:2])  # Σ_i g t and Σ_i g (t² − 1)
+        self.row_bytes = mean.element_size() * mean.shape[0] * len(plan.sums)
+
+    def __call__(
+        self,
+        z: Tensor,
+        keep: Tensor | None,
+        bases: list[Tensor],
+        coef: Tensor | None,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+        with torch.cuda.device_of(z):
+            return self._chunk(z, keep, bases, coef, wanted)
+
+    def _chunk(
+        self,
+        z: Tensor,
+        keep: Tensor | None,
+        bases: list[Tensor],
+        coef: Tensor | None,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+        plan, tables, (_, units, comps) = self.plan, self.tables, self.params.shape
+        rows, slots, sums = len(z), len(plan.slots), len(plan.sums)
+        base = bases[0][None] if len(bases) == 1 else torch.stack(bases)
+        hidden = z if keep is None else keep.T.contiguous().view(torch.uint8)
+        pairs = (z.T.contiguous(), hidden, self.params, base)
+        members, strides, masked = (*tables.members, tables.base), base.stride(), keep is not None
+
+        def launch(kernel: Any, count: int, tile: dict[str, int], *args: Any) -> None:
+            along = rows if tile is _ROWS else comps
+            programs = count * -(-along // tile["R" if tile is _ROWS else "C"])
+            if programs:
+                kernel[(programs,)](*args, *strides, KEEP=masked, enable_fp_fusion=False, **tile)
+
+        top, total = z.new_empty(2, slots, rows)
+        launch(_values, slots, _ROWS, *pairs, *members, top, total, rows, comps, units, slots)
+        log_q = (top + total.log())[tables.place]
+        if coef is None:
+            return log_q, None, [None] * len(bases)
+
+        factor = torch.where(total == 0, 0.0, coef[tables.slots] / total)
+        weights = z.new_empty(sums, rows, comps)
+        launch(
+            _weights, sums, _ROWS, *pairs, *members, top, factor, weights, rows, comps, units, slots, sums,
+        )  # fmt: skip
+        dz = z.new_empty(units, rows)
+        per_unit = (*pairs, *tables.own, *tables.above, tables.base, top, factor, weights)
+        launch(_rows, units, _ROWS, *per_unit, dz, rows, comps, units)
+        launch(_components, units, _COMPONENTS, *per_unit, self.sums, rows, comps, units)
+        dbases: list[Tensor | None] = [None] * len(bases)
+        if asked := tuple(k for k, want in enumerate(wanted) if want):
+            holds, found = _holds(plan, asked, z.device), z.new_empty(len(asked), rows, comps)
+            launch(
+                _bases, len(asked), _ROWS, *pairs, *members, *holds, top, factor, found,
+                rows, comps, units, len(asked),
+            )  # fmt: skip
+            for k, grad in zip(asked, found, strict=True):
+                dbases[k] = grad
+        return log_q, dz.T, dbases
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        linear, square = self.sums * self.params[1]
+        return linear.T, square.T

@@ -1,0 +1,34 @@
+"""Scores of codes against factors: plain functions of arrays, (n, codes) and (n, factors)."""
+
+from . import battery as battery
+from .clusters import ari as ari
+from .clusters import clustering_accuracy as clustering_accuracy
+from .clusters import match as match
+from .clusters import nmi as nmi
+from .infomec import info_compactness as info_compactness
+from .infomec import info_explicitness as info_explicitness
+from .infomec import info_modularity as info_modularity
+from .information import dcimig as dcimig
+from .information import jemmig as jemmig
+from .information import mig as mig
+from .information import mig_sup as mig_sup
+from .information import modularity as modularity
+from .interventions import beta_vae_score as beta_vae_score
+from .interventions import beta_vae_score_of as beta_vae_score_of
+from .interventions import factor_vae_score as factor_vae_score
+from .interventions import factor_vae_score_of as factor_vae_score_of
+from .interventions import irs as irs
+from .posteriors import factor_information as factor_information
+from .posteriors import mig_exact as mig_exact
+from .posteriors import posterior_information as posterior_information
+from .probes import linear_probe as linear_probe
+from .probes import neighbour_probe as neighbour_probe
+from .regressors import dci as dci
+from .regressors import explicitness as explicitness
+from .score import Score as Score
+from .score import bootstrap as bootstrap
+from .separation import sap as sap
+from .stability import udr as udr
+from .unsupervised import gaussian_total_correlation as gaussian_total_correlation
+from .unsupervised import gaussian_wasserstein_correlation as gaussian_wasserstein_correlation
+from .unsupervised import pairwise_information as pairwise_information

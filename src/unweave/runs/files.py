@@ -1,0 +1,77 @@
+"""Files that are whole or absent: written beside their place, flushed to disk, then moved there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path to write to; on leaving without an error it becomes `path`, atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield draft
+        with open(draft, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror or error}; what was there is untouched",
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def append(path: str | Path, text: str) -> None:
+    """Adds text to a file, flushed to disk; what a crash cuts off is its end."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes drafts that a killed process left."""
+    for draft in Path(folder).rglob(".*.part"):
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path} is missing: {path.parent} is no unweave run, or its run did not finish"
+        ) from None
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged, no JSON ({error}): restore it, or train the run again"
+        ) from None
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines, none if there is no file; a line that a crash cut off is left out."""
+    path, lines = Path(path), []
+    for line in (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    ):
+        with suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines

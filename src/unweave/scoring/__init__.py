@@ -1,0 +1,1 @@
+"""Scores of any model's codes against known factors, and their page."""

@@ -1,0 +1,92 @@
+"""Where the runs of a study are worked on: processes of this machine, Slurm, or Ray.
+
+Each takes the runs, a function that works on one and says whether it finished, and how many to have at once; each
+gives (run, whether it finished) as they end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from .grid import Job
+
+Work = Callable[[Job], bool]
+
+
+def local(jobs: Sequence[Job], work: Work, workers: int, out: Path) -> Iterator[tuple[Job, bool]]:
+    """Processes of this machine, `workers` at once; what has not begun is left when the study is stopped."""
+    pool = ThreadPoolExecutor(workers)
+    pending: dict[Future[bool], Job] = {pool.submit(work, job): job for job in jobs}
+    try:
+        while pending:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield pending.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def slurm(
+    jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
+) -> Iterator[tuple[Job, bool]]:
+    """An array of Slurm jobs through submitit, `workers` at once.
+
+    `options` go to submitit (`timeout_min`, `slurm_partition`, …); `cluster="local"` runs the same on this machine.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError(
+            "the executor slurm needs submitit: pip install 'unweave[slurm]'"
+        ) from None
+    executor = submitit.AutoExecutor(
+        folder=out / "logs" / "submitit", cluster=options.pop("cluster", None)
+    )
+    executor.update_parameters(
+        **{"timeout_min": 240, "slurm_array_parallelism": workers, **options}
+    )
+    with executor.batch():
+        submitted = [executor.submit(work, job) for job in jobs]
+    pending = dict(zip(submitted, jobs, strict=True))
+    while pending:
+        for one in [one for one in pending if one.done()]:
+            yield pending.pop(one), one.exception() is None and bool(one.result())
+        time.sleep(0.5)
+
+
+def ray(
+    jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
+) -> Iterator[tuple[Job, bool]]:
+    """Tasks of a Ray cluster, the one that is running or a new one on this machine, `workers` at once."""
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("the executor ray needs Ray: pip install 'unweave[ray]'") from None
+    started = not ray.is_initialized()
+    if started:
+        ray.init(**{"include_dashboard": False, "log_to_driver": False, **options})
+    task: Any = ray.remote(num_cpus=1, max_retries=0)(lambda job: work(job))
+    waiting, pending = list(jobs), dict[Any, "Job"]()
+    try:
+        while waiting or pending:
+            while waiting and len(pending) < workers:
+                job = waiting.pop(0)
+                pending[task.remote(job)] = job
+            done, _ = ray.wait(list(pending), timeout=0.5)
+            for one in done:
+                yield pending.pop(one), bool(ray.get(one))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+EXECUTORS: dict[str, Callable[..., Iterator[tuple[Job, bool]]]] = {
+    "local": local,
+    "slurm": slurm,
+    "ray": ray,
+}
+"""By the name that `unweave study --executor` gives."""

@@ -1,0 +1,210 @@
+"""Latent units of a distribution, and the log-density of any subset of them.
+
+A unit is what a distribution keeps together: one scalar of a factorised distribution, one coordinate of a
+multivariate normal (whose marginals are those of its covariance, not factors of the joint), a whole Concrete,
+categorical or Dirichlet variable.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def unwrap(dist: Distribution) -> Distribution:
+    """The distribution inside `Independent`: its entries are units of their own."""
+    while isinstance(dist, Independent):
+        dist = dist.base_dist
+    return dist
+
+
+def is_factorised(dist: Distribution) -> bool:
+    """Whether the joint log-density is the sum of the units' own, for every subset of units."""
+    return not (_is_multivariate_normal(unwrap(dist)) or _is_mixture(unwrap(dist)))
+
+
+def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
+    """The units' shape: what follows the `lead` sample and batch dimensions (and is no event of its own)."""
+    dist = unwrap(dist)
+    event = 0 if _is_multivariate_normal(dist) or _is_mixture(dist) else len(dist.event_shape)
+    return tuple(value.shape[lead : value.ndim - event])
+
+
+def lacking(dist: Distribution, value: Tensor) -> int:
+    """How many of a value's leading dimensions the distribution's parameters do not have."""
+    return value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+
+
+def take(dist: Distribution, index: Tensor, dim: int, size: int) -> Distribution:
+    """The distribution of some items: every parameter that holds `size` of them in dimension `dim`, indexed."""
+
+    def fits(shape: torch.Size) -> bool:
+        return len(shape) > dim and shape[dim] == size
+
+    return mapped(
+        dist,
+        fits,
+        lambda t: t.index_select(dim, index),
+        lambda s: [*s[:dim], len(index), *s[dim + 1 :]],
+    )
+
+
+def is_constant(dist: Distribution, dims: Sequence[int]) -> bool:
+    """Whether every parameter is the same along these dimensions of its batch shape."""
+    lead = dist.batch_shape
+    for part in vars(dist).values():
+        if isinstance(part, Distribution) and not is_constant(part, dims):
+            return False
+        if isinstance(part, Tensor) and part.shape[: len(lead)] == lead:
+            first = part
+            for d in dims:
+                first = first.narrow(d, 0, 1)
+            if not torch.equal(part, first.expand_as(part)):
+                return False
+    return True
+
+
+def mapped(
+    dist: Distribution,
+    fits: Callable[[torch.Size], bool],
+    change: Callable[[Tensor], Tensor],
+    reshape: Callable[[torch.Size], Sequence[int]],
+) -> Distribution:
+    """The distribution with `change` made to every parameter that fits, and `reshape` to its batch shape likewise."""
+    other = copy.copy(dist)
+    for name, part in vars(dist).items():
+        if isinstance(part, Distribution):
+            other.__dict__[name] = mapped(part, fits, change, reshape)
+        elif isinstance(part, Tensor) and fits(part.shape):
+            other.__dict__[name] = change(part)
+    if fits(dist.batch_shape):
+        other._batch_shape = torch.Size(reshape(dist.batch_shape))
+    return other
+
+
+def log_marginals(
+    dist: Distribution,
+    value: Tensor,
+    lead: int,
+    subsets: Sequence[Sequence[int]],
+    keep: Tensor | None = None,
+    units: tuple[int, ...] | None = None,
+) -> list[Tensor]:
+    """log-density (nats) of the marginal on each subset of units, each of the `lead` leading dimensions' shape.
+
+    `dist` and `value` broadcast against each other. `keep`, boolean over the leading dimensions and, if units
+    differ, over units, says which entries count: the others contribute 0. `units` is the shape in which the subsets
+    count units, where it is not that of `dist` (a mixture or a flow as the prior of a Normal): only the whole of
+    such a site has a density.
+
+    Errors: ValueError if a density is asked of part of what the distribution keeps together.
+    """
+    dist = unwrap(dist)
+    own = unit_shape(dist, value, lead)
+    other = units is not None and units != own
+    if keep is not None and math.prod(keep.shape[lead:]) == 1:
+        keep = keep.reshape(keep.shape[:lead])  # of whole items
+    torn = other and any(len(subset) < math.prod(units or ()) for subset in subsets)
+    if torn or (keep is not None and keep.ndim > lead and (other or not is_factorised(dist))):
+        raise ValueError(
+            f"a {type(dist).__name__} keeps its site's units together: it has no density of some of them item by item, "
+            "so slices, terms of single units, and units observed one by one need another distribution"
+        )
+    if other:
+        return log_marginals(dist, value, lead, [range(math.prod(own))] * len(subsets), keep)
+    units = own
+    if keep is not None:
+        keep = keep.reshape(*keep.shape, *[1] * (lead + len(units) - keep.ndim))
+    if _is_multivariate_normal(dist):
+        return [_normal_marginal(dist, value, lead, subset, keep) for subset in subsets]
+    if _is_mixture(dist):
+        return [_mixture_marginal(dist, value, lead, subset, keep) for subset in subsets]
+    each = _log_prob_units_first(dist, value, lead, units)
+    if keep is not None:
+        each = torch.where(_units_first(keep, lead, units), each, 0.0)
+    return [_sum(each, subset) for subset in subsets]
+
+
+def _sum(each: Tensor, subset: Sequence[int]) -> Tensor:
+    if len(subset) == 1:
+        return each[subset[0]]
+    return (each if len(subset) == each.shape[0] else each[list(subset)]).sum(0)
+
+
+def _log_prob_units_first(
+    dist: Distribution, value: Tensor, lead: int, units: tuple[int, ...]
+) -> Tensor:
+    """(units, *leading): reductions over items then run along contiguous memory."""
+    if type(dist) is Normal:
+        loc, scale, value = (_units_first(t, lead, units) for t in (dist.loc, dist.scale, value))
+        t = (value - loc) / scale
+        return torch.addcmul(-scale.log() - _HALF_LOG_2PI, t, t, value=-0.5)
+    return _units_first(dist.log_prob(value), lead, units)
+
+
+def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
+    """(*some leading, *some units) -> (units, *exactly `lead` dimensions), sizes of one where absent."""
+    t = t.reshape(*[1] * (lead + len(units) - t.ndim), *t.shape)
+    t = t.expand(*t.shape[:lead], *units).reshape(*t.shape[:lead], math.prod(units))
+    return t.movedim(-1, 0)
+
+
+def _is_multivariate_normal(
+    dist: Distribution,
+) -> TypeGuard[MultivariateNormal | LowRankMultivariateNormal]:
+    return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
+
+
+def _is_mixture(dist: Distribution) -> TypeGuard[MixtureSameFamily]:
+    """A mixture whose components' units have marginals: a MixtureSameFamily of Independent or multivariate normals."""
+    return isinstance(dist, MixtureSameFamily) and len(dist.event_shape) == 1
+
+
+def _mixture_marginal(
+    dist: MixtureSameFamily, value: Tensor, lead: int, subset: Sequence[int], keep: Tensor | None
+) -> Tensor:
+    """log Σ_k π_k p_k(z_subset); components stand after the leading dimensions."""
+    parts: Distribution = dist.component_distribution
+    log_w = dist.mixture_distribution.logits.log_softmax(-1)
+    some = None if keep is None else keep.unsqueeze(lead)
+    log_p = log_marginals(parts, value.unsqueeze(-2), lead + 1, [subset], some)[0]
+    return (log_p + log_w).logsumexp(-1)
+
+
+def _normal_marginal(
+    dist: MultivariateNormal | LowRankMultivariateNormal,
+    value: Tensor,
+    lead: int,
+    subset: Sequence[int],
+    keep: Tensor | None,
+) -> Tensor:
+    size = dist.event_shape[0]
+    if value.ndim - lead != 1:
+        raise ValueError(
+            f"a multivariate normal with units of shape {tuple(value.shape[lead:])}: expected one row of {size} "
+            "coordinates an item; give each row a site of its own"
+        )
+    if len(subset) < size:
+        index = torch.as_tensor(list(subset), device=value.device)
+        covariance = dist.covariance_matrix[..., index[:, None], index]
+        dist, value = (
+            MultivariateNormal(dist.loc[..., index], covariance, validate_args=False),
+            value[..., index],
+        )
+    density: Tensor = dist.log_prob(value)
+    return density if keep is None else torch.where(keep[..., 0], density, 0.0)

@@ -1,0 +1,541 @@
+"""Scores against slow twins: explicit loops over items, classes, units and assignments."""
+
+import dataclasses
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal, RelaxedOneHotCategorical
+
+import unweave as uw
+from unweave.evaluation import evaluate
+from unweave.models.model import seeded
+from unweave.run import fit
+from unweave.runs import compare
+from unweave.training.trainer import Recipe, Trainer
+
+N, POINTS, CLASSES, NORMALS = 14, 6, 3, 2
+T = 0.66
+
+
+@pytest.fixture(scope="module")
+def setting():
+    """A model that is far from its start, in float64, and the traces of all N items."""
+    with seeded(3):
+        model = uw.models.hfvae((8, 8), hidden=(8, 6), classes=CLASSES, normals=NORMALS).double()
+        for weight in model.parameters():
+            weight.data.normal_(0, 0.4)
+        x = torch.as_tensor(uw.data.digits().x[:N]).double()
+        with torch.no_grad():
+            q, p = model(x)
+    return model, x, q, p, torch.tensor([1, 2, 5, 8, 9, 13])
+
+
+def density(dist, value):
+    """Of one item's Concrete, by torch's own."""
+    return RelaxedOneHotCategorical(
+        torch.tensor(T, dtype=torch.double), logits=dist.logits
+    ).log_prob(value)
+
+
+class Twin:
+    """Log-densities of one item's code under one item's posterior, one number at a time."""
+
+    def __init__(self, model, x, q):
+        self.model, self.x, self.q = model, x, q
+
+    def y(self, i, n):
+        return density(self.item(n)["y"].dist, self.q["y"].value[i])
+
+    def unit(self, i, n, d):
+        """z_d given the y_n that was drawn for item n."""
+        dist = self.q["z"].dist
+        return Normal(dist.loc[n, d], dist.scale[n, d]).log_prob(self.q["z"].value[i, d])
+
+    def z(self, i, n):
+        return sum(self.unit(i, n, d) for d in range(NORMALS))
+
+    def joint(self, i, n):
+        """log q(y_i|x_n) q(z_i|x_n, y_i): the encoder is run on item n with y_i."""
+        trace = self.item(n, y=self.q["y"].value[i][None])
+        z = (
+            Normal(trace["z"].dist.loc[0], trace["z"].dist.scale[0])
+            .log_prob(self.q["z"].value[i])
+            .sum()
+        )
+        return density(trace["y"].dist, self.q["y"].value[i]) + z
+
+    def independent(self, i, n):
+        return self.y(i, n) + self.z(i, n)
+
+    @torch.no_grad()
+    def item(self, n, **given):
+        with seeded(0):
+            return self.model.encoder(self.x[n : n + 1], **given)
+
+    def mixture(self, what, i, items=range(N)):
+        """log 1/|items| Σ_n exp what(i, n)."""
+        return torch.stack([torch.as_tensor(what(i, n)).squeeze() for n in items]).logsumexp(
+            0
+        ) - math.log(len(items))
+
+
+@pytest.fixture(scope="module")
+def twin(setting):
+    model, x, q, _, _ = setting
+    return Twin(model, x, q)
+
+
+def mean(values):
+    return float(torch.stack(list(values)).mean())
+
+
+@torch.no_grad()
+def test_the_joint_runs_the_encoder_with_each_items_y(setting, twin):
+    model, x, q, _, some = setting
+    found = evaluate._joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))))
+    expected = torch.stack([twin.mixture(twin.joint, i) for i in some])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    part = evaluate._joint(
+        model, x, q.take(some), (("y", (0,)), ("z", (1,)))
+    )  # some units of a site
+
+    def of_unit_1(i, n):
+        trace = twin.item(n, y=q["y"].value[i][None])
+        z = Normal(trace["z"].dist.loc[0, 1], trace["z"].dist.scale[0, 1]).log_prob(
+            q["z"].value[i, 1]
+        )
+        return density(trace["y"].dist, q["y"].value[i]) + z
+
+    torch.testing.assert_close(
+        part, torch.stack([twin.mixture(of_unit_1, i) for i in some]), rtol=1e-9, atol=1e-9
+    )
+
+
+@torch.no_grad()
+def test_the_dependence_is_the_gap_of_the_joint_blocks_alone(setting, twin):
+    model, x, q, p, some = setting
+    rows = q.take(some)
+    d = uw.Densities(rows, p.take(some), groups=("y", "z"), aggregate=uw.exact(q), kl="sampled")
+    gaps = evaluate._dependence(model, x, rows, d)
+    assert list(gaps) == [0]  # at level 1 each block is one site
+    expected = torch.stack(
+        [twin.mixture(twin.joint, i) - twin.mixture(twin.independent, i) for i in some]
+    )
+    torch.testing.assert_close(gaps[0], expected, rtol=1e-9, atol=1e-9)
+    assert float(expected.abs().max()) > 0.1  # or this test sees nothing
+
+    few = evaluate._dependence(model, x, rows, d, pairs=3 * N)[0]  # three rows, from first to last
+    torch.testing.assert_close(few, expected[[0, 2, 5]], rtol=1e-9, atol=1e-9)
+
+    nested = uw.Densities(
+        rows, p.take(some), groups=(("y", "z[0]"), "z[1]"), aggregate=uw.exact(q), kl="sampled"
+    )
+    assert list(evaluate._dependence(model, x, rows, nested)) == [0, 1]
+    with seeded(0):
+        plain = uw.models.vae((8, 8), hidden=(8, 6), normals=2).double()
+        q1, p1 = plain(x)
+    one = uw.Densities(q1, p1, groups=("z",), aggregate=uw.exact(q1), kl="sampled")
+    assert evaluate._dependence(plain, x, q1, one) == {}
+
+
+@torch.no_grad()
+def test_the_decomposition(setting, twin):
+    """Each term by double loops; together they are the ELBO, term by term and with its errors."""
+    model, x, q, p, some = setting
+    found = evaluate._information(model, x, q, some, ("y", "z"))
+    terms = {name: term["exact"] for name, term in found["terms"].items()}
+
+    own = [twin.y(i, i) + twin.z(i, i) for i in some]
+    joint = [twin.mixture(twin.joint, i) for i in some]
+    y = [twin.mixture(twin.y, i) for i in some]
+    z = [twin.mixture(twin.z, i) for i in some]
+    units = [
+        sum(twin.mixture(lambda i, n, d=d: twin.unit(i, n, d), i) for d in range(NORMALS))
+        for i in some
+    ]
+    prior_y = [density(p["y"].dist, q["y"].value[i]) for i in some]
+    prior_z = [Normal(0, 1).log_prob(q["z"].value[i]).sum() for i in some]
+    logits = p["x"].dist.logits
+    recon = [
+        -torch.nn.functional.binary_cross_entropy_with_logits(logits[i], x[i], reduction="sum")
+        for i in some
+    ]
+
+    def same(name, values):
+        assert terms[name] == pytest.approx(mean(values), abs=1e-9), name
+
+    same("recon", recon)
+    same("mi", [a.squeeze() - b for a, b in zip(own, joint, strict=True)])
+    same("tc[0]", [a - b - c for a, b, c in zip(joint, y, z, strict=True)])
+    same("tc[1]", [a - b for a, b in zip(z, units, strict=True)])
+    same("kl[2]", [a + b - c - e for a, b, c, e in zip(y, units, prior_y, prior_z, strict=True)])
+    same(
+        "elbo",
+        [r - o.squeeze() + a + b for r, o, a, b in zip(recon, own, prior_y, prior_z, strict=True)],
+    )
+    parts = terms["recon"] - terms["mi"] - terms["tc[0]"] - terms["tc[1]"] - terms["kl[2]"]
+    assert terms["elbo"] == pytest.approx(parts, abs=1e-9)
+
+    assert (found["exact_n"], found["exact_points"]) == (N, POINTS)
+    assert found["units"] == ["y", "z[0]", "z[1]"]
+    assert found["unit_group"] == ["y", "z", "z"]
+    for d in range(NORMALS):
+        values = torch.stack(
+            [
+                twin.unit(i, i, d) - twin.mixture(lambda i, n, d=d: twin.unit(i, n, d), i)
+                for i in some
+            ]
+        )
+        expected = [float(values.mean()), float(values.std()) / math.sqrt(POINTS)]
+        assert found["I(x;z)"][f"z[{d}]"] == pytest.approx(expected, abs=1e-9)
+    y_values = torch.stack([twin.y(i, i).squeeze() - twin.mixture(twin.y, i) for i in some])
+    assert found["I(x;z)"]["y"][0] == pytest.approx(float(y_values.mean()), abs=1e-9)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_class_information(setting, twin, missing):
+    _, _, q, _, some = setting
+    data = uw.data.digits().subset(range(N))
+    labels = np.arange(N) % 3
+    labels[0] = (
+        3 if not missing else -1
+    )  # class 3 has an item that is not scored, class 4 none at all
+    if missing:
+        labels[[5, 7]] = -1
+    data = dataclasses.replace(data, factors=labels[:, None], sizes=(5,), values=(tuple("abcde"),))
+    found = evaluate._class_information(q, some, data)
+    table = found["I(y;z)"]
+    assert table["names"] == ["y", "z", "z[0]", "z[1]"]
+    assert table["kinds"] == ["group", "group", "unit", "unit"]
+
+    scored = [int(i) for i in some if labels[i] >= 0]
+    whats = [twin.y, twin.z, lambda i, n: twin.unit(i, n, 0), lambda i, n: twin.unit(i, n, 1)]
+    known = [n for n in range(N) if labels[n] >= 0]
+    gain = {
+        (i, column): twin.mixture(what, i, [n for n in known if labels[n] == labels[i]])
+        - twin.mixture(what, i, known)
+        for i in scored
+        for column, what in enumerate(whats)
+    }
+    for column in range(4):
+        assert table["total"][column] == pytest.approx(
+            mean(gain[i, column] for i in scored), abs=1e-6
+        )
+    for c in range(5):
+        its = [i for i in scored if labels[i] == c]
+        if not its:
+            assert table["per_class"][c] is None
+            continue
+        for column in range(4):
+            assert table["per_class"][c][column] == pytest.approx(
+                mean(gain[i, column] for i in its), abs=1e-6
+            )
+    share = np.bincount(labels[known]) / len(known)
+    assert found["entropy_y"] == pytest.approx(-sum(s * math.log(s) for s in share if s), abs=1e-6)
+
+
+def test_class_information_without_labels(setting):
+    _, _, q, _, some = setting
+    data = uw.data.digits().subset(range(N))
+    data = dataclasses.replace(data, factors=np.full((N, 1), -1))
+    assert evaluate._class_information(q, some, data) == {}
+
+
+def best_assignment(classes, labels):
+    """Every one-to-one assignment of the classes to ten labels."""
+    table = [[sum((classes == k) & (labels == c)) for c in range(10)] for k in range(CLASSES)]
+    return max(
+        sum(table[k][c] for k, c in enumerate(chosen))
+        for chosen in itertools.permutations(range(10), CLASSES)
+    )
+
+
+def test_discrete_scores(setting):
+    model, _, _, _, _ = setting
+    train, test = uw.data.digits().subset(range(60)), uw.data.digits().subset(range(60, 140))
+    model = uw.models.hfvae((8, 8), hidden=(8, 6), classes=CLASSES, normals=NORMALS)
+    model.load_state_dict({name: t.float() for name, t in setting[0].state_dict().items()})
+    labels = test.factors[:, 0].copy()
+    labels[:9] = -1
+    test = dataclasses.replace(test, factors=labels[:, None])
+    found = evaluate._discreteness(model.posterior(train.x)) | evaluate._agreement(
+        model.posterior(test.x), test, {}
+    )
+
+    classes = model.encode(test.x)[:, 0].numpy()
+    assert len(np.unique(classes)) > 1
+    assert found["accuracy"]["y"] == pytest.approx(best_assignment(classes[9:], labels[9:]) / 71)
+    probs = model.posterior(train.x)["y"].dist.logits.softmax(-1).double().numpy()
+    left = -np.mean([sum(v * math.log(v) for v in row) for row in probs])
+    total = -sum(v * math.log(v) for v in probs.mean(0))
+    assert found["conditional_entropy"]["y"] == pytest.approx(left, abs=1e-5)
+    assert found["discrete_information"]["y"] == pytest.approx(total - left, abs=1e-5)
+
+    trained = evaluate._agreement(
+        model.posterior(test.x), test, {"y": "digit"}
+    )  # no matching: as the label says
+    wrong = sum(k != c for k, c in zip(classes[9:], labels[9:], strict=True)) / 71
+    assert "accuracy" not in trained
+    assert trained["error"]["y"] == pytest.approx([wrong, math.sqrt(wrong * (1 - wrong) / 70)])
+
+
+def test_agreement_is_of_the_factor_that_trained_a_site():
+    """Two sites, two factors: each is held against its own, and a site of several units against none."""
+    q, logits = uw.Trace(), torch.eye(3)[torch.tensor([0, 1, 2, 2])] * 9
+    for name, values in (
+        ("a", logits),
+        ("b", logits.flip(0)),
+        ("many", logits.expand(5, 4, 3).swapaxes(0, 1)),
+    ):
+        q.concrete(values, 0.5, name=name)
+    factors = np.array([[0, 1], [1, 1], [2, 1], [0, -1]])
+    data = uw.data.Data(
+        np.zeros((4, 2), np.float32), factors, ("v", "w"), (3, 3), (("0", "1", "2"),) * 2, "four"
+    )
+    found = evaluate._agreement(q.draw(), data, {"b": "w", "many": "v"})
+    assert found["error"] == {"b": pytest.approx([2 / 3, math.sqrt(2 / 3 * 1 / 3 / 2)])}
+    assert found["accuracy"] == {"a": 0.75}
+
+
+def test_entropies_of_a_site_of_several_units_are_sums():
+    q = uw.Trace()
+    logits = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0))
+    q.concrete(logits, 0.5, name="y")
+    found = evaluate._discreteness(q)
+    p = logits.softmax(-1).double().numpy()
+    left = sum(-(p[:, t] * np.log(p[:, t])).sum() / 50 for t in range(4))
+    whole = sum(-(m := p[:, t].mean(0)) @ np.log(m) for t in range(4))
+    assert found["conditional_entropy"]["y"] == pytest.approx(left, rel=1e-5)
+    assert found["discrete_information"]["y"] == pytest.approx(whole - left, rel=1e-4)
+
+
+def test_minibatch_values_are_those_of_training(setting):
+    recipe = small("hfvae", held_out=0)
+    trainer = Trainer(recipe, "cpu")
+    names = ("elbo", "recon", "mi", "tc[0]", "tc[1]", "kl[2]")
+    terms = {name: {} for name in names}
+    with torch.no_grad(), seeded(4):
+        evaluate._add_minibatch(terms, trainer, batches=2)
+    forms = {
+        "elbo": uw.elbo,
+        "recon": uw.recon,
+        "mi": uw.mi,
+        "tc[0]": uw.tc[0],
+        "tc[1]": uw.tc[1],
+        "kl[2]": uw.kl[-1],
+    }
+    values = {name: [] for name in names}
+    with torch.no_grad(), seeded(4):
+        for items in trainer.epoch_order(0)[:2]:
+            q, p = trainer.model(trainer.train.x[items])
+            for name in names:
+                d = forms[name](q, p, groups=("y", "z"), aggregate=uw.minibatch(len(recipe.data)))
+                values[name].append(float(d.mean()))
+    for name in names:
+        assert terms[name]["minibatch"] == pytest.approx(np.mean(values[name]), rel=1e-5, abs=1e-5)
+        assert terms[name]["minibatch_sd"] == pytest.approx(
+            np.std(values[name]), rel=1e-4, abs=1e-5
+        )
+
+
+# -- a whole evaluation ----------------------------------------------------------------------------------------
+
+DIGITS = uw.data.digits()
+FAMILIES = {
+    "hfvae": (
+        lambda: uw.models.hfvae((8, 8), hidden=(16, 8), normals=3),
+        uw.hfvae(1, 12, 4),
+        ("y", "z"),
+    ),
+    "vae": (lambda: uw.models.vae((8, 8), hidden=(16, 8), normals=2), uw.elbo, ("z",)),
+    "autoencoder": (
+        lambda: uw.models.autoencoder((8, 8), hidden=(16, 8), normals=2),
+        uw.recon,
+        None,
+    ),
+}
+
+
+def small(family, **changes):
+    model, objective, groups = FAMILIES[family]
+    recipe = Recipe(
+        name=family,
+        data=DIGITS.subset(range(100)),
+        test=DIGITS.subset(range(100, 150)),
+        model=model,
+        objective=objective,
+        groups=groups,
+        epochs=1,
+        batch=32,
+        held_out=10,
+    )
+    return dataclasses.replace(recipe, **changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_everything_is_written(tmp_path, family):
+    recipe = small(family)
+    run = fit(recipe, tmp_path / "run", quiet=True)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"scores.json", "evaluation.npz", "README.md", "report.html"} <= names
+    text = (tmp_path / "run" / "scores.json").read_text()
+    scores = json.loads(
+        text, parse_constant=lambda constant: pytest.fail(f"{constant} in scores.json")
+    )
+    assert (scores["classes"], scores["factor"]) == (list("0123456789"), "digit")
+    assert scores == run.scores  # numbers, lists and strings all the way down
+
+    arrays = np.load(tmp_path / "run" / "evaluation.npz", allow_pickle=False)
+    for name in arrays.files:
+        if arrays[name].dtype.kind == "f":
+            assert np.isfinite(arrays[name]).all(), name
+    units = {
+        "hfvae": ["y", "z[0]", "z[1]", "z[2]"],
+        "vae": ["z[0]", "z[1]"],
+        "autoencoder": ["z[0]", "z[1]"],
+    }[family]
+    for unit in units:
+        steps = 10 if unit == "y" else len(evaluate.QUANTILES)
+        assert arrays[f"traversal/{unit}"].shape == (5, steps, 8, 8)
+        assert arrays[f"traversal_at/{unit}"].shape == (steps,)
+    assert arrays["x"].shape == arrays["reconstruction"].shape == (20, 8, 8)
+    assert sorted(arrays["labels"].tolist()) == sorted(list(range(10)) * 2)  # two of each digit
+    assert arrays["embedding"].shape == (50, 2)
+    assert str(arrays["embedding_kind"]) == ("t-SNE of codes" if family == "hfvae" else "codes")
+    assert ("prior_samples" in arrays.files) == (family != "autoencoder")
+    if family == "autoencoder":
+        assert set(scores["test"]) == {"recon"}
+        assert "terms" not in scores
+        return
+    assert arrays["prior_samples"].shape == (60, 8, 8)
+    exact = {name: term["exact"] for name, term in scores["terms"].items()}
+    total = exact["recon"] - sum(
+        value for name, value in exact.items() if name not in ("recon", "elbo")
+    )
+    assert exact["elbo"] == pytest.approx(total, abs=1e-3)
+    assert scores["log_n"] == pytest.approx(math.log(90))
+    assert scores["exact_n"] == scores["exact_points"] == 90
+    assert 0 <= scores["I(x;z)"]["z[0]"][0] <= math.log(90)
+    elbo, recon, kl = (scores["test"][name][0] for name in ("elbo", "recon", "kl"))
+    assert elbo == pytest.approx(recon - kl, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_repeatable_and_its_points_a_sample(tmp_path):
+    recipe = dataclasses.replace(small("hfvae"), points=30)
+    run = fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    scores = [
+        evaluate.evaluate(recipe, run.model, tmp_path / "run", points=points)
+        for points in (90, 90, None)
+    ]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert scores[0] == scores[1]
+    assert scores[2]["exact_points"] == 30
+    for name, term in scores[0]["terms"].items():
+        fewer = scores[2]["terms"][name]
+        assert abs(term["exact"] - fewer["exact"]) < 5 * math.hypot(term["se"], fewer["se"]) + 1e-3
+
+
+def test_a_traversal_changes_one_unit(setting):
+    """The others stay as they are, and a step at the unit's own value changes nothing."""
+    model = FAMILIES["hfvae"][0]().eval()
+    x = DIGITS.x[:3]
+    start = {name: evaluate.hard(node) for name, node in model.posterior(x).items()}
+    own = start["z"][1, 2]
+    strips = evaluate._traverse(model, start, "z", 2, torch.stack([own, own + 1]))
+    torch.testing.assert_close(strips[1, 0], model.decode(**start)[1])
+    moved = start["z"].clone()
+    moved[:, 2] = own + 1
+    torch.testing.assert_close(strips[:, 1], model.decode(y=start["y"], z=moved))
+    kinds = evaluate._traverse(model, start, "y", 0, torch.eye(10))
+    assert kinds.shape == (3, 10, 8, 8)
+    torch.testing.assert_close(kinds[:, 4], model.decode(y=torch.eye(10)[[4, 4, 4]], z=start["z"]))
+
+
+class TalksEncoder(torch.nn.Module):
+    """As in the talk: torch.cat joins the hidden layer and y, which needs both of one number of dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.h, self.y_log_weights = torch.nn.Linear(64, 8), torch.nn.Linear(8, 10)
+        self.z_mean, self.z_log_std = torch.nn.Linear(18, 2), torch.nn.Linear(18, 2)
+
+    def forward(self, x, y=None):
+        q = uw.Trace()
+        h = self.h(x.flatten(1)).relu()
+        y = q.concrete(self.y_log_weights(h), 0.66, value=y, name="y")
+        hy = torch.cat([h, y], -1)
+        q.normal(self.z_mean(hy), self.z_log_std(hy).exp(), name="z")
+        return q
+
+
+class TalksDecoder(torch.nn.Module):
+    """Flat pixels, where the data are images."""
+
+    def __init__(self):
+        super().__init__()
+        self.x_mean = torch.nn.Linear(12, 64)
+        self.bce = torch.nn.BCEWithLogitsLoss(reduction="none")
+
+    def forward(self, x, q):
+        p = uw.Trace()
+        y = p.concrete(torch.zeros(10), 0.66, value=q["y"], name="y")
+        z = p.normal(0.0, 1.0, value=q["z"], name="z")
+        p.loss(
+            self.bce,
+            self.x_mean(torch.cat([y, z], -1)),
+            None if x is None else x.flatten(1),
+            name="x",
+        )
+        return p
+
+
+@pytest.mark.slow
+def test_a_program_written_as_in_the_talk_is_trained_scored_and_drawn(tmp_path):
+    data = uw.data.digits().subset(range(60))
+    recipe = Recipe(
+        "talk",
+        data,
+        lambda: uw.models.Model(TalksEncoder(), TalksDecoder()),
+        uw.hfvae(1, 12, 4),
+        groups=("y", ("z[:1]", "z[1:]")),
+        labels={"y": "digit"},
+        epochs=1,
+        batch=20,
+    )
+    run = fit(recipe, tmp_path / "run", quiet=True)
+    assert (run.folder / "report.html").exists()
+    share, error = run.scores["error"]["y"]  # of the classes that labels trained, without matching
+    wrong = run.model.encode(data.x)[:, 0].numpy() != data.factors[:, 0]
+    assert share == pytest.approx(wrong.mean())
+    assert error == pytest.approx(wrong.std(ddof=1) / math.sqrt(60))
+    assert "accuracy" not in run.scores
+    assert [f"{share:.3f}"] == [
+        row[1] for row in compare.table([run.folder])[1] if row[0] == "error of y"
+    ]
+    assert (
+        f"| error of y | {share:.4f} ± {error:.4f} (a share) |"
+        in (run.folder / "README.md").read_text()
+    )
+    assert "Error of y" in (run.folder / "report.html").read_text()
+    with np.load(run.folder / "evaluation.npz") as arrays:
+        assert arrays["reconstruction"].shape == arrays["x"].shape == (20, 8, 8)
+        assert arrays["traversal/z[1]"].shape[2:] == (8, 8)
+
+
+def test_a_traversal_of_many_classes_shows_a_few():
+    """A strip of 64 classes would be wider than the page: twelve from first to last, each the class it says."""
+    for classes, shown in ((3, 3), (16, 16), (64, 12)):
+        q = uw.Trace()
+        q.concrete(torch.zeros(5, classes), 0.66, name="y")
+        values, at = evaluate._range(q["y"], 0)
+        assert len(at) == shown
+        assert (at[0], at[-1]) == (0, classes - 1)
+        assert torch.equal(values.argmax(-1), at)

@@ -1,0 +1,435 @@
+"""Enumerated sites against brute force: every class, item, component and block in an explicit loop."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from support.programs import float64, same  # noqa: F401
+from torch.distributions import OneHotCategorical, kl_divergence
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import unweave as uw
+from unweave.aggregate import mixture as aggregate
+from unweave.nets import cat
+from unweave.trace.groups import chain
+
+N = 30
+A, B = 3, 2  # classes of y and of c
+WEIGHTS = {
+    "h_y": (2, A),
+    "h_z": (2, 2),
+    "y_z": (A, 2),
+    "z_c": (2, B),
+    "h_w": (2, 1),
+    "c_v": (B, 2),
+    "y_x": (A, 4),
+    "z_x": (2, 4),
+    "v_x": (2, 4),
+    "y_prior": (A, 2),
+    "c_prior": (B, 2),
+}
+
+
+def weights():
+    return {name: torch.randn(shape) for name, shape in WEIGHTS.items()}
+
+
+def program(h, x, noise, m, labels=None):
+    """y, then z given y, a w of its own, then c given z, then v given c; priors of z given y and of v given c."""
+    q, p = uw.Trace(), uw.Trace()
+    y = q.categorical(h @ m["h_y"], value=labels, name="y")
+    z = q.sample(Fixed(h @ m["h_z"] + y @ m["y_z"], 0.6, noise[:, :2]), name="z")
+    w = q.sample(Fixed(h @ m["h_w"], 0.8, noise[:, 2:3]), name="w")
+    c = q.categorical(z @ m["z_c"], name="c")
+    v = q.sample(Fixed(h + c @ m["c_v"], 0.5, noise[:, 3:]), name="v")
+    p.categorical(torch.tensor([0.5, 0.0, -0.5]), value=q["y"], name="y")
+    p.normal(y @ m["y_prior"], 1.3, value=q["z"], name="z")
+    p.normal(0.2, 1.1, value=q["w"], name="w")
+    p.categorical(torch.zeros(B), value=q["c"], name="c")
+    p.normal(c @ m["c_prior"], 0.9, value=q["v"], name="v")
+    y, z, w, v = (q[name].value for name in "yzwv")
+    p.bernoulli(y @ m["y_x"] + z @ m["z_x"] + v @ m["v_x"] + w, value=x, name="x")
+    return q, p
+
+
+class Fixed(torch.distributions.Normal):
+    """A Normal whose draws are made with the noise that is given."""
+
+    def __init__(self, loc, scale, noise):
+        super().__init__(loc, scale, validate_args=False)
+        self.noise = noise
+
+    def rsample(self, sample_shape=()):
+        return self.loc + self.scale * self.noise
+
+
+class Twin:
+    """q and p with the classes of item i set by hand: log-densities by loops over classes and components."""
+
+    def __init__(self, h, x, noise, m, labels, n):
+        self.args, self.labels, self.n, self.items = (h, x, noise, m), labels, n, len(h)
+
+    def locs(self, i, a, b):
+        h, _, _, m = self.args
+        z_loc = h[i] @ m["h_z"] + m["y_z"][a]
+        return {"z": (z_loc, 0.6), "w": (h[i] @ m["h_w"], 0.8), "v": (h[i] + m["c_v"][b], 0.5)}
+
+    def value(self, i, a, b):
+        noise = self.args[2][i]
+        parts = {"z": noise[:2], "w": noise[2:3], "v": noise[3:]}
+        return {
+            site: loc + scale * parts[site] for site, (loc, scale) in self.locs(i, a, b).items()
+        }
+
+    def log_class(self, i, a, b, z):
+        """log q(y=a|x_i) (its label's, if it has one) and log q(c=b|x_i, z)."""
+        h, _, _, m = self.args
+        log_y = (h[i] @ m["h_y"]).log_softmax(-1)[a]
+        if self.labels is not None and self.labels[i] >= 0:
+            log_y = torch.tensor(0.0 if self.labels[i] == a else -math.inf)
+        return {"y": log_y, "c": (z @ m["z_c"]).log_softmax(-1)[b]}
+
+    def latent(self, i, block):
+        seen = self.labels is not None and self.labels[i] >= 0
+        return [(site, units) for site, units in block if not (site == "y" and seen)]
+
+    def q(self, i, a, b, block, components):
+        """log Σ_j w_j Σ over classes that agree with the row's in the block of q(class|x_j) q(block|x_j, class)."""
+        block, row = self.latent(i, block), self.value(i, a, b)
+        total = torch.zeros(())
+        for j, w in components:
+            for a2, b2 in itertools.product(range(A), range(B)):
+                sites = dict(block)
+                if ("y" in sites and a2 != a) or ("c" in sites and b2 != b):
+                    continue
+                if "y" in sites:  # an item's recognition of y, label or not
+                    h, _, _, m = self.args
+                    log_y = (h[j] @ m["h_y"]).log_softmax(-1)[a2]
+                else:
+                    log_y = self.log_class(j, a2, b2, row["z"])["y"]
+                each = log_y + self.log_class(j, a2, b2, self.value(j, a2, b2)["z"])["c"]
+                for site, units in block:
+                    if site in "zwv":
+                        loc, scale = self.locs(j, a2, b2)[site]
+                        each = each + sum(
+                            torch.distributions.Normal(loc[u], scale).log_prob(row[site][u])
+                            for u in units
+                        )
+                total = total + w * each.exp()
+        return total.log()
+
+    def p(self, i, a, b, block):
+        block, row, m = self.latent(i, block), self.value(i, a, b), self.args[3]
+        total, sites = torch.zeros(()), dict(block)
+        prior_y = torch.tensor([0.5, 0.0, -0.5]).log_softmax(-1)
+        seen = self.labels is not None and self.labels[i] >= 0
+        for a2, b2 in itertools.product(range(A), range(B)):
+            if (
+                ("y" in sites and a2 != a)
+                or ("c" in sites and b2 != b)
+                or (seen and a2 != self.labels[i])
+            ):
+                continue
+            each = (0.0 if seen else prior_y[a2]) - math.log(B)
+            locs = {
+                "z": (m["y_prior"][a2], 1.3),
+                "w": (torch.tensor([0.2]), 1.1),
+                "v": (m["c_prior"][b2], 0.9),
+            }
+            for site, units in block:
+                if site in "zwv":
+                    loc, scale = locs[site]
+                    each = each + sum(
+                        torch.distributions.Normal(loc[u], scale).log_prob(row[site][u])
+                        for u in units
+                    )
+            total = total + torch.as_tensor(each).exp()
+        return total.log()
+
+    def mean(self, i, fn):
+        """Σ q(y, c|x_i) fn(y, c)."""
+        total = torch.zeros(())
+        for a, b in itertools.product(range(A), range(B)):
+            log_class = self.log_class(i, a, b, self.value(i, a, b)["z"])
+            w = (log_class["y"] + log_class["c"]).exp()
+            if w > 0:
+                total = total + w * fn(a, b)
+        return total
+
+    def recon(self, i, a, b):
+        x, m, row = self.args[1][i], self.args[3], self.value(i, a, b)
+        logits = m["y_x"][a] + row["z"] @ m["z_x"] + row["v"] @ m["v_x"] + row["w"]
+        log_x = torch.distributions.Bernoulli(logits=logits, validate_args=False).log_prob(x).sum()
+        seen = self.labels is not None and self.labels[i] >= 0
+        return log_x + (torch.tensor([0.5, 0.0, -0.5]).log_softmax(-1)[a] if seen else 0.0)
+
+    def balanced(self, i):
+        other = (self.n - 1) / (self.n * (self.items - 1))
+        return [(j, 1 / self.n if j == i else other) for j in range(self.items)]
+
+
+GROUPS = [("y", ("z", "c"), "w", "v"), (("y", "z", "c"), ("w", "v")), (("z", "c", "v"), "y", "w")]
+
+
+def setup(labels):
+    h, x, noise, m = torch.randn(5, 2), torch.rand(5, 4).round(), torch.randn(5, 5), weights()
+    q, p = program(h, x, noise, m, labels)
+    return q, p, Twin(h, x, noise, m, labels, N)
+
+
+@pytest.mark.parametrize("labels", [None, torch.tensor([1, -1, 0, -1, 2])], ids=["none", "some"])
+@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize("level", [0, 1])
+def test_every_term_is_the_sum_over_the_classes(groups, level, labels):
+    q, p, twin = setup(labels)
+    d = uw.Densities(q, p, groups=groups, aggregate=uw.minibatch(N), kl="sampled")
+    blocks, whole = d.levels[level], d.levels[0][0]
+    forms = {
+        uw.Atom("q", level): lambda i, a, b: sum(
+            twin.q(i, a, b, part, twin.balanced(i)) for part in blocks
+        ),
+        uw.Atom("p", level): lambda i, a, b: sum(twin.p(i, a, b, part) for part in blocks),
+        uw.Atom("posterior"): lambda i, a, b: twin.q(i, a, b, whole, [(i, 1.0)]),
+        uw.Atom("recon"): twin.recon,
+    }
+    for atom, form in forms.items():
+        same(
+            d[atom],
+            torch.stack(
+                [twin.mean(i, lambda a, b, i=i, form=form: form(i, a, b)) for i in range(5)]
+            ),
+        )
+    same(d.score(uw.elbo), d.score(uw.recon - uw.mi - uw.kl[0]))
+    same(d.score(uw.hfvae(1, 1, 1)), d.score(uw.recon - uw.mi - uw.tc[0] - uw.tc[1:] - uw.kl[-1]))
+
+
+def test_shapes_and_roles():
+    q, p, _ = setup(None)
+    assert repr(q).splitlines()[1] == "y     enumerated  OneHotCategorical  (3, 5, 3)"
+    assert {name: tuple(node.value.shape) for name, node in q.items()} == {
+        "y": (3, 5, 3), "z": (3, 5, 2), "w": (5, 1), "c": (2, 1, 5, 2), "v": (2, 1, 5, 2),
+    }  # fmt: skip
+    assert tuple(p["x"].log_prob.shape) == (2, 3, 5, 4)
+    assert uw.elbo(q, p).shape == (5,)
+
+
+def test_drawing_a_class_keeps_what_belongs_to_it():
+    q, _, twin = setup(torch.tensor([1, -1, 0, -1, 2]))
+    torch.manual_seed(1)
+    seen = set()
+    for _ in range(40):
+        one = q.draw()
+        a, b = one["y"].value.argmax(-1), one["c"].value.argmax(-1)
+        assert a[[0, 2, 4]].tolist() == [1, 0, 2]
+        seen.add(tuple(a.tolist()))
+        for i in range(5):
+            for site, value in twin.value(i, a[i], b[i]).items():
+                same(one[site].value[i], value)
+                same(one[site].dist.loc[i], twin.locs(i, a[i], b[i])[site][0])
+    assert len(seen) > 3
+    assert q.free(7)["z"].value.shape == (7, 2)
+
+
+def test_drawn_classes_have_the_frequencies_of_the_posterior():
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]])
+    q = uw.Trace()
+    q.categorical(logits.repeat_interleave(20_000, 0), name="y")
+    share = q.draw()["y"].value.reshape(2, 20_000, 3).mean(1)
+    assert (share - logits.softmax(-1)).abs().max() < 5 * 0.5 / math.sqrt(20_000)
+
+
+@pytest.mark.parametrize(
+    "objective", [uw.elbo, uw.hfvae(2, 5, 3) + 0.5 * uw.label, uw.mi.of("y") - uw.kl[0].of("z")]
+)
+def test_gradients_agree_with_finite_differences(objective):
+    labels, n = torch.tensor([1, -1, -1, 0]), len(WEIGHTS)
+    x, noise = torch.rand(4, 4).round(), torch.randn(4, 5)
+
+    def value(h, *m):
+        q, p = program(h, x, noise, dict(zip(WEIGHTS, m, strict=True)), labels)
+        d = uw.Densities(q, p, groups=(("y", "z"), ("c", "v"), "w"), aggregate=uw.minibatch(20))
+        return (d.score(objective) * torch.tensor([1.0, 0.3, -0.7, 0.5])).sum()
+
+    inputs = [(0.5 * t).requires_grad_() for t in (torch.randn(4, 2), *weights().values())]
+    assert len(inputs) == n + 1
+    assert torch.autograd.gradcheck(value, inputs, eps=1e-6, atol=1e-6)
+
+
+def test_closed_kl_is_the_sum_over_classes():
+    h = torch.randn(6, 2)
+    q, p, m = uw.Trace(), uw.Trace(), weights()
+    y = q.categorical(h @ m["h_y"], name="y")
+    q.normal(h @ m["h_z"] + y @ m["y_z"], 0.6, name="z")
+    p.categorical(torch.tensor([0.5, 0.0, -0.5]), value=q["y"], name="y")
+    p.normal(y @ m["y_prior"], 1.3, value=q["z"], name="z")
+    own = kl_divergence(q["y"].dist, p["y"].dist)
+    z = (q["y"].dist.probs.T * kl_divergence(q["z"].dist, p["z"].dist).sum(-1)).sum(0)
+    same(uw.elbo(q, p), -own - z)
+    d = uw.Densities(q, p)
+    both = uw.mi + uw.kl[0]
+    same(d.score(-4 * both + 3 * both.of("y")), -own - 4 * z)  # z's own, given y, by arithmetic
+
+
+def test_the_information_in_a_class_is_exact_with_all_items():
+    """I(x;y) = H(mean q(y|x)) − mean H(q(y|x)) when the batch is the data set."""
+    logits = 3 * torch.randn(50, 4)
+    q, p = uw.Trace(), uw.Trace()
+    q.categorical(logits, name="y")
+    p.categorical(torch.zeros(4), value=q["y"], name="y")
+    probs = logits.softmax(-1)
+    entropy = -(probs.mean(0) * probs.mean(0).log()).sum() + (probs * probs.log()).sum(-1).mean()
+    for estimator in (uw.minibatch(50), uw.exact(q)):
+        same(uw.mi(q, p, aggregate=estimator).mean(), entropy)
+
+
+def test_log_p_of_x_of_a_mixture_is_exact():
+    """With z's true posterior for each class, every importance sample gives log p(x)."""
+    n, samples = 5, 3
+    x, loc, logits = torch.randn(n), torch.tensor([-1.0, 0.5, 2.0]), torch.randn(n, 3)
+    q, p = uw.Trace(), uw.Trace()
+    y = q.categorical(logits.expand(samples, n, 3), name="y")
+    z = q.normal((x + y @ loc) / 2, math.sqrt(0.5), name="z")
+    p.categorical(torch.tensor([0.3, 0.0, -0.4]), value=q["y"], name="y")
+    p.normal(y @ loc, 1.0, value=q["z"], name="z")
+    p.normal(z, 1.0, value=x.expand(samples, n), name="x")
+    mixture = torch.tensor([0.3, 0.0, -0.4]).log_softmax(-1) + torch.distributions.Normal(
+        loc, math.sqrt(2)
+    ).log_prob(x[:, None])
+    same(uw.evidence(q, p, batch_dim=1), mixture.logsumexp(-1).expand(samples, n))
+
+
+@pytest.mark.parametrize("labels", [None, torch.tensor([1, -1, 0, -1, 2])], ids=["none", "some"])
+def test_exact_with_drawn_rows_sums_over_the_components_classes(labels):
+    q, _, twin = setup(labels)
+    torch.manual_seed(2)
+    rows = q.draw()
+    a, b = rows["y"].value.argmax(-1), rows["c"].value.argmax(-1)
+    shapes = {"y": (), "z": (2,), "w": (1,), "c": (), "v": (2,)}
+    blocks = [b for level in chain((("y", "v"), ("z", "c"), "w"), shapes) for b in level]
+    for part, log_q in zip(blocks, uw.exact(q)(rows, blocks, 0), strict=True):
+        everyone = [(j, 1 / 5) for j in range(5)]
+        same(
+            log_q, torch.stack([twin.q(i, int(a[i]), int(b[i]), part, everyone) for i in range(5)])
+        )
+
+
+def test_taking_items_is_running_the_program_on_them():
+    labels, some = torch.tensor([1, -1, 0, -1, 2]), torch.tensor([3, 1, 0, 4])
+    q, _, twin = setup(labels)
+    h, x, noise, m = twin.args
+    few, again = q.take(some), program(h[some], x[some], noise[some], m, labels[some])[0].aligned()
+    blocks = [(("y", (0,)), ("z", (1,))), (("v", (0, 1)),)]
+    for log_q, expected in zip(*(uw.minibatch(9)(t, blocks, 2) for t in (few, again)), strict=True):
+        same(log_q, expected)
+    assert few.draw()["y"].value.argmax(-1)[2] == 1
+
+
+@pytest.mark.parametrize("depends", [False, True])
+def test_exact_with_drawn_rows_of_one_site_is_the_plain_sum(depends):
+    """Class by class, against all pairs at once; z given y or not."""
+    logits, mean, by_class = torch.randn(20, 3), torch.randn(20, 4), torch.randn(3, 4)
+    q = uw.Trace()
+    y = q.categorical(logits, name="y")
+    q.normal(mean + (y @ by_class if depends else 0.0), 0.4, name="z")
+    rows, posterior = q.take(torch.arange(3, 15)).draw(), q.aligned()
+    blocks = [
+        (("y", (0,)), ("z", (0, 1, 2, 3))),
+        (("y", (0,)), ("z", (2,))),
+        (("z", (0, 1)),),
+        (("y", (0,)),),
+    ]
+    weights = torch.full((1, 20), -math.log(20))
+    for part, log_q in zip(blocks, uw.exact(q)(rows, blocks), strict=True):
+        lone = rows.aligned(1)
+        summed = aggregate.classes_summed(lone, posterior, part, 1)
+        (plain,) = aggregate.unfused(lone, posterior, [part], summed, weights, 1, 10**6)
+        same(log_q, plain.flatten())
+
+
+def test_exact_in_small_parts_is_exact():
+    q, _, _ = setup(torch.tensor([1, -1, 0, -1, 2]))
+    blocks = [
+        (("y", (0,)),),
+        (("y", (0,)), ("z", (0, 1))),
+        (("z", (0, 1)),),
+        (("c", (0,)), ("v", (0,))),
+    ]
+    q = q.aligned()
+    for budget in (1, 500):
+        for log_q, whole in zip(
+            uw.exact(q, budget)(q, blocks, 2), uw.exact(q)(q, blocks, 2), strict=True
+        ):
+            same(log_q, whole)
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that any tensor has which is made inside."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for t in made if isinstance(made, tuple | list) else [made]:
+            if (
+                isinstance(t, torch.Tensor) and t.untyped_storage().nbytes()
+            ):  # views of one number are one number
+                self.most = max(self.most, t.untyped_storage().nbytes() // t.element_size())
+        return made
+
+
+def test_sums_over_classes_keep_to_their_budget():
+    """Rows hold a drawn y, and c is summed over: a row meets 60 x 2 x 50 components."""
+    q, classes, items = uw.Trace(), 60, 50
+    q.categorical(torch.randn(items, classes), name="y")
+    c = q.categorical(torch.randn(items, 2), name="c")
+    q.normal(c @ torch.randn(2, 1), 0.4, name="v")
+    rows, block = q.draw(), [(("y", (0,)), ("v", (0,)))]
+    whole = uw.exact(q)(rows, block)
+    with Largest() as seen:
+        (log_q,) = uw.exact(q, budget=20_000)(rows, block)
+    same(log_q, whole[0])
+    assert seen.most <= 2 * 20_000
+
+
+# -- refusals ------------------------------------------------------------------------------------------------
+
+
+def test_too_many_classes_are_refused():
+    q = uw.Trace()
+    for name in "abc":
+        q.categorical(torch.zeros(2, 16), name=name)
+    with pytest.raises(
+        ValueError,
+        match=r"site 'd' makes 16 x 16 x 16 x 16 combinations .* at most 4096.*q\.concrete",
+    ):
+        q.categorical(torch.zeros(2, 16), name="d")
+
+
+def test_what_cannot_be_told_apart_is_refused():
+    q = uw.Trace()
+    q.categorical(torch.zeros(4, 4), name="y")
+    q.normal(torch.zeros(4, 4), 1.0, name="z")
+    with pytest.raises(
+        ValueError,
+        match=r"classes \(4,\) and items \(4,\) cannot be told apart.*another batch size",
+    ):
+        q.aligned()
+
+
+def test_joining_without_broadcasting_is_named():
+    q = uw.Trace()
+    y = q.categorical(torch.zeros(5, 3), name="y")
+    assert cat([torch.zeros(5, 7), y]).shape == (3, 5, 10)
+    q.normal(torch.zeros(9, 2), 1.0, name="z")
+    with pytest.raises(ValueError, match=r"site 'z' has shape \(9, 2\).*unweave\.nets\.cat"):
+        q.aligned()
+
+
+def test_a_decoder_draws_what_it_is_not_given():
+    q, p = uw.Trace(), uw.Trace()
+    q.normal(torch.zeros(5, 2), 1.0, name="z")
+    p.normal(0.0, 1.0, value=q["z"], name="z")
+    assert p.categorical(torch.zeros(5, 3), name="x").shape == (5, 3)
+    r = uw.Trace()
+    assert r.sample(OneHotCategorical(logits=torch.zeros(5, 3)), name="y").shape == (5, 3)

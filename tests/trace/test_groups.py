@@ -1,0 +1,114 @@
+import random
+
+import pytest
+from support.programs import LEAVES, tree
+
+from unweave.trace.groups import block, chain, every, intersect, name, union
+
+SHAPES = {"y": (), "z": (4,), "w": (2, 3)}
+
+
+def units(part):
+    return sorted((site, u) for site, numbers in part for u in numbers)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [
+        ("y", [0]),
+        ("y[0]", [0]),
+        ("y[-1]", [0]),
+        ("z", [0, 1, 2, 3]),
+        ("z[:]", [0, 1, 2, 3]),
+        ("z[2]", [2]),
+        ("z[-1]", [3]),
+        ("z[-3:-1]", [1, 2]),
+        ("z[::2]", [0, 2]),
+        ("z[::-1]", [0, 1, 2, 3]),
+        ("z[1:9]", [1, 2, 3]),
+        (" z[ 1 : 3 ] ", [1, 2]),
+        ("w", [0, 1, 2, 3, 4, 5]),
+        ("w[1]", [3, 4, 5]),
+        ("w[:, 0]", [0, 3]),
+        ("w[:, 1:]", [1, 2, 4, 5]),
+        ("w[-1, -1]", [5]),
+        ("w[::-1, ::2]", [0, 2, 3, 5]),
+    ],
+)
+def test_leaves_index_units_as_tensors_do(leaf, expected):
+    assert block(leaf, SHAPES) == ((leaf.split("[")[0].strip(), tuple(expected)),)
+
+
+@pytest.mark.parametrize(
+    ("groups", "sizes"),
+    [
+        ("z", [[4], [4], [1] * 4]),
+        (("z",), [[4], [4], [1] * 4]),
+        (("z[:1]", "z[1:]"), [[4], [1, 3], [1] * 4]),
+        ((("z[0]", "z[1]"), "z[2:]"), [[4], [2, 2], [1, 1, 2], [1] * 4]),
+        (((("z[0]", "z[1]"), "z[2]"), "z[3]"), [[4], [3, 1], [2, 1, 1], [1, 1, 1, 1], [1] * 4]),
+    ],
+)
+def test_chains_start_with_everything_and_end_with_units(groups, sizes):
+    levels = chain(groups, {"z": (4,)})
+    assert [[len(units(b)) for b in level] for level in levels] == sizes
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_every_level_is_a_partition_that_refines_the_one_above(depth):
+    shapes = {"z": (3,), "w": (2, 2), "y": (), "u": (2,), "s": (2,)}
+    rng = random.Random(depth)
+    for _ in range(25):
+        levels = chain(tree(rng, depth, LEAVES), shapes)
+        assert len(levels) == depth + 2
+        whole = sorted(u for b in every(shapes) for u in units(b))
+        assert len(levels[0]) == 1
+        for coarse, fine in zip(levels, [*levels[1:], every(shapes)], strict=True):
+            assert sorted(u for b in coarse for u in units(b)) == whole
+            assert all(sum(set(units(b)) <= set(units(c)) for c in coarse) == 1 for b in fine)
+
+
+def test_a_group_of_slices_of_one_site_is_one_block():
+    assert chain((("z[3]", "z[:2]"), "z[2]"), {"z": (4,)})[1] == [
+        (("z", (0, 1, 3)),),
+        (("z", (2,)),),
+    ]
+
+
+def test_blocks_are_written_intersected_and_joined():
+    a, b = block("z[:3]", SHAPES), block("z[2:]", SHAPES)
+    assert intersect(a, b) == (("z", (2,)),)
+    assert intersect(a, block("y", SHAPES)) == ()
+    assert (
+        name(union([block("y", SHAPES), block("z[2]", SHAPES), block("z[0]", SHAPES)]), SHAPES)
+        == "y, z[0 2]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "says"),
+    [
+        (("y", "z", "w", "style"), KeyError, r"'style', but the latent sites are: 'y', 'z', 'w'"),
+        (("y", "z", "w", "z[3]"), ValueError, r"hold z\[3\] more than once"),
+        (("y", ("z", "z[1:]"), "w"), ValueError, r"hold z\[1\], z\[2\], z\[3\] more than once"),
+        (
+            ("y", "z[1:]", "w[:, 0]"),
+            ValueError,
+            r"leave out z\[0\], w\[1\], w\[2\], w\[4\], w\[5\]",
+        ),
+        (("y", "z", ()), ValueError, "a group is empty"),
+        ((), ValueError, "a group is empty"),
+        (("z[4]",), ValueError, r"out of range: that dimension has 4 units, 0 to 3"),
+        (("z[-5]",), ValueError, "out of range"),
+        (("z[2:2]",), ValueError, "picks no unit"),
+        (("z[a]",), ValueError, "is no slice"),
+        (("z[-:2]",), ValueError, "is no slice"),
+        (("z[1:2:3:4]",), ValueError, "is no slice"),
+        (("z[1, 2]",), ValueError, r"2 indices, but site 'z' has units of shape \(4,\)"),
+        (("y[0, 0]",), ValueError, "2 indices"),
+        (("z[]",), KeyError, "groups name"),
+    ],
+)
+def test_errors_name_the_fault(groups, error, says):
+    with pytest.raises(error, match=says):
+        chain(groups, SHAPES)
