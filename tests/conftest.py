@@ -1,4 +1,6 @@
-"""One thread: tests are many small tensors, and threads that wait for one another on a busy machine cost minutes."""
+"""One thread: tests are many small tensors, and threads that wait for one another on a busy machine
+cost minutes.
+"""
 
 import os
 

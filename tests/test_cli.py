@@ -1,4 +1,6 @@
-"""The command: flags come from recipes, help is quick, errors are one message, and runs go all the way."""
+"""The command: flags come from recipes, help is quick, errors are one message, and runs go all the
+way.
+"""
 
 import dataclasses
 import inspect
@@ -45,7 +47,7 @@ def unweave(monkeypatch, capsys):
     return run
 
 
-# -- without torch ---------------------------------------------------------------------------------------------
+# -- without torch ---------------------------------------------------------------------------------
 
 LIGHT = [
     (["--help"], 0),
@@ -124,7 +126,7 @@ def test_brackets_in_messages_are_not_markup(unweave, monkeypatch):
     assert unweave("resume", "run")[2] == "Error: site 'z[0]' of [bold]shape[/] [8, 8]\n"
 
 
-# -- flags -----------------------------------------------------------------------------------------------------
+# -- flags -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", recipes.__all__)
@@ -179,7 +181,7 @@ def test_list_has_every_recipe(unweave):
         assert name.replace("_", "-") in out
 
 
-# -- runs ------------------------------------------------------------------------------------------------------
+# -- runs ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -206,8 +208,8 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
     assert (code, out) == (1, "")
     assert err == (
-        f"Error: {run} already exists and is not empty: go on with `unweave resume`, replace it with --overwrite, "
-        "or choose another --out\n"
+        f"Error: {run} already exists and is not empty: go on with `unweave resume`, replace it "
+        "with --overwrite, or choose another --out\n"
     )
     assert unweave("resume", run)[0] == 0
     assert (run / "model.safetensors").read_bytes() == model
@@ -278,7 +280,7 @@ def test_folders_that_are_no_runs(unweave, tmp_path):
     assert (code, "config.json does not fit the recipe 'digits'" in err) == (1, True)
 
 
-# -- scores of codes from elsewhere ----------------------------------------------------------------------------
+# -- scores of codes from elsewhere ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -358,13 +360,14 @@ def test_score_of_files_that_do_not_fit(unweave, elsewhere, tmp_path):
     code, _, err = unweave("score", codes, factors, "--out", tmp_path / "out")
     assert (code, err) == (
         1,
-        "Error: codes have 300 rows and factors 2: expected a row in both for each item, in the same order\n",
+        "Error: codes have 300 rows and factors 2: expected a row in both for each item, in the "
+        "same order\n",
     )
     code, _, err = unweave("score", codes, tmp_path / "labels.csv")
     assert (code, err) == (1, f"Error: {tmp_path}/labels.csv: no such file\n")
 
 
-# -- data ------------------------------------------------------------------------------------------------------
+# -- data ------------------------------------------------------------------------------------------
 
 
 def test_the_data_directory_is_remembered(unweave, tmp_path, monkeypatch):

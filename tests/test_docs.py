@@ -1,4 +1,6 @@
-"""The pages in docs/ run: their Python blocks in order, with the outputs that they state, and their formulas parse."""
+"""The pages in docs/ run: their Python blocks in order, with the outputs that they state, and their
+formulas parse.
+"""
 
 import doctest
 import re
@@ -40,7 +42,9 @@ def blocks(whole: str) -> list[tuple[int, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, whole in PAGES.items() if blocks(whole)])
 def test_blocks_run(page: str) -> None:
-    """A page's blocks share their names, as a reader takes them; those that begin with >>> say what is printed."""
+    """A page's blocks share their names, as a reader takes them; those that begin with >>> say what
+    is printed.
+    """
     names: dict = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)

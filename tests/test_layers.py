@@ -1,4 +1,6 @@
-"""Imports point down one list; the core needs torch alone, leaves know nothing of one another, help waits for nothing."""
+"""Imports point down one list; the core needs torch alone, leaves know nothing of one another, help
+waits for nothing.
+"""
 
 import ast
 import subprocess

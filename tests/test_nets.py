@@ -53,7 +53,9 @@ def test_leading_dimensions_are_items_one_by_one(shape):
 
 @torch.no_grad()
 def test_convolutions_are_torchs_with_colours_last():
-    """At 8 pixels a side there is one layer: written out in torch's own words, with the colours moved to the front."""
+    """At 8 pixels a side there is one layer: written out in torch's own words, with the colours
+    moved to the front.
+    """
     net = uw.nets.conv((8, 8, 3), 6, channels=4)
     first, last = (part for part in net.modules() if isinstance(part, nn.Conv2d | nn.Linear))
     x = torch.rand(5, 8, 8, 3)
@@ -70,7 +72,7 @@ def test_convolutions_are_torchs_with_colours_last():
     torch.testing.assert_close(back(z).unflatten(1, (8, 8, 3)), x.permute(0, 2, 3, 1))
 
 
-# -- windows about the mass ------------------------------------------------------------------------------------
+# -- windows about the mass ------------------------------------------------------------------------
 
 
 def square(side, across, down, brightness=1.0, frame=96):
@@ -86,9 +88,11 @@ def blob(sigma, across, down, frame=96):
 
 
 def test_a_square_fills_the_same_part_of_its_window_wherever_it_is_and_however_large():
-    """A window of 2.2 sides has eight columns, of which the middle four lie within the square: 1.1·(2i + 1)/8 < 0.5.
+    """A window of 2.2 sides has eight columns, of which the middle four lie within the square:
+    1.1·(2i + 1)/8 < 0.5.
 
-    The nearest to an edge is 0.0875 sides away, over a pixel at 12 pixels a side: interpolation does not blur it.
+    The nearest to an edge is 0.0875 sides away, over a pixel at 12 pixels a side: interpolation
+    does not blur it.
     """
     view = Views(**STILL, window=8)
     want = torch.zeros(8, 8)
@@ -107,8 +111,9 @@ def test_a_blob_shifted_by_whole_pixels_gives_the_same_window():
 
 @pytest.mark.parametrize("sigma", [4.0, 6.0, 8.0])
 def test_a_window_shows_a_blob_in_units_of_its_size(sigma):
-    """The mass of a Gaussian is 2πσ²: a window's half side is 1.1·√(2π) σ. Bilinear interpolation between pixels errs
-    by at most 1/8 of the second derivative a dimension, 1/(4σ²) in all."""
+    """The mass of a Gaussian is 2πσ²: a window's half side is 1.1·√(2π) σ. Bilinear interpolation
+    between pixels errs by at most 1/8 of the second derivative a dimension, 1/(4σ²) in all.
+    """
     half = 1.1 * np.sqrt(2 * np.pi)
     at = half * (torch.arange(16) * 2 + 1 - 16) / 16
     want = (-(at**2 + (at**2)[:, None]) / 2).exp()

@@ -1,8 +1,10 @@
-"""The same numbers as before the package was re-cut: thirty steps, their scores, one step of a chain, public names.
+"""The same numbers as before the package was re-cut: thirty steps, their scores, one step of a
+chain, public names.
 
-On the machine that wrote pinned.json they are the same to the bit. Another processor rounds otherwise, and thirty steps
-carry that on, so there they agree to a thousandth of the larger of 1 and the value. `python tests/test_pinned.py` writes
-the file anew, for a change of numbers that is meant.
+On the machine that wrote pinned.json they are the same to the bit. Another processor rounds
+otherwise, and thirty steps carry that on, so there they agree to a thousandth of the larger of 1
+and the value. `python tests/test_pinned.py` writes the file anew, for a change of numbers that is
+meant.
 """
 
 import json
@@ -24,7 +26,9 @@ KINDS = ("concrete", "categorical")
 
 
 def machine():
-    """What decides how sums are rounded: the build of torch, and the processor with what it can do."""
+    """What decides how sums are rounded: the build of torch, and the processor with what it can
+    do.
+    """
     described = Path("/proc/cpuinfo")
     text = described.read_text() if described.exists() else platform.processor()
     lines = re.findall(r"^(?:model name|flags)\s*: (.*)", text, re.M)[:2] or [text]

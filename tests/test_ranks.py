@@ -1,6 +1,7 @@
 """Several ranks: two with half a batch each are one with all of it; a rank that dies loses nothing.
 
-Run as a program, this file goes through its `SCENARIOS`, each with as many processes as it has ranks.
+Run as a program, this file goes through its `SCENARIOS`, each with as many processes as it has
+ranks.
 """
 
 import json
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.slow
 N, B, X, CLASSES = 20, 8, 5, 3
 
 
-# -- programs whose noise is a function of the item --------------------------------------------------------------
+# -- programs whose noise is a function of the item ------------------------------------------------
 
 
 def generator():
@@ -62,7 +63,9 @@ def weights():
 
 
 def batch(lead):
-    """x, the noise of z and y, and labels of which a third is missing; the same for both halves' worth of items."""
+    """x, the noise of z and y, and labels of which a third is missing; the same for both halves'
+    worth of items.
+    """
     g = generator()
     x = torch.rand(B, X, generator=g, dtype=torch.float64).expand(*lead, X)
     noise = torch.randn(*lead, 3, generator=g, dtype=torch.float64)
@@ -179,7 +182,7 @@ def halves():
     return [slice(0, B // 2), slice(B // 2, B)]
 
 
-# -- starting ranks ----------------------------------------------------------------------------------------------
+# -- starting ranks --------------------------------------------------------------------------------
 
 
 def compare_steps(folder):
@@ -313,7 +316,7 @@ def said(root, name):
     return texts, json.loads((root / "codes.json").read_text())[name]
 
 
-# -- one step ----------------------------------------------------------------------------------------------------
+# -- one step --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -356,7 +359,8 @@ def test_what_cannot_be_shared_is_refused_by_all(steps):
             form,
         )
         assert odd.startswith(
-            "batch=33 counts the items of all 2 ranks: expected as many for each, 2 or more, such as 32"
+            "batch=33 counts the items of all 2 ranks: expected as many for each, 2 or more, such "
+            "as 32"
         )
         assert "batch=2 counts" in small
         assert "such as 4" in small
@@ -375,7 +379,7 @@ def flat(tree):
     return {"": tree.tolist() if isinstance(tree, torch.Tensor) else tree}
 
 
-# -- training ----------------------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 
 
 class Encoder(nn.Module):

@@ -1,6 +1,7 @@
 """Structured, disentangled representations from deep probabilistic programs.
 
-Names load when first used, so that `import unweave` (and the command's help) does not wait for torch.
+Names load when first used, so that `import unweave` (and the command's help) does not wait for
+torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The command as a module, for several processes: `torchrun --nproc-per-node 2 -m unweave train digits`."""
+"""The command as a module, for several processes: `torchrun --nproc-per-node 2 -m unweave train
+digits`.
+"""
 
 from .cli import main
 

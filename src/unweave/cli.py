@@ -1,4 +1,6 @@
-"""The command `unweave`: recipes' signatures are its flags. Nothing here imports torch before work begins."""
+"""The command `unweave`: recipes' signatures are its flags. Nothing here imports torch before work
+begins.
+"""
 
 from __future__ import annotations
 
@@ -300,7 +302,9 @@ def verify(
     json: Annotated[Path | None, typer.Option(help="Also write the tables to this file.")] = None,
     threads: Threads = 1,
 ) -> None:
-    """Compare each estimator with the exact value on a data set whose q(z) is known, by term and batch size."""
+    """Compare each estimator with the exact value on a data set whose q(z) is known, by term and
+    batch size.
+    """
     import torch
 
     from .checks.verify import verify
@@ -492,8 +496,8 @@ def _recipe_of(run: Path) -> Any:
         )
     if name not in recipes.__all__:
         raise ValueError(
-            f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on with it from Python, "
-            "`unweave.fit(recipe, out, resume=True)`"
+            f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on "
+            "with it from Python, `unweave.fit(recipe, out, resume=True)`"
         )
     try:
         return replace(getattr(recipes, name)(**config["flags"]), gather=config.get("gather", True))

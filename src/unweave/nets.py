@@ -21,10 +21,11 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> 
 
 
 def conv(shape: Sequence[int], outputs: int, channels: int = 32) -> nn.Module:
-    """Images (…, h, w[, c]), flattened, to (…, outputs): 4x4 convolutions that halve the sides down to 4 to 7 pixels.
+    """Images (…, h, w[, c]), flattened, to (…, outputs): 4x4 convolutions that halve the sides down
+    to 4 to 7 pixels.
 
-    Two layers of `channels`, then of twice as many, as in Burgess et al. (2018) at 64x64; any size and any number of
-    channels will do.
+    Two layers of `channels`, then of twice as many, as in Burgess et al. (2018) at 64x64; any size
+    and any number of channels will do.
 
     >>> conv((64, 64), 256)(torch.zeros(5, 4096)).shape, conv((48, 37, 3), 10)(torch.zeros(2, 5, 48 * 37 * 3)).shape
     (torch.Size([5, 256]), torch.Size([2, 5, 10]))
@@ -61,10 +62,13 @@ def deconv(inputs: int, shape: Sequence[int], channels: int = 32) -> nn.Module:
 
 
 def _pyramid(shape: Sequence[int], channels: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """The sides of an image halved until they are 4 to 7 pixels, and as many widths, the image's own first."""
+    """The sides of an image halved until they are 4 to 7 pixels, and as many widths, the image's
+    own first.
+    """
     if len(shape) not in (2, 3) or min(shape[:2]) < 8:
         raise ValueError(
-            f"items of shape {tuple(shape)}: expected images (h, w) or (h, w, c) of 8 pixels or more a side"
+            f"items of shape {tuple(shape)}: expected images (h, w) or (h, w, c) of 8 pixels or "
+            "more a side"
         )
     height, width = shape[:2]
     depth = int(math.log2(min(height, width) / 4))
@@ -98,7 +102,8 @@ class _FromImages(nn.Module):
 
 
 class Standard(nn.Module):
-    """Items whose numbers have mean 0 and standard deviation 1, each by fixed numbers of its own: (x − mean) / sd.
+    """Items whose numbers have mean 0 and standard deviation 1, each by fixed numbers of its own:
+    (x − mean) / sd.
 
     They are no parameters, and are saved with the model. Before `measure` they are 0 and 1.
 
@@ -116,7 +121,9 @@ class Standard(nn.Module):
         self.register_buffer("sd", torch.ones(tuple(shape)))
 
     def measure(self, x: Tensor) -> Standard:
-        """Takes mean and standard deviation from items (n, *shape); a number that is the same in all keeps sd 1."""
+        """Takes mean and standard deviation from items (n, *shape); a number that is the same in
+        all keeps sd 1.
+        """
         sd, mean = torch.std_mean(x.double(), 0, correction=0)
         self.mean.copy_(mean)
         self.sd.copy_(torch.where(sd > 0, sd, 1.0))
@@ -130,15 +137,18 @@ class Standard(nn.Module):
 
 
 def scale(raw: Tensor, bound: float = 7.0) -> Tensor:
-    """exp(raw), bent so that it stays within exp(±bound): a standard deviation from a network's output.
+    """exp(raw), bent so that it stays within exp(±bound): a standard deviation from a network's
+    output.
 
-    Unbounded log-scales are the usual cause of NaN in variational autoencoders; near 0 this is exp to third order.
+    Unbounded log-scales are the usual cause of NaN in variational autoencoders; near 0 this is exp
+    to third order.
     """
     return (bound * torch.tanh(raw / bound)).exp()
 
 
 def cat(tensors: Sequence[Tensor], dim: int = -1) -> Tensor:
-    """torch.cat of tensors whose other dimensions broadcast: (N, 400) and (M, 1, 10) give (M, N, 410).
+    """torch.cat of tensors whose other dimensions broadcast: (N, 400) and (M, 1, 10) give (M, N,
+    410).
 
     >>> cat([torch.zeros(5, 3), torch.zeros(2, 1, 4)]).shape
     torch.Size([2, 5, 7])

@@ -1,7 +1,8 @@
 """Pictures of learned representations: plain functions of numpy arrays, for a report or a notebook.
 
-Pictures of items are `uint8` arrays that `show` draws; charts are matplotlib Axes. Both leave the global state of
-pyplot alone and take their ink from `matplotlib.rcParams`, so a style or a dark background applies.
+Pictures of items are `uint8` arrays that `show` draws; charts are matplotlib Axes. Both leave the
+global state of pyplot alone and take their ink from `matplotlib.rcParams`, so a style or a dark
+background applies.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
 
-# Okabe & Ito: told apart under every common colour blindness, mid-tones first (they hold on white and on black).
+# Okabe & Ito: told apart under every common colour blindness, mid-tones first (they hold on white
+# and on black).
 GROUP_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 # Petroff (2021), accessible colour sequences: the longest one in use, ten colours.
 CLASS_COLORS = (
@@ -53,7 +55,8 @@ def group_colors(groups: Sequence[str]) -> dict[str, str]:
 
 
 def method_looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each method, in order of appearance; sixty before a pair comes again.
+    """A colour and a marker for each method, in order of appearance; sixty before a pair comes
+    again.
 
     >>> method_looks(["VAE", "β-VAE", "VAE"])
     {'VAE': ('#0072b2', 'o'), 'β-VAE': ('#d55e00', 's')}
@@ -66,7 +69,8 @@ def method_looks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def pixels(images: ArrayLike) -> NDArray[np.uint8]:
-    """Images `(*, h, w)`, `(*, h, w, 1)` or `(*, h, w, 3)`, floats in [0, 1] or bytes -> bytes `(*, h, w, 1 or 3)`.
+    """Images `(*, h, w)`, `(*, h, w, 1)` or `(*, h, w, 3)`, floats in [0, 1] or bytes -> bytes `(*,
+    h, w, 1 or 3)`.
 
     >>> pixels([[[0.0, 0.5], [1.0, 2.0]]])[..., 0].tolist()
     [[[0, 128], [255, 255]]]
@@ -79,8 +83,9 @@ def pixels(images: ArrayLike) -> NDArray[np.uint8]:
 
 
 def profiles(vectors: ArrayLike, low: float, high: float, height: int = 24) -> NDArray[np.uint8]:
-    """Vectors `(*, d)` as pictures `(*, height, w)` of d bars that rise (or hang) from zero, so that they can be
-    shown wherever images are. `low` and `high` are the values at the lower and upper edge.
+    """Vectors `(*, d)` as pictures `(*, height, w)` of d bars that rise (or hang) from zero, so
+    that they can be shown wherever images are. `low` and `high` are the values at the lower and
+    upper edge.
 
     >>> profiles([[1.0, 2.0]], 0, 2, height=2)[0].tolist()
     [[0, 255], [255, 255]]
@@ -96,9 +101,9 @@ def profiles(vectors: ArrayLike, low: float, high: float, height: int = 24) -> N
 
 
 def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint8]:
-    """One picture, RGBA `(rows * (h + gap) - gap, columns * (w + gap) - gap, 4)`, of m images `(m, h, w[, 3])` in
-    rows of `columns`. Gaps are a faint grey that suits a light and a dark page; NaN and places after the last image
-    are transparent.
+    """One picture, RGBA `(rows * (h + gap) - gap, columns * (w + gap) - gap, 4)`, of m images `(m,
+    h, w[, 3])` in rows of `columns`. Gaps are a faint grey that suits a light and a dark page; NaN
+    and places after the last image are transparent.
 
     >>> image_grid(np.zeros((5, 28, 28)), columns=3).shape
     (57, 86, 4)
@@ -122,8 +127,8 @@ def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint
 def reconstructions(
     x: ArrayLike, reconstruction: ArrayLike, columns: int = 16, gap: int = 1
 ) -> NDArray[np.uint8]:
-    """Items `(m, h, w[, 3])` above their reconstructions, pair of rows after pair of rows, as one RGBA picture.
-    A wider gap parts the pairs.
+    """Items `(m, h, w[, 3])` above their reconstructions, pair of rows after pair of rows, as one
+    RGBA picture. A wider gap parts the pairs.
 
     >>> reconstructions(np.zeros((4, 8, 8)), np.ones((4, 8, 8)), columns=2).shape
     (39, 17, 4)
@@ -131,7 +136,8 @@ def reconstructions(
     above, below = pixels(x), pixels(reconstruction)
     if above.shape != below.shape:
         raise ValueError(
-            f"x has shape {np.shape(x)}, its reconstruction {np.shape(reconstruction)}: expected the same"
+            f"x has shape {np.shape(x)}, its reconstruction {np.shape(reconstruction)}: expected "
+            "the same"
         )
     parts: list[Array] = []
     for i in range(0, len(above), columns):
@@ -142,8 +148,8 @@ def reconstructions(
 
 
 def traversal(strips: ArrayLike, gap: int = 1) -> NDArray[np.uint8]:
-    """What one latent unit does: images `(rows, columns, h, w[, 3])`, a row per starting item and a column per value
-    of the unit, all else held, as one RGBA picture.
+    """What one latent unit does: images `(rows, columns, h, w[, 3])`, a row per starting item and a
+    column per value of the unit, all else held, as one RGBA picture.
 
     >>> traversal(np.zeros((5, 11, 28, 28))).shape
     (144, 318, 4)
@@ -157,7 +163,9 @@ def traversal(strips: ArrayLike, gap: int = 1) -> NDArray[np.uint8]:
 
 
 def show(picture: ArrayLike, ax: Axes | None = None) -> Axes:
-    """Draws a picture made by `image_grid`, `reconstructions` or `traversal` without frame or ticks."""
+    """Draws a picture made by `image_grid`, `reconstructions` or `traversal` without frame or
+    ticks.
+    """
     image = np.asarray(picture)
     ax = _axes(ax, 8, 8 * image.shape[0] / image.shape[1])
     ax.imshow(image, interpolation="nearest")
@@ -166,7 +174,8 @@ def show(picture: ArrayLike, ax: Axes | None = None) -> Axes:
 
 
 def epochs(history: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-    """Where each line of a history stands on the axis of epochs: steps spread evenly over the epochs seen.
+    """Where each line of a history stands on the axis of epochs: steps spread evenly over the
+    epochs seen.
 
     >>> epochs([{"step": 5, "epoch": 0}, {"step": 10, "epoch": 0}, {"step": 20, "epoch": 1}]).tolist()
     [0.5, 1.0, 2.0]
@@ -181,8 +190,8 @@ def epochs(history: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
 def curves(history: Sequence[Mapping[str, Any]], term: str, ax: Axes | None = None) -> Axes:
     """One term over training: a thin line for the training batches, a strong one for held-out data.
 
-    The frame fits what follows the first tenth of training, so that the fall at the start does not flatten the
-    rest.
+    The frame fits what follows the first tenth of training, so that the fall at the start does not
+    flatten the rest.
     """
     ax = _axes(ax, 4, 2.2)
     at, splits = epochs(history), [line.get("split", "train") for line in history]
@@ -227,8 +236,9 @@ def information_bars(
     groups: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """I(x; z_d) in nats of each latent unit `(units,)`: one bar a unit from the top down in the order given, coloured
-    by its group, with standard errors and the value written at its end."""
+    """I(x; z_d) in nats of each latent unit `(units,)`: one bar a unit from the top down in the
+    order given, coloured by its group, with standard errors and the value written at its end.
+    """
     value = np.asarray(values, dtype=np.float64)
     ax = _axes(ax, 6, 0.5 + 0.28 * len(names))
     kinds = groups if groups is not None else ["z"] * len(names)
@@ -272,9 +282,10 @@ def class_information(
     kinds: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Heat map of what the code tells about a class, in nats: a row for each of `names` (groups, all of the code,
-    single units), a column for each class from `per_class` `(classes, names)` and a last, bold one for `total`
-    `(names,)`. A line parts rows of units from rows of groups."""
+    """Heat map of what the code tells about a class, in nats: a row for each of `names` (groups,
+    all of the code, single units), a column for each class from `per_class` `(classes, names)` and
+    a last, bold one for `total` `(names,)`. A line parts rows of units from rows of groups.
+    """
     value = np.asarray(per_class, dtype=np.float64).T  # (names, classes)
     whole = np.asarray(total, dtype=np.float64)
     if value.shape != (len(names), len(classes)) or whole.shape != (len(names),):
@@ -334,16 +345,19 @@ def code_factor_information(
     ceilings: ArrayLike,
     ax: Axes | None = None,
 ) -> Axes:
-    """Heat map of I(z_j; v_k) in nats `(codes, factors)`: a row for each code, a column for each factor, and above
-    them, bold, the factor's entropy `(factors,)`, which no code can exceed. Shades are shares of that entropy, so that
-    a factor of two values shows as well as one of forty."""
+    """Heat map of I(z_j; v_k) in nats `(codes, factors)`: a row for each code, a column for each
+    factor, and above them, bold, the factor's entropy `(factors,)`, which no code can exceed.
+    Shades are shares of that entropy, so that a factor of two values shows as well as one of
+    forty.
+    """
     value, ceiling = (
         np.asarray(information, dtype=np.float64),
         np.asarray(ceilings, dtype=np.float64),
     )
     if ceiling.shape != (len(factors),):
         raise ValueError(
-            f"ceilings of shape {ceiling.shape}: expected an entropy for each of {len(factors)} factors"
+            f"ceilings of shape {ceiling.shape}: expected an entropy for each of {len(factors)} "
+            "factors"
         )
     share = (
         np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0)
@@ -363,7 +377,9 @@ def code_factor_information(
 def code_factor_importance(
     importance: ArrayLike, codes: Sequence[str], factors: Sequence[str], ax: Axes | None = None
 ) -> Axes:
-    """Heat map of how much of each factor's prediction rests on each code, shares in [0, 1] `(codes, factors)`."""
+    """Heat map of how much of each factor's prediction rests on each code, shares in [0, 1]
+    `(codes, factors)`.
+    """
     value = np.asarray(importance, dtype=np.float64)
     return _heat(value, value, codes, factors, ax)
 
@@ -410,8 +426,10 @@ def factor_gaps(
     ceilings: ArrayLike,
     ax: Axes | None = None,
 ) -> Axes:
-    """For each factor, as shares of its entropy: a thin bar up to what the second best code tells of it, a thick one
-    from there to the best, the gap. Its length is the factor's part of the mutual information gap."""
+    """For each factor, as shares of its entropy: a thin bar up to what the second best code tells
+    of it, a thick one from there to the best, the gap. Its length is the factor's part of the
+    mutual information gap.
+    """
     value, ceiling = (
         np.asarray(information, dtype=np.float64),
         np.asarray(ceilings, dtype=np.float64),
@@ -451,8 +469,10 @@ def scatter(
     axis_names: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Codes `(n, 2)` as points coloured by their label `(n,)`, grey where it is negative (unknown); the name of a class
-    stands at the median of its points. Without `axis_names` the axes have no meaning of their own and are not drawn."""
+    """Codes `(n, 2)` as points coloured by their label `(n,)`, grey where it is negative (unknown);
+    the name of a class stands at the median of its points. Without `axis_names` the axes have no
+    meaning of their own and are not drawn.
+    """
     at = np.asarray(points, dtype=np.float64)
     if at.ndim != 2 or at.shape[1] != 2:
         raise ValueError(f"points of shape {at.shape}: expected (n, 2)")
@@ -478,7 +498,8 @@ def scatter(
 
 
 def class_colors(classes: int) -> list[str]:
-    """A colour for each class: of a set made to be told apart, or, where it does not suffice, along the rainbow.
+    """A colour for each class: of a set made to be told apart, or, where it does not suffice, along
+    the rainbow.
 
     >>> class_colors(2), len(set(class_colors(38)))
     (['#3f90da', '#ffa90e'], 38)
@@ -491,8 +512,10 @@ def class_colors(classes: int) -> list[str]:
 def scatters(
     panels: Mapping[str, ArrayLike], labels: ArrayLike, axs: Sequence[Axes] | None = None
 ) -> Axes:
-    """Points `(n, 2)` of several panels, one beside the other under their names, coloured by their class `(n,)`, grey
-    where that is negative. Axes have no meaning of their own and are not drawn. Returns the first panel's Axes."""
+    """Points `(n, 2)` of several panels, one beside the other under their names, coloured by their
+    class `(n,)`, grey where that is negative. Axes have no meaning of their own and are not drawn.
+    Returns the first panel's Axes.
+    """
     kind = np.asarray(labels).astype(int)
     if axs is None:
         figure = Figure(figsize=(3.2 * len(panels), 3.5), layout="constrained")
@@ -521,7 +544,9 @@ def scatters(
 
 
 def lines(x: ArrayLike, named: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
-    """Curves `(points,)` over `x`, a colour each (`METHOD_COLORS`, in order); NaN are gaps. Few points are marked."""
+    """Curves `(points,)` over `x`, a colour each (`METHOD_COLORS`, in order); NaN are gaps. Few
+    points are marked.
+    """
     at = np.asarray(x, dtype=np.float64)
     ax = _axes(ax, 6, 3.2)
     for i, values in enumerate(named.values()):
@@ -543,10 +568,11 @@ def seed_dots(
     reference: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A row a method from the top down: its mean and the interval of that, where it has one, and just below every seed
-    as a faint point. `reference` is a value to compare with, a dashed line.
+    """A row a method from the top down: its mean and the interval of that, where it has one, and
+    just below every seed as a faint point. `reference` is a value to compare with, a dashed line.
 
-    A frame that an interval of two seeds would blow up fits the points instead, and the line runs out of it.
+    A frame that an interval of two seeds would blow up fits the points instead, and the line runs
+    out of it.
     """
     ax = _axes(ax, 6, 0.5 + 0.3 * len(values))
     for row, (method, held) in enumerate(values.items()):
@@ -605,7 +631,9 @@ def tradeoff(
     looks: Mapping[str, tuple[str, str]],
     ax: Axes | None = None,
 ) -> Axes:
-    """Two scores against each other: every run `(x, y)` as a faint point of its method, the mean of its runs strong."""
+    """Two scores against each other: every run `(x, y)` as a faint point of its method, the mean of
+    its runs strong.
+    """
     ax = _axes(ax, 4, 3)
     for method, held in points.items():
         at = np.array(held, dtype=np.float64).reshape(-1, 2)
@@ -634,8 +662,9 @@ def rank_lines(
     looks: Mapping[str, tuple[str, str]],
     ax: Axes | None = None,
 ) -> Axes:
-    """Places of methods `(seeds, methods)`, 1 on top: a line a method from seed to seed. Lines that do not cross are
-    an order that all seeds agree on."""
+    """Places of methods `(seeds, methods)`, 1 on top: a line a method from seed to seed. Lines that
+    do not cross are an order that all seeds agree on.
+    """
     place = np.asarray(ranks, dtype=np.float64)
     if place.shape != (len(seeds), len(methods)):
         raise ValueError(

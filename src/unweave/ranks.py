@@ -1,15 +1,16 @@
 """Training by several processes, "ranks": who there is, and what they tell one another.
 
-With B items in all, each of P ranks encodes B/P. What `log q(z)` needs of the others, their posteriors' parameters, is
-gathered with gradients, so that P ranks give the loss and the gradients of one:
+With B items in all, each of P ranks encodes B/P. What `log q(z)` needs of the others, their
+posteriors' parameters, is gathered with gradients, so that P ranks give the loss and the gradients
+of one:
 
 .. math:: L = \\frac{1}{P} \\sum_r L_r(θ, φ_1, …, φ_P), \\qquad
           \\frac{dL}{dθ} = \\frac{1}{P} \\sum_r \\Big( \\frac{∂L_r}{∂θ}
                           + \\sum_s \\frac{∂L_s}{∂φ_r} \\frac{dφ_r}{dθ} \\Big)
 
-with φ_r the parameters that rank r encoded: the inner sum is what `gathered` does on the way back, the outer one
-`mean_gradients`. What else looks at a whole batch sees its rank's part: batch normalisation, penalties on moments,
-MMD, capacities, a critic's draws.
+with φ_r the parameters that rank r encoded: the inner sum is what `gathered` does on the way back,
+the outer one `mean_gradients`. What else looks at a whole batch sees its rank's part: batch
+normalisation, penalties on moments, MMD, capacities, a critic's draws.
 
 A process that is alone is rank 0 of 1, and nothing here costs it anything.
 
@@ -40,11 +41,13 @@ PATIENCE = timedelta(minutes=30)
 """How long ranks wait for one another, while rank 0 validates and writes, before they give up."""
 
 
-# -- who there is ----------------------------------------------------------------------------------------------
+# -- who there is ----------------------------------------------------------------------------------
 
 
 def world() -> tuple[int, int]:
-    """This process' rank and how many there are; (0, 1) without a process group, and within `alone()`."""
+    """This process' rank and how many there are; (0, 1) without a process group, and within
+    `alone()`.
+    """
     if _alone.get() or not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
@@ -62,10 +65,12 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def joined() -> Iterator[tuple[int, int]]:
-    """This process as one of those that `torchrun` started: gives `world()`, and leaves the group in the end.
+    """This process as one of those that `torchrun` started: gives `world()`, and leaves the group
+    in the end.
 
-    A process group that exists already is used and left as it is; it must serve tensors on the CPU too, as that of
-    `init_process_group()` without a backend does. Tensors on GPUs go by nccl, others by gloo.
+    A process group that exists already is used and left as it is; it must serve tensors on the CPU
+    too, as that of `init_process_group()` without a backend does. Tensors on GPUs go by nccl,
+    others by gloo.
     """
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     if _alone.get() or not started or os.environ["WORLD_SIZE"] == "1" or dist.is_initialized():
@@ -91,10 +96,11 @@ def joined() -> Iterator[tuple[int, int]]:
 
 
 def _take_leave(store: Any, rank: int, ranks: int) -> None:
-    """Waits for the others to have read what was last said to them, a while, for one of them may be lost.
+    """Waits for the others to have read what was last said to them, a while, for one of them may be
+    lost.
 
-    A connection that is closed too early takes with it what the other end has not read. Rank 0 may keep the store, so
-    it leaves last.
+    A connection that is closed too early takes with it what the other end has not read. Rank 0 may
+    keep the store, so it leaves last.
     """
     with suppress(RuntimeError):
         for word, heard in (("done", range(ranks)), ("gone", range(1, ranks) if rank == 0 else ())):
@@ -116,7 +122,7 @@ def noise_seed(seed: int, rank: int, step: int = 0) -> int:
     return random.Random(f"{seed} {rank} {step}").getrandbits(63)
 
 
-# -- what they tell one another --------------------------------------------------------------------------------
+# -- what they tell one another --------------------------------------------------------------------
 
 
 @contextmanager
@@ -128,14 +134,16 @@ def talking() -> Iterator[None]:
         rank = os.environ.get("RANK") if not dist.is_initialized() else dist.get_rank()
         reason = re.sub(r"^\[\S*\] ", "", str(error)).partition(". ")[0].partition("\n")[0]
         raise ConnectionError(
-            f"rank {rank} has lost the others ({reason}): one of them ended, and its own message says why"
+            f"rank {rank} has lost the others ({reason}): one of them ended, and its own message "
+            "says why"
         ) from error
 
 
 def first(fn: Callable[[], T]) -> T:
     """What rank 0 gets from `fn`, which it calls alone; the others wait for it.
 
-    Errors: those of `fn`, at all ranks; their cause is a ConnectionAbortedError at those that only heard of it.
+    Errors: those of `fn`, at all ranks; their cause is a ConnectionAbortedError at those that only
+    heard of it.
     """
     rank, ranks = world()
     if ranks == 1:
@@ -202,7 +210,9 @@ def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def mean_gradients(weights: Iterable[Tensor], *more: Tensor) -> list[Tensor]:
-    """Puts the mean over the ranks into `.grad`, where one that a rank lacks counts as zero; gives that of `more`."""
+    """Puts the mean over the ranks into `.grad`, where one that a rank lacks counts as zero; gives
+    that of `more`.
+    """
     if world()[1] == 1:
         return list(more)
     learned = [w for w in weights if w.requires_grad]

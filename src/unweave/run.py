@@ -1,7 +1,8 @@
 """A run: a recipe in, a folder out; resumable bit for bit, at any moment.
 
-A checkpoint is whole or absent; the last good one is found, and training goes on from it as if nothing had happened.
-Where several ranks train together (see `distributed`), rank 0 alone reads and writes the folder.
+A checkpoint is whole or absent; the last good one is found, and training goes on from it as if
+nothing had happened. Where several ranks train together (see `distributed`), rank 0 alone reads and
+writes the folder.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from .training.trainer import NonFinite, Recipe, Trainer, device_of
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the trained model, the curves, and (once evaluated) the scores."""
+    """A finished run: its folder, the trained model, the curves, and (once evaluated) the
+    scores.
+    """
 
     folder: Path
     model: Model
@@ -59,13 +62,15 @@ def fit(
 ) -> Run:
     """Trains `recipe` into the folder `out`; then evaluates it and writes its report.
 
-    `resume` goes on from the last good checkpoint of `out`. Errors: FileExistsError if `out` holds something and
-    neither `resume` nor `overwrite` is set; ValueError for a folder of another version or recipe; NonFinite;
-    Interrupted after Ctrl-C, with the state saved. What cannot be trained is refused before the folder is touched.
+    `resume` goes on from the last good checkpoint of `out`. Errors: FileExistsError if `out` holds
+    something and neither `resume` nor `overwrite` is set; ValueError for a folder of another
+    version or recipe; NonFinite; Interrupted after Ctrl-C, with the state saved. What cannot be
+    trained is refused before the folder is touched.
 
-    Started by `torchrun`, its processes train together, `recipe.batch` items a step in all; all return the same model
-    and curves, rank 0 alone the scores. A run goes on bit for bit with as many ranks as before, and with another number
-    from the same weights. Errors then also: ConnectionError if another rank is lost.
+    Started by `torchrun`, its processes train together, `recipe.batch` items a step in all; all
+    return the same model and curves, rank 0 alone the scores. A run goes on bit for bit with as
+    many ranks as before, and with another number from the same weights. Errors then also:
+    ConnectionError if another rank is lost.
     """
     folder = Path(out)
     with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)):
@@ -168,7 +173,9 @@ def _resume(folder: Path) -> str:
 
 
 def _first_fault(trainer: Trainer, folder: Path) -> str | None:
-    """Where losses are read now and then: goes over the steps since the last checkpoint again, reading each."""
+    """Where losses are read now and then: goes over the steps since the last checkpoint again,
+    reading each.
+    """
     if trainer.check_every == 1:
         return None
     again, last = (
@@ -186,7 +193,7 @@ def _first_fault(trainer: Trainer, folder: Path) -> str | None:
     return None
 
 
-# -- the run folder --------------------------------------------------------------------------------------------
+# -- the run folder --------------------------------------------------------------------------------
 
 
 SETTINGS = (
@@ -296,9 +303,11 @@ def _save(folder: Path, state: dict[str, Any], keep: int) -> Path:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint that can be read; None if there is none yet (training begins anew, from the same seed).
+    """The last checkpoint that can be read; None if there is none yet (training begins anew, from
+    the same seed).
 
-    Errors: ValueError if there are checkpoints and all are damaged, or a finished model without any.
+    Errors: ValueError if there are checkpoints and all are damaged, or a finished model without
+    any.
     """
     paths = sorted((folder / "checkpoints").glob("*.pt"), reverse=True)
     for path in paths:
@@ -310,13 +319,14 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             return state
     if paths:
         raise ValueError(
-            f"no checkpoint in {paths[0].parent} can be read ({', '.join(p.name for p in paths)}): they are damaged or "
-            "of another version; train again with --overwrite, or into another folder"
+            f"no checkpoint in {paths[0].parent} can be read ({', '.join(p.name for p in paths)}): "
+            "they are damaged or of another version; train again with --overwrite, or into "
+            "another folder"
         )
     if (folder / "model.safetensors").exists():
         raise ValueError(
-            f"{folder} holds a finished model without its checkpoints: there is nothing to go on from; "
-            f"`unweave evaluate {folder}` scores it again"
+            f"{folder} holds a finished model without its checkpoints: there is nothing to go on "
+            f"from; `unweave evaluate {folder}` scores it again"
         )
     return None
 

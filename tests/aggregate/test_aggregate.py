@@ -58,13 +58,15 @@ def normals(n, units=2):
     return q
 
 
-# -- weights -------------------------------------------------------------------------------------------------
+# -- weights ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weights", [uw.balanced, uw.stratified, uw.weighted])
 @pytest.mark.parametrize(("batch", "n"), [(2, 9), (5, 9), (9, 9)])
 def test_weights_stand_where_the_formula_puts_them(weights, batch, n):
-    """Far apart, narrow posteriors, and values moved by k places, show the weight of component i + k alone."""
+    """Far apart, narrow posteriors, and values moved by k places, show the weight of component i +
+    k alone.
+    """
     loc = 1e3 * torch.arange(batch, dtype=torch.float64)[:, None]
     own, following, rest = {
         uw.balanced: (1 / n, (n - 1) / (n * (batch - 1)), (n - 1) / (n * (batch - 1))),
@@ -81,7 +83,9 @@ def test_weights_stand_where_the_formula_puts_them(weights, batch, n):
 @pytest.mark.parametrize("weights", [uw.balanced, uw.stratified])
 @pytest.mark.parametrize("batch", [2, 3, 4, 5])
 def test_estimates_average_to_q_over_all_batches(weights, batch):
-    """Every ordered batch of 5 items: at every place the mean of the estimate is q(z), for joint and marginals."""
+    """Every ordered batch of 5 items: at every place the mean of the estimate is q(z), for joint
+    and marginals.
+    """
     n, q = 5, uw.Trace()
     q.normal(torch.randn(n, 2), torch.rand(n, 2) + 0.2, name="z")
     q.concrete(torch.randn(n, 3), 0.66, name="y")
@@ -134,7 +138,7 @@ def test_one_item_in_all_is_its_own_aggregate():
         same(uw.minibatch(1, weights)(q, [(("z", (0, 1)),)], 0)[0], q["z"].log_prob.sum(-1))
 
 
-# -- exact, and the brute-force loop -------------------------------------------------------------------------
+# -- exact, and the brute-force loop ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lead", [(4,), (2, 4), (4, 4), (2, 1, 3)])
@@ -164,7 +168,9 @@ def test_a_batch_as_large_as_the_data_set_is_exact(lead):
 @pytest.mark.parametrize("lead", [(2,), (3, 2), (4, 3, 2), (1, 1)])
 @pytest.mark.parametrize("units", [1, 2, 3])
 def test_exact_takes_a_posterior_without_samples(lead, units):
-    """The number of items is read off the posterior's own batch dimension, whatever equals whatever."""
+    """The number of items is read off the posterior's own batch dimension, whatever equals
+    whatever.
+    """
     posterior, z = normals(4, units), torch.randn(*lead, units)
     q = drawn(z=(Normal(torch.zeros(units), 1.0).expand(z.shape), z))
     b = (("z", tuple(range(units))),)
@@ -189,7 +195,7 @@ def test_exact_scores_any_part_of_the_data():
     same(uw.exact(posterior)(take(posterior, [2, 7]), [(("z", (0, 1)),)], 0)[0], whole[[2, 7]])
 
 
-# -- closed forms --------------------------------------------------------------------------------------------
+# -- closed forms ----------------------------------------------------------------------------------
 
 
 def test_exact_is_the_mixture_density_of_torch():
@@ -220,7 +226,9 @@ def sigma_points(loc, cov):
 
 
 def test_identical_posteriors_have_closed_forms():
-    """mi = 0 for each item; TC of a normal = −½ log det of its correlation, less the prior's; KLs of normals."""
+    """mi = 0 for each item; TC of a normal = −½ log det of its correlation, less the prior's; KLs
+    of normals.
+    """
     loc, cov, prior = torch.randn(4), covariances(4), covariances(4)
     posterior = drawn(
         z=(MultivariateNormal(loc.expand(3, 4), cov.expand(3, 4, 4)), torch.zeros(3, 4))
@@ -251,7 +259,9 @@ def test_identical_posteriors_have_closed_forms():
 
 @pytest.mark.parametrize("gap", [0.0, 0.3, 2.0, 1e3])
 def test_information_lies_between_zero_and_log_n(gap):
-    """Over the data set, by quadrature; each sample's value stays below log N; both ends are reached."""
+    """Over the data set, by quadrature; each sample's value stays below log N; both ends are
+    reached.
+    """
     n, loc = 4, gap * torch.arange(4.0)
     width, points = 10.0, 2001
     grid = loc[:, None] + torch.linspace(-width, width, points)  # each item's own grid

@@ -101,7 +101,7 @@ def test_the_elbo_by_hand_is_ours(pair):
     )
 
 
-# -- the estimator -------------------------------------------------------------------------------------------
+# -- the estimator ---------------------------------------------------------------------------------
 
 
 def test_all_that_is_timed_is_the_same_estimate():
@@ -132,7 +132,9 @@ def test_memory_is_that_of_the_largest_moment():
 
 
 def measured(ratio, spread=0.0):
-    """As the children would report it, with the fused estimators `ratio` times as fast as the naive one."""
+    """As the children would report it, with the fused estimators `ratio` times as fast as the naive
+    one.
+    """
     times = {"naive": [1.0 - spread, 1.0, 1.0, 1.0 + spread]}
     times |= {name: [1.0 / ratio] * 4 for name in ("pure", "native")}
     rows = [

@@ -1,4 +1,6 @@
-"""`unweave verify`: the exact side against closed forms, the estimates' shape, and what the tables say."""
+"""`unweave verify`: the exact side against closed forms, the estimates' shape, and what the tables
+say.
+"""
 
 import json
 import math
@@ -61,7 +63,7 @@ def test_the_tables_are_printed_and_written(tmp_path, capsys):
     assert {row["term"] for row in tables["estimates"]} == {*verify.TERMS, "tc_vae(6)"}
 
 
-# -- bounds ----------------------------------------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------------
 
 FINE = {
     "elbo": (-10.0, 0.1),

@@ -1,4 +1,6 @@
-"""Published sets with known factors: their formats, read from small files, and the real files where they are."""
+"""Published sets with known factors: their formats, read from small files, and the real files where
+they are.
+"""
 
 import gzip
 import hashlib
@@ -227,8 +229,9 @@ def rerendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Data,
     root = real("dsprites", "dsprites_rerendered_sh3sc6or40x32y32_64x64.npz")
     folder = tmp_path_factory.mktemp("packed")
     code = (
-        "import unweave.data as d; d.dsprites(source='rerendered'); "  # ru_maxrss would count what pytest held
-        "print(*(int(line.split()[1]) // 1024 for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+        # ru_maxrss would count what pytest held
+        "import unweave.data as d; d.dsprites(source='rerendered'); print(*(int(line.split()[1]) "
+        "// 1024 for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNWEAVE_CACHE", str(folder))
@@ -324,7 +327,9 @@ def save_cars(path: Path, cars: dict[str, np.ndarray]) -> None:
 
 
 def test_cars3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each picture has a colour that says which it is: red its car, green its azimuth, blue its elevation."""
+    """Each picture has a colour that says which it is: red its car, green its azimuth, blue its
+    elevation.
+    """
     monkeypatch.setattr(module("cars3d"), "SIZES", (4, 24, 2))
     car = np.zeros((128, 128, 3, 24, 4), dtype=np.uint8)
     car[:, :, 1] = np.arange(24)[:, None]

@@ -19,7 +19,9 @@ def noise(*shape, seed=0):
 
 @pytest.fixture
 def album(tmp_path):
-    """Three cats and two dogs of several formats, sizes and modes; a broken file, a text, a hidden folder."""
+    """Three cats and two dogs of several formats, sizes and modes; a broken file, a text, a hidden
+    folder.
+    """
     for name in ("cat", "dog", ".hidden"):
         (tmp_path / name).mkdir()
     Image.fromarray(noise(120, 90, 3)).save(tmp_path / "cat" / "a.png")

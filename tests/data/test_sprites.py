@@ -1,4 +1,5 @@
-"""Sprites against published images, closed forms and a loop; samplers against their distributions, cell by cell.
+"""Sprites against published images, closed forms and a loop; samplers against their distributions,
+cell by cell.
 
 A chi-square test is refused at p < 1e-6: with other seeds, one in a million would fail by chance.
 """
@@ -68,7 +69,9 @@ def test_smooth_pixels_are_means_of_finer_ones(m):
 
 
 def heart_area():
-    """Twice the area under the half's Bézier curves, by Green's theorem: polynomials, integrated exactly."""
+    """Twice the area under the half's Bézier curves, by Green's theorem: polynomials, integrated
+    exactly.
+    """
     total = 0.0
     for points in np.array(HEART):
         x, y = (np.polynomial.Polynomial(np.array(BERNSTEIN).T @ points[:, k]) for k in (0, 1))

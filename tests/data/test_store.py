@@ -164,7 +164,9 @@ def test_training_is_the_same_whatever_the_store() -> None:
 
 @pytest.mark.parametrize("temperature", [0.66, None], ids=["concrete", "categorical"])
 def test_a_posterior_in_chunks_is_the_whole(temperature: float | None) -> None:
-    """Densities that depend on no draw are equal; drawn sites have the shapes, roles and items of the whole."""
+    """Densities that depend on no draw are equal; drawn sites have the shapes, roles and items of
+    the whole.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = uw.models.hfvae(
@@ -188,7 +190,9 @@ def test_a_posterior_in_chunks_is_the_whole(temperature: float | None) -> None:
 
 
 def test_chunks_keep_values_and_densities_of_the_same_items() -> None:
-    """z is Normal(μ(x, y), σ(x, y)) at the y that was drawn: the encoder, given that y, says the same of each item."""
+    """z is Normal(μ(x, y), σ(x, y)) at the y that was drawn: the encoder, given that y, says the
+    same of each item.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = uw.models.hfvae((8, 8), hidden=(8, 6), classes=3, normals=2).eval()

@@ -1,4 +1,6 @@
-"""The fused estimate is the plain one, to the last gradient, by every back end; and it is as accurate and as small."""
+"""The fused estimate is the plain one, to the last gradient, by every back end; and it is as
+accurate and as small.
+"""
 
 import math
 import random
@@ -118,14 +120,16 @@ def gradient(log_q, coef, leaf):
     return torch.autograd.grad(total, list(leaf.values()), retain_graph=True, allow_unused=True)
 
 
-# -- the plain estimate --------------------------------------------------------------------------------------
+# -- the plain estimate ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("lead", [(5,), (3, 4), (2, 1, 3)])
 @pytest.mark.parametrize("way", ["numbers", "tensors", "mixed", "another", "part", "none"])
 def test_random_trees_and_every_way_to_the_gradient(body, seed, lead, way):
-    """Coefficients ahead that are right, that are wrong, that leave a block out, and none: always the same gradient."""
+    """Coefficients ahead that are right, that are wrong, that leave a block out, and none: always
+    the same gradient.
+    """
     rng = random.Random(seed)
     torch.manual_seed(seed)
     q, leaf = leaves_of(encode(lead))
@@ -177,7 +181,9 @@ def test_exact_scores_rows_against_a_posterior_without_samples(body, lead):
 
 @pytest.mark.parametrize("lead", [(4,), (3, 4)])
 def test_observed_entries_leave_their_blocks(body, lead):
-    """Items of a Concrete and a categorical site, single units of a Normal one; what was given may be anything."""
+    """Items of a Concrete and a categorical site, single units of a Normal one; what was given may
+    be anything.
+    """
     q, leaf = uw.Trace(), {}
     for name, units, dist in (
         ("z", (3,), "normal"),
@@ -280,7 +286,9 @@ def test_the_backward_may_be_run_twice_and_by_other_weights(body):
 
 
 def test_components_of_a_batch_with_log_weights_of_their_own(body):
-    """Two components an item, as enumerated classes are: rows' and components' items, and weights with a gradient."""
+    """Two components an item, as enumerated classes are: rows' and components' items, and weights
+    with a gradient.
+    """
     n, units, log_w = 4, 3, (-1.0, -1.5, -2.0)
     z, mean = (
         torch.randn(1, 5, units).requires_grad_(),
@@ -325,7 +333,7 @@ def test_autocast_changes_nothing(body):
         same(pairs.log_mixture(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body), calm)
 
 
-# -- the primitive -------------------------------------------------------------------------------------------
+# -- the primitive ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ahead", [None, [1.0, -2.0, 0.5]])
@@ -358,7 +366,9 @@ def primitive(z, mean, std, bases, blocks, keep):
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_the_primitive_on_random_blocks(body, shape, seed):
-    """Blocks that overlap, repeat, nest, are empty, or none at all; bases that weigh nothing here and there."""
+    """Blocks that overlap, repeat, nest, are empty, or none at all; bases that weigh nothing here
+    and there.
+    """
     rows, comps, units = shape
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -404,7 +414,9 @@ def test_no_blocks_at_all(body):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rows_far_from_everything_stay_finite(body, dtype):
-    """Densities that underflow by far, and a row that no component weighs: −inf, and no gradient."""
+    """Densities that underflow by far, and a row that no component weighs: −inf, and no
+    gradient.
+    """
     z = torch.tensor([[0.0], [1e6], [-3e4], [0.5]], dtype=dtype)
     mean, std = (
         torch.tensor([[0.0], [1.0]], dtype=dtype),
@@ -425,7 +437,9 @@ def test_rows_far_from_everything_stay_finite(body, dtype):
 @pytest.mark.parametrize("scale", [1.0, 0.1, 1e-2, 1e-3, 1e-4])
 @pytest.mark.parametrize("units", [10, 50])
 def test_float32_is_as_accurate_as_the_goal(body, scale, units):
-    """Against float64 on the same numbers: 1e-4 in every log marginal, 1e-6 of the gradients' length."""
+    """Against float64 on the same numbers: 1e-4 in every log marginal, 1e-6 of the gradients'
+    length.
+    """
     batch, subsets = (
         200,
         [

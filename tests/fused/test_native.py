@@ -36,7 +36,7 @@ def estimate():
     return sweep.value_and_grad(z, z, z + 1, [torch.zeros(2, 2)], [(0, (0,))])[0]
 
 
-# -- where it cannot be built --------------------------------------------------------------------------------
+# -- where it cannot be built ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(fresh, monkeypatch):
     same(estimate(), torch.full((2, 1), -0.2257913526447274))
 
 
-# -- where it can --------------------------------------------------------------------------------------------
+# -- where it can ----------------------------------------------------------------------------------
 
 
 @with_compiler
@@ -155,7 +155,9 @@ def test_not_a_number_is_not_lost():
 @with_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exponentials_are_exact_to_rounding(dtype):
-    """Two components, the second x nats below the first: log(1 + exp(−x)), and its slope, over the whole range."""
+    """Two components, the second x nats below the first: log(1 + exp(−x)), and its slope, over the
+    whole range.
+    """
     x = torch.linspace(0, 120 if dtype == torch.float32 else 800, 4001, dtype=dtype)
     base = torch.stack([torch.zeros_like(x), -x], -1)
     z, none = torch.zeros(len(x), 0, dtype=dtype), torch.zeros(2, 0, dtype=dtype)

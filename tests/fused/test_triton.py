@@ -1,4 +1,6 @@
-"""The body in Triton gives what the tensor code gives: on a GPU, or in Triton's interpreter, a process of its own."""
+"""The body in Triton gives what the tensor code gives: on a GPU, or in Triton's interpreter, a
+process of its own.
+"""
 
 import importlib.util
 import math
@@ -39,7 +41,7 @@ def afresh(monkeypatch):
     triton_body._unusable.cache_clear()
 
 
-# -- whether it runs -----------------------------------------------------------------------------------------
+# -- whether it runs -------------------------------------------------------------------------------
 
 
 @installed
@@ -144,7 +146,7 @@ def test_it_is_what_runs_on_a_gpu():
     assert sweep.backend(torch.zeros(1, device="cuda")) is triton_body.Triton
 
 
-# -- that it is right ----------------------------------------------------------------------------------------
+# -- that it is right ------------------------------------------------------------------------------
 
 
 def agree(*args, coef, tol, **options):
@@ -166,7 +168,9 @@ def agree(*args, coef, tol, **options):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 2), (36, 70, 3), (5, 140, 2), (2, 9, 0)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_blocks(dtype, tol, shape, seed):
-    """Blocks that overlap, repeat, nest or are empty, rows and components of more than one tile, masks."""
+    """Blocks that overlap, repeat, nest or are empty, rows and components of more than one tile,
+    masks.
+    """
     rows, comps, units = shape
     torch.manual_seed(seed)
     rng, like = random.Random(seed), {"dtype": dtype, "device": DEVICE}
@@ -215,7 +219,9 @@ def test_no_blocks_at_all():
 @runs
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rows_far_from_everything_stay_finite(dtype):
-    """Densities that underflow by far, and a row that no component weighs: −inf, and no gradient."""
+    """Densities that underflow by far, and a row that no component weighs: −inf, and no
+    gradient.
+    """
     like = {"dtype": dtype, "device": DEVICE}
     z, mean = (
         torch.tensor([[0.0], [1e6], [-3e4], [0.5]], **like),
@@ -265,7 +271,9 @@ def test_the_same_bits_twice():
 
 @runs
 def test_chunks_samples_and_weights_of_components(monkeypatch):
-    """The whole estimate, a few rows at a time, where parameters have samples of their own and weights gradients."""
+    """The whole estimate, a few rows at a time, where parameters have samples of their own and
+    weights gradients.
+    """
     monkeypatch.setitem(plans.BUDGET, DEVICE, 2**9)
     leaves = [torch.randn(2, 9, 3, device=DEVICE) for _ in range(3)] + [
         torch.randn(2, 9, device=DEVICE)
@@ -295,7 +303,9 @@ def test_chunks_samples_and_weights_of_components(monkeypatch):
 @runs
 @pytest.mark.parametrize("scale", [1.0, 1e-4])
 def test_float32_is_as_accurate_as_the_goal(scale):
-    """Against float64 on the same numbers: 1e-4 in every log marginal, 1e-6 of the gradients' length."""
+    """Against float64 on the same numbers: 1e-4 in every log marginal, 1e-6 of the gradients'
+    length.
+    """
     batch, units = 60, 10
     mean = torch.randn(batch, units, dtype=torch.float32, device=DEVICE)
     std = scale * (0.8 + 0.4 * torch.rand_like(mean))

@@ -1,4 +1,6 @@
-"""All metrics by name: what is computed, what is not and why, and what every metric has in common."""
+"""All metrics by name: what is computed, what is not and why, and what every metric has in
+common.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""Information-based and linear scores: closed forms, loop twins, and other libraries' published cases and values."""
+"""Information-based and linear scores: closed forms, loop twins, and other libraries' published
+cases and values.
+"""
 
 import math
 
@@ -30,7 +32,9 @@ PLUG_IN = [metrics.mig, metrics.mig_sup, metrics.dcimig, metrics.jemmig, metrics
 
 
 def example(n=600):
-    """Codes that know of factors in part, without a random number, so that other libraries can be given the same."""
+    """Codes that know of factors in part, without a random number, so that other libraries can be
+    given the same.
+    """
     i = np.arange(n)
     v = np.stack([i % 3, (i // 3) % 4, (i // 12) % 5], 1)
     z = [
@@ -43,7 +47,9 @@ def example(n=600):
 
 
 def identity(n=3000):
-    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes too."""
+    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes
+    too.
+    """
     v = np.random.RandomState(0).randint(1, 11, size=(n, 10))
     return v.astype(float), v
 
@@ -154,7 +160,9 @@ def test_scores_are_their_definitions_in_loops():
 
 
 def test_values_that_ubisofts_program_printed():
-    """mig.py, mig_sup.py, dcimig.py and jemmig.py at 05d5667 with pyitlib 0.3.1, nb_bins=20, discrete factors."""
+    """mig.py, mig_sup.py, dcimig.py and jemmig.py at 05d5667 with pyitlib 0.3.1, nb_bins=20,
+    discrete factors.
+    """
     z, v = example()
     assert metrics.mig(z, v, convention="ubisoft").value == pytest.approx(
         0.2870014992022653, abs=1e-12
@@ -181,7 +189,9 @@ def test_chen_differs_where_values_are_not_equally_frequent():
 
 
 def test_published_mig():
-    """disentanglement_lib's cases: the factors, zeros, the factors twice. Ten cells keep 1 to 10 apart."""
+    """disentanglement_lib's cases: the factors, zeros, the factors twice. Ten cells keep 1 to 10
+    apart.
+    """
     z, v = identity()
     assert 0.9 <= metrics.mig(z, v, bins=10).value <= 1
     assert 0 <= metrics.mig(np.zeros_like(z), v, bins=10).value <= 0.2
@@ -230,7 +240,8 @@ def test_closed_forms():
             for f in (metrics.mig, metrics.mig_sup, metrics.dcimig, metrics.modularity)
         ]
         assert scores == pytest.approx(expected, abs=1e-12), name
-    # the code of both bits has H = log 4, and knows log 2 more than the second: H(z, v) − I = log 4 − log 2
+    # the code of both bits has H = log 4, and knows log 2 more than the second: H(z, v) − I = log 4
+    # − log 2
     assert metrics.jemmig(both, v, convention="do").value == pytest.approx(math.log(2), abs=1e-12)
     assert metrics.jemmig(both, v, bins=4).value == pytest.approx(1 - 1 / 3, abs=1e-12)
 
@@ -257,7 +268,9 @@ def test_a_factor_with_one_class_is_left_out(metric):
 
 @pytest.mark.parametrize("name", ["mig", "jemmig", "info_compactness", "info_explicitness"])
 def test_missing_entries_are_left_out_of_their_factor(name):
-    """A factor's part with entries missing is that of the items where it is known, given the same cells."""
+    """A factor's part with entries missing is that of the items where it is known, given the same
+    cells.
+    """
     z, v = example()
     z = np.column_stack([cells(z), v[:, 1]]).astype(float)
     z[0], z[-1] = 0, 19  # the ends of all codes stay known
@@ -484,7 +497,9 @@ def test_sap_needs_items_to_fit_and_to_test(test):
 
 
 def their_shares(z, v, seed):
-    """As the authors' program: scikit-learn's estimator, one code at a time, over the factor's entropy."""
+    """As the authors' program: scikit-learn's estimator, one code at a time, over the factor's
+    entropy.
+    """
     shares = np.zeros((z.shape[1], v.shape[1]))
     for j in range(z.shape[1]):
         code = StandardScaler().fit_transform(z[:, j : j + 1])
@@ -553,7 +568,8 @@ def test_explicitness_of_what_is_linear_is_one_and_of_noise_is_none():
     assert metrics.info_explicitness(v.astype(float), v > 0).value > 0.99
     assert metrics.info_explicitness(v.astype(float), v, discrete=True).value > 0.99
     noise = np.random.default_rng(0).normal(size=(600, 2))
-    # a likelihood ratio: 2n · gain is χ² with (classes − 1) · 2 degrees of freedom; 1e-6 of the largest, 8, is at 42
+    # a likelihood ratio: 2n · gain is χ² with (classes − 1) · 2 degrees of freedom; 1e-6 of the
+    # largest, 8, is at 42
     assert metrics.info_explicitness(noise, v).value * np.log(3) < 42 / 1200
 
 

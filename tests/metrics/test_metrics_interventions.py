@@ -1,4 +1,6 @@
-"""FactorVAE's and β-VAE's scores and IRS: disentanglement_lib's published cases, and its loops beside ours."""
+"""FactorVAE's and β-VAE's scores and IRS: disentanglement_lib's published cases, and its loops
+beside ours.
+"""
 
 import numpy as np
 import pytest
@@ -22,12 +24,16 @@ def example(n=2000, seed=0):
 
 
 def ten_factors(rng, n):
-    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes too."""
+    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes
+    too.
+    """
     return rng.integers(1, 11, (n, 10)).astype(float)
 
 
 def same(first, second, n):
-    """Whether shares of n votes differ by less than five standard errors, the largest for any share being ½ / √n."""
+    """Whether shares of n votes differ by less than five standard errors, the largest for any share
+    being ½ / √n.
+    """
     return abs(float(first) - float(second)) < 5 * np.sqrt(2 * 0.25 / n)
 
 

@@ -1,4 +1,6 @@
-"""Information by the exact q(z): loops, numerical integration, closed forms, and the KL's decomposition."""
+"""Information by the exact q(z): loops, numerical integration, closed forms, and the KL's
+decomposition.
+"""
 
 import tracemalloc
 

@@ -1,4 +1,6 @@
-"""DCI, explicitness, probes, UDR and clusters: published cases, twins out of scikit-learn's parts, closed forms."""
+"""DCI, explicitness, probes, UDR and clusters: published cases, twins out of scikit-learn's parts,
+closed forms.
+"""
 
 from itertools import combinations
 
@@ -20,7 +22,9 @@ FAST = {"estimator": "lightgbm"}
 
 
 def example(n=600, seed=0):
-    """Codes that know of factors of 3, 4 and 5 values in part, one of them of two factors, one of none."""
+    """Codes that know of factors of 3, 4 and 5 values in part, one of them of two factors, one of
+    none.
+    """
     rng = np.random.default_rng(seed)
     v = np.stack([rng.integers(0, k, n) for k in (3, 4, 5)], 1)
     noise = rng.normal(size=(n, 4))
@@ -34,7 +38,9 @@ def example(n=600, seed=0):
 
 
 def identity(n=1500):
-    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes too."""
+    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes
+    too.
+    """
     v = np.random.default_rng(0).integers(1, 11, (n, 10))
     return v.astype(float), v
 
@@ -237,7 +243,8 @@ def test_explicitness_is_that_of_scikit_learns_parts(classes):
 def test_explicitness_is_half_for_noise_and_leaves_out_rare_classes():
     rng = np.random.default_rng(0)
     v = rng.integers(0, 3, (2000, 1))
-    # an area over 222 and 445 items has a standard error of 0.024, and their mean no larger one: five of them
+    # an area over 222 and 445 items has a standard error of 0.024, and their mean no larger one:
+    # five of them
     assert abs(metrics.explicitness(rng.normal(size=(2000, 2)), v).value - 0.5) < 5 * 0.024
     v[0] = 3  # once: either fitted or measured
     found = metrics.explicitness(v + rng.normal(size=v.shape), v)

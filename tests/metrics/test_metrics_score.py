@@ -1,4 +1,6 @@
-"""The metrics' common ground: what is read out of arrays, what is refused, and what intervals cover."""
+"""The metrics' common ground: what is read out of arrays, what is refused, and what intervals
+cover.
+"""
 
 import math
 
@@ -154,7 +156,9 @@ def mean_product(codes, factors):
 
 @pytest.mark.parametrize("level", [0.9, 0.5])
 def test_intervals_cover_what_they_say(level):
-    """For a mean of 100 normals, 500 times: outside what chance allows once in a million, on either side."""
+    """For a mean of 100 normals, 500 times: outside what chance allows once in a million, on either
+    side.
+    """
     rng, runs = np.random.default_rng(2), 500
     covered = 0
     for seed in range(runs):
@@ -166,13 +170,15 @@ def test_intervals_cover_what_they_say(level):
 
 
 def test_intervals_have_the_width_of_the_sampling_distribution():
-    """A Normal's quantiles at ±1 standard error, to five of their own standard errors: twice in a million by chance."""
+    """A Normal's quantiles at ±1 standard error, to five of their own standard errors: twice in a
+    million by chance.
+    """
     draws = np.random.default_rng(3).normal(size=400)
     score = bootstrap(mean_product, draws, np.ones(400), level=0.68268949, resamples=4000)
     half = (score.interval[1] - score.interval[0]) / 2
     error = draws.std() / 20
-    # a quantile at ±1 deviation has a standard error of √(p (1 − p)) / φ(1) / √resamples = 1.51 / √4000 deviations, the
-    # mean of two such no more
+    # a quantile at ±1 deviation has a standard error of √(p (1 − p)) / φ(1) / √resamples = 1.51 /
+    # √4000 deviations, the mean of two such no more
     assert abs(half / error - 1) < 5 * 1.51 / math.sqrt(4000)
 
 

@@ -1,4 +1,6 @@
-"""Models and their parts: what encode, decode, reconstruct and sample mean, and that they disturb nothing."""
+"""Models and their parts: what encode, decode, reconstruct and sample mean, and that they disturb
+nothing.
+"""
 
 import math
 
@@ -123,7 +125,9 @@ def test_seeds_decide_and_the_global_random_state_is_untouched(family):
 
 
 def test_samples_come_from_the_prior():
-    """z of the decoder is standard Normal: means within five standard errors (fails once in a million or so)."""
+    """z of the decoder is standard Normal: means within five standard errors (fails once in a
+    million or so).
+    """
     model = FAMILIES["hfvae"]((8, 8))
     n = 4000
     with torch.no_grad(), seeded(0):
@@ -199,7 +203,7 @@ def test_labels_are_given_to_the_encoder():
     assert same[[0, 1, 3]].tolist() == [False, True, True]
 
 
-# -- nets ------------------------------------------------------------------------------------------------------
+# -- nets ------------------------------------------------------------------------------------------
 
 
 def test_mlp():
@@ -252,7 +256,9 @@ def test_cat_broadcasts_all_but_its_dimension():
 @pytest.mark.slow
 @pytest.mark.parametrize("prior", ["learned", "correlated", "mixture"])
 def test_learned_priors_train_save_and_draw(prior, tmp_path):
-    """Each learns away from where it starts, and its part of the total correlation is in the terms."""
+    """Each learns away from where it starts, and its part of the total correlation is in the
+    terms.
+    """
     recipe = uw.recipes.digits(objective="bottleneck(1, 2) - kl[-1]", prior=prior, epochs=8)
     run = uw.fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
     start = recipe.model().decoder.prior

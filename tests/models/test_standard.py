@@ -1,4 +1,6 @@
-"""Models that bring each number of x to mean 0 and standard deviation 1 are models of x as it is."""
+"""Models that bring each number of x to mean 0 and standard deviation 1 are models of x as it
+is.
+"""
 
 import csv
 import json

@@ -1,4 +1,6 @@
-"""Every linear alias, trained on real digits, and its loss put together again from the exact decomposition."""
+"""Every linear alias, trained on real digits, and its loss put together again from the exact
+decomposition.
+"""
 
 from dataclasses import replace
 
@@ -35,7 +37,9 @@ ALIASES = {
 @pytest.mark.parametrize("discrete", ["concrete", "categorical"])
 @pytest.mark.parametrize("text", ALIASES)
 def test_the_loss_is_the_sum_of_exact_terms(text, discrete):
-    """After training the balanced estimator with all items in the batch gives what the full sums give."""
+    """After training the balanced estimator with all items in the batch gives what the full sums
+    give.
+    """
     recipe = replace(uw.recipes.digits(objective=text, discrete=discrete), batch=64)
     trainer = Trainer(recipe, "cpu")
     steps = 200 if discrete == "concrete" else 40

@@ -1,4 +1,6 @@
-"""Expectations under q(z|x, y) by importance weights: against the sum written out, and against quadrature."""
+"""Expectations under q(z|x, y) by importance weights: against the sum written out, and against
+quadrature.
+"""
 
 import math
 
@@ -55,7 +57,9 @@ def test_one_sample_is_the_form_itself():
 
 
 def test_estimates_the_posterior_mean():
-    """z ~ N(0, 1), q(y=1|z) = sigmoid(2z): E[z|y=1] by quadrature, and by weights on 200,000 draws (5 errors)."""
+    """z ~ N(0, 1), q(y=1|z) = sigmoid(2z): E[z|y=1] by quadrature, and by weights on 200,000 draws
+    (5 errors).
+    """
     torch.manual_seed(0)
     n = 200_000
     q, p = uw.Trace(), uw.Trace()
@@ -79,7 +83,9 @@ def test_schedules_and_formulas():
 
 
 def test_trains(tmp_path):
-    """Style first, two samples, labels of some items: the encoder learns to name the digits of new ones."""
+    """Style first, two samples, labels of some items: the encoder learns to name the digits of new
+    ones.
+    """
     data, test = uw.data.digits(), uw.data.digits("test")
     recipe = uw.Recipe(
         name="few",

@@ -1,6 +1,8 @@
-"""The critic against exact total correlations, its step against the formula, and its place in training.
+"""The critic against exact total correlations, its step against the formula, and its place in
+training.
 
-Run as a program, this file prints the errors that `critic_tc` quotes, some minutes a line with the default network.
+Run as a program, this file prints the errors that `critic_tc` quotes, some minutes a line with the
+default network.
 """
 
 import copy
@@ -41,7 +43,7 @@ def bound(critic, d, seed=0):
     return Critics(seed)._network(critic, d)
 
 
-# -- what it estimates ---------------------------------------------------------------------------------------
+# -- what it estimates -----------------------------------------------------------------------------
 
 
 class Pairs:
@@ -61,7 +63,8 @@ class Pairs:
 
 
 class Items:
-    """The aggregate posterior of 200 items, four units; its TC by the full sum, averaged over 20,000 draws.
+    """The aggregate posterior of 200 items, four units; its TC by the full sum, averaged over
+    20,000 draws.
 
     The narrower the posteriors, the lumpier it is, and the harder to learn.
     """
@@ -104,7 +107,9 @@ QUICK = Critic(hidden=(64, 64), lr=1e-3)
     ids=["pairs", "none", "items"],
 )
 def test_it_comes_near_the_exact_total_correlation(source):
-    """Measured: 1.01 of 1.02, 0.00 of 0 and 0.37 of 0.46 nats; the tolerance is 15 % and a tenth of a nat."""
+    """Measured: 1.01 of 1.02, 0.00 of 0 and 0.37 of 0.46 nats; the tolerance is 15 % and a tenth of
+    a nat.
+    """
     torch.set_default_dtype(torch.float32)
     source = source()
     got = estimate(QUICK, source, steps=1000, batch=128)
@@ -114,7 +119,9 @@ def test_it_comes_near_the_exact_total_correlation(source):
 
 @pytest.mark.slow
 def test_between_groups_it_sees_what_is_between_them():
-    """Pairs (0, 1) and (2, 3) are correlated: 1.02 nats between units, none between groups that hold whole pairs."""
+    """Pairs (0, 1) and (2, 3) are correlated: 1.02 nats between units, none between groups that
+    hold whole pairs.
+    """
     torch.set_default_dtype(torch.float32)
     source, top = Pairs(4, 0.8), Critic(level=1, hidden=(64, 64), lr=1e-3)
     apart = estimate(top, source, steps=1000, batch=128, groups=("z[:2]", "z[2:]"))
@@ -125,7 +132,7 @@ def test_between_groups_it_sees_what_is_between_them():
     assert abs(one - source.tc / 2) < 0.2
 
 
-# -- a step, by the formula ----------------------------------------------------------------------------------
+# -- a step, by the formula ------------------------------------------------------------------------
 
 
 def forward(made, z):
@@ -168,7 +175,9 @@ def test_the_default_is_the_papers_network():
 
 @pytest.mark.parametrize("lead", LEADS)
 def test_it_learns_to_tell_draws_from_shuffled_draws(lead):
-    """One step equals that of two logits and their softmax, on blocks permuted by hand in the same order."""
+    """One step equals that of two logits and their softmax, on blocks permuted by hand in the same
+    order.
+    """
     q = encode(lead)
     d = uw.Densities(q, decode(q), groups=(("z", "u"), "y", ("w", "s")), batch_dim=len(lead) - 1)
     made = bound(Critic(level=1, hidden=(16,), lr=1e-2), d)
@@ -221,7 +230,9 @@ def test_items_are_shuffled_across_the_batch(lead):
 
 
 def test_all_orders_are_equally_likely():
-    """Of 3 items there are 6; 6,000 trials, within four standard errors of 1,000 each (one in 2,600 seeds fails)."""
+    """Of 3 items there are 6; 6,000 trials, within four standard errors of 1,000 each (one in 2,600
+    seeds fails).
+    """
     z = torch.arange(3.0).reshape(3, 1).expand(6000, 3, 1)
     seen = [tuple(order) for order in shuffled(z).squeeze(-1).tolist()]
     counts = [seen.count(order) for order in itertools.permutations([0.0, 1.0, 2.0])]
@@ -245,7 +256,7 @@ def test_no_gradient_crosses():
     assert all((a != b).any() for a, b in zip(before, made.net.parameters(), strict=True))
 
 
-# -- binding, saving -----------------------------------------------------------------------------------------
+# -- binding, saving -------------------------------------------------------------------------------
 
 
 def test_networks_are_made_once_from_the_seed_and_leave_noise_alone():
@@ -360,7 +371,7 @@ def test_sites_that_are_enumerated_are_refused():
             attempt()
 
 
-# -- in training ---------------------------------------------------------------------------------------------
+# -- in training -----------------------------------------------------------------------------------
 
 
 def late(step):
@@ -450,7 +461,9 @@ def test_without_a_critic_nothing_changes(float32):
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [1, -1])
 def test_trained_on_digits_the_loss_is_its_recomputation(float32, level):
-    """250 steps; from pixels, the KLs' formulas and the network in numpy. Figures are float32's, hence five digits."""
+    """250 steps; from pixels, the KLs' formulas and the network in numpy. Figures are float32's,
+    hence five digits.
+    """
     critic = Critic(level=level, hidden=(64, 64), lr=1e-3)
     trainer = Trainer(tiny(objective=uw.factor_vae(10.0, critic), epochs=50))
     lines = []
@@ -486,7 +499,9 @@ def figures(critics, sources, seeds=3, steps=2000, batch=64):
 
 
 def costs(critics, steps=10):
-    """A training step's processor time against the ELBO's, on the digits recipe, step by step in turn."""
+    """A training step's processor time against the ELBO's, on the digits recipe, step by step in
+    turn.
+    """
     recipe = uw.recipes.digits()
     objectives = [uw.elbo, *(uw.factor_vae(35, critic) for critic in critics)]
     trainers = [
@@ -501,7 +516,8 @@ def costs(critics, steps=10):
     first, *others = map(statistics.median, spent)
     for critic, seconds in zip(critics, others, strict=True):
         print(
-            f"a step with {'x'.join(map(str, critic.hidden))}: {seconds / first:.1f} of an ELBO step",
+            f"a step with {'x'.join(map(str, critic.hidden))}: {seconds / first:.1f} of an ELBO "
+            "step",
             flush=True,
         )
 

@@ -42,14 +42,16 @@ def by_hand(q, p, lead):
     return total - sum(per_item(node.log_prob, lead) for node in q.values())
 
 
-# -- telescoping, and every term against the loop ------------------------------------------------------------
+# -- telescoping, and every term against the loop --------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("lead", [(4,), (2, 4), (4, 4), (2, 2, 3)])
 def test_terms_telescope_to_the_elbo(depth, lead, seed):
-    """recon − mi − Σ tc[l] − kl[-1], each estimated on its own, is the sampled ELBO, whatever estimates q(z)."""
+    """recon − mi − Σ tc[l] − kl[-1], each estimated on its own, is the sampled ELBO, whatever
+    estimates q(z).
+    """
     torch.manual_seed(seed)
     q = encode(lead)
     p, groups = decode(q, correlated=bool(seed % 2)), tree(random.Random(seed), depth)
@@ -169,7 +171,7 @@ def test_levels_that_are_not_there_are_refused(level):
         d.score(uw.kl[level])
 
 
-# -- the table of the literature -----------------------------------------------------------------------------
+# -- the table of the literature -------------------------------------------------------------------
 
 A, B, C, LAM = 1.7, 12.0, 4.0, 0.3
 
@@ -300,7 +302,7 @@ def test_scores_are_linear_in_coefficients():
     )
 
 
-# -- densities: once, restricted, and only when needed -------------------------------------------------------
+# -- densities: once, restricted, and only when needed ---------------------------------------------
 
 
 class Counting:
@@ -404,7 +406,7 @@ def test_restrictions_keep_the_part_of_each_block(lead):
         d.score(uw.mi.of("style"))
 
 
-# -- the closed-form KL --------------------------------------------------------------------------------------
+# -- the closed-form KL ----------------------------------------------------------------------------
 
 
 def closed(q, p, lead, of=(), **more):
@@ -466,7 +468,9 @@ def test_closed_and_sampled_sites_mix():
 
 
 def test_closed_kl_needs_whole_coefficients():
-    """Where α differs, log q(z|x) and log p(z) keep coefficients that no KL has, and stay sampled."""
+    """Where α differs, log q(z|x) and log p(z) keep coefficients that no KL has, and stay
+    sampled.
+    """
     q = encode((4,))
     p = decode(q)
     a, b = (uw.Densities(q, p, aggregate=uw.minibatch(20), kl=kl) for kl in ("closed", "sampled"))
@@ -487,8 +491,8 @@ FAMILIES = {
 def test_a_ladder_stays_unbiased(family, lead):
     """q draws z1 then z2|z1, p draws z2 then z1|z2: z1 may not be integrated with z2 held.
 
-    The mean of 20,000 values lies within 5 standard errors (false failure 6e-7), and integrating z1 alone would be
-    off by a nat. The truth is the expectation of a quadratic, written out.
+    The mean of 20,000 values lies within 5 standard errors (false failure 6e-7), and integrating z1
+    alone would be off by a nat. The truth is the expectation of a quadratic, written out.
     """
     m, s1, a, s2, c, t = 0.5, 0.6, 1.5, 0.7, 0.8, 0.9
     q = uw.Trace()
@@ -550,7 +554,7 @@ def test_priors_that_keep_units_together_score_whole_sites():
         uw.Densities(q, p, aggregate=uw.minibatch(9)).score(uw.kl[-1])
 
 
-# -- evidence ------------------------------------------------------------------------------------------------
+# -- evidence --------------------------------------------------------------------------------------
 
 
 def linear_gaussian(n, widen=1.0, samples=3):
@@ -579,7 +583,9 @@ def test_at_the_true_posterior_each_sample_gives_log_p_of_x():
 
 
 def test_evidence_is_the_importance_weighted_bound():
-    """By hand: log of the mean over samples of exp(ELBO), the same for each sample, unbiased for p(x)."""
+    """By hand: log of the mean over samples of exp(ELBO), the same for each sample, unbiased for
+    p(x).
+    """
     q, p, log_p = linear_gaussian(3, widen=1.3, samples=20_000)
     d = uw.Densities(q, p, batch_dim=1)
     elbo = p["x"].log_prob.sum(-1) + p["z"].log_prob.sum(-1) - q["z"].log_prob
@@ -603,7 +609,7 @@ def test_evidence_needs_samples():
         uw.evidence(q, decode(q))
 
 
-# -- labels --------------------------------------------------------------------------------------------------
+# -- labels ----------------------------------------------------------------------------------------
 
 
 def semi(lead, labels=None, observed=None, z_observed=None):
@@ -632,7 +638,9 @@ def log_mass(node, label):
 @pytest.mark.parametrize("lead", [(4,), (3, 4), (4, 4)])
 @pytest.mark.parametrize("style", ["numbers", "mask", "one-hot and mask"])
 def test_labels_missing_item_by_item(lead, style):
-    """The ELBO's parts, the label term and the groups' terms, against loops; masks follow items, not samples."""
+    """The ELBO's parts, the label term and the groups' terms, against loops; masks follow items,
+    not samples.
+    """
     axis = len(lead) - 1
     label = torch.randint(3, lead)
     seen = torch.rand(lead) < 0.5
@@ -722,8 +730,10 @@ def test_all_labels_and_no_labels(lead, one_hot):
 @pytest.mark.parametrize("lead", [(4,), (2, 2)])
 @pytest.mark.parametrize("kind", ["normal", "independent", "multivariate"])
 def test_codes_observed_item_by_item(lead, kind):
-    """Masks run along items also where a site's log-density has one number an item in one trace, one a unit in the
-    other; sizes coincide (2 items, 2 units) so that a mask along the wrong axis would broadcast."""
+    """Masks run along items also where a site's log-density has one number an item in one trace,
+    one a unit in the other; sizes coincide (2 items, 2 units) so that a mask along the wrong axis
+    would broadcast.
+    """
     axis, seen = len(lead) - 1, torch.rand(lead) < 0.5
     seen[..., 0], seen[..., 1] = True, False
     loc, scale, value = torch.randn(*lead, 2), torch.rand(*lead, 2) + 0.3, torch.randn(*lead, 2)
@@ -787,7 +797,7 @@ def test_labels_have_finite_gradients():
     assert (logits.grad.abs().sum(-1) > 0).all()
 
 
-# -- gradients -----------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -805,7 +815,9 @@ def test_labels_have_finite_gradients():
     "aggregate", [uw.minibatch(20), uw.minibatch(20, uw.stratified), None], ids=["b", "s", "exact"]
 )
 def test_gradients_agree_with_finite_differences(objective, kl, aggregate):
-    """Through encoder (loc, scale, logits, covariance), priors and decoder, with the noise fixed."""
+    """Through encoder (loc, scale, logits, covariance), priors and decoder, with the noise
+    fixed.
+    """
     labels = torch.tensor([1, -1, -1])
     x = torch.randn(3, 2)
 
@@ -831,7 +843,7 @@ def test_gradients_agree_with_finite_differences(objective, kl, aggregate):
     assert torch.autograd.gradcheck(value, inputs, eps=1e-6, atol=1e-6)
 
 
-# -- errors, and what is refused -----------------------------------------------------------------------------
+# -- errors, and what is refused -------------------------------------------------------------------
 
 
 def test_a_latent_that_p_lacks_is_named():
@@ -901,7 +913,9 @@ def test_scores_of_q_count_as_labels_and_those_of_p_in_the_reconstruction():
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_consumed_generator_does_not_lose_the_log_prior_of_labels(fixed):
-    """Scoring twice gives the same; log p(y) of an observed y counts in the reconstruction each time."""
+    """Scoring twice gives the same; log p(y) of an observed y counts in the reconstruction each
+    time.
+    """
     q, p = semi((4,), torch.tensor([0, 1, 2, 0]) if fixed else None)
     d = uw.Densities(q, p)
     same(d.score(uw.elbo), uw.Densities(q, p).score(uw.elbo))

@@ -1,6 +1,8 @@
-"""Non-linear terms against closed forms, numpy and double loops; and the published objectives, trained on real digits.
+"""Non-linear terms against closed forms, numpy and double loops; and the published objectives,
+trained on real digits.
 
-Monte Carlo tests allow four standard errors: one in 16,000 would fail by chance, were the seeds not fixed.
+Monte Carlo tests allow four standard errors: one in 16,000 would fail by chance, were the seeds not
+fixed.
 """
 
 import dataclasses
@@ -50,7 +52,7 @@ def one(d, objective):
     return scores.flatten()[0]
 
 
-# -- capacity ------------------------------------------------------------------------------------------------
+# -- capacity --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lead", LEADS)
@@ -105,7 +107,7 @@ def test_capacities_and_weights_follow_schedules():
     assert uw.capacity(rising * uw.mi, rising).at(50) == uw.capacity(5 * uw.mi, 5.0)
 
 
-# -- moments -------------------------------------------------------------------------------------------------
+# -- moments ---------------------------------------------------------------------------------------
 
 
 def penalties(c):
@@ -117,7 +119,9 @@ def penalties(c):
 
 @pytest.mark.parametrize("lead", LEADS)
 def test_moments_are_numpys(lead):
-    """numpy's covariance divided by the number of rows; the mean variances on the diagonal, nowhere else."""
+    """numpy's covariance divided by the number of rows; the mean variances on the diagonal, nowhere
+    else.
+    """
     d = normals(*lead, size=4)
     mu, var = (t.numpy().reshape(-1, 4) for t in (d.q["z"].dist.loc, d.q["z"].dist.variance))
     of_means = np.cov(mu, rowvar=False, bias=True)
@@ -133,7 +137,9 @@ def test_moments_are_numpys(lead):
 
 
 def kinds(n):
-    """Sites of every kind that has moments: correlated, of two dimensions, broadcast, of no dimension."""
+    """Sites of every kind that has moments: correlated, of two dimensions, broadcast, of no
+    dimension.
+    """
     return drawn(
         u=(MultivariateNormal(torch.randn(n, 2), random_covariances(n, 2)), torch.randn(n, 2)),
         v=(
@@ -191,7 +197,9 @@ def normals_at(loc):
 
 
 def test_moments_have_gradients_of_means_and_scales():
-    """Of B = 2 items with means ±m and scale s: C = m m' + s², so d/dm Σ_{i≠j} C_ij² = 4 m_i Σ_{j≠i} m_j²."""
+    """Of B = 2 items with means ±m and scale s: C = m m' + s², so d/dm Σ_{i≠j} C_ij² = 4 m_i
+    Σ_{j≠i} m_j².
+    """
     m, s = torch.tensor([0.5, -1.5, 2.0], requires_grad=True), torch.tensor(0.7, requires_grad=True)
     q = uw.Trace()
     q.normal(torch.stack([m, -m]), s, name="z")
@@ -234,7 +242,7 @@ def test_no_normal_site_to_match():
         uw.Densities(q, reused(q, y=dist)).score(uw.dip_vae_i())
 
 
-# -- kernel distance -----------------------------------------------------------------------------------------
+# -- kernel distance -------------------------------------------------------------------------------
 
 
 def kernel(a, b, kind, bandwidth):
@@ -289,7 +297,8 @@ def test_mmd_is_a_double_loop_over_pairs(lead, kind):
 
 
 def gaussian_mean(kind, shift, variance, size, bandwidth):
-    """E k(a, b) of a − b ~ N(shift, variance) in each of `size` dimensions: closed for RBF, by quadrature for IMQ.
+    """E k(a, b) of a − b ~ N(shift, variance) in each of `size` dimensions: closed for RBF, by
+    quadrature for IMQ.
 
     C/(C + r) = ∫_0^∞ exp(−t (1 + r/C)) dt, whose integrand is an RBF kernel's mean.
     """
@@ -309,7 +318,9 @@ def gaussian_mean(kind, shift, variance, size, bandwidth):
 @pytest.mark.parametrize("kind", ["rbf", "imq"])
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.8, 0.5), (-0.3, 1.7)])
 def test_mmd_is_unbiased(kind, shift, scale):
-    """The closed form of two Gaussians, zero where they are equal; the statistic with i = j is off by what is said."""
+    """The closed form of two Gaussians, zero where they are equal; the statistic with i = j is off
+    by what is said.
+    """
     n, size, bandwidth, repeats = 6, 2, 0.7, 6000
     z = shift + scale * torch.randn(repeats, n, size)
     q = drawn(z=(Normal(torch.zeros(()), 1.0).expand(z.shape), z))
@@ -336,7 +347,9 @@ def test_mmd_is_unbiased(kind, shift, scale):
 
 
 def test_a_prior_that_depends_on_the_item_keeps_mmd_unbiased():
-    """z and the prior's draw of one item go together: such pairs are left out. Here p(z|x) = q(z|x), so MMD is 0."""
+    """z and the prior's draw of one item go together: such pairs are left out. Here p(z|x) =
+    q(z|x), so MMD is 0.
+    """
     n, repeats = 4, 6000
     loc = 3 * torch.randn(repeats, n, 1)
     z = loc + 0.1 * torch.randn(repeats, n, 1)
@@ -351,7 +364,9 @@ def test_a_prior_that_depends_on_the_item_keeps_mmd_unbiased():
 
 
 def test_mmd_trains_encoders_and_learned_priors():
-    """Towards each other: with k(m) = E k(z, p) at distance m, d MMD²/dm = −2 dk/dm = 4m/(C + 2v)·k(m) in each unit."""
+    """Towards each other: with k(m) = E k(z, p) at distance m, d MMD²/dm = −2 dk/dm = 4m/(C +
+    2v)·k(m) in each unit.
+    """
     m, c, v = 1.5, 4.0, 1.01
     loc, prior = torch.full((2000, 2), m, requires_grad=True), torch.zeros(2, requires_grad=True)
     q = uw.Trace()
@@ -420,7 +435,7 @@ def test_zhaos_parametrisation():
     same(value(uw.mmd_vae()), d.score(uw.recon) - kl - 999 * value(uw.mmd()))
 
 
-# -- as terms ------------------------------------------------------------------------------------------------
+# -- as terms --------------------------------------------------------------------------------------
 
 ALL = {
     uw.annealed_vae: "log p(x|z) - 1000·|mean(log q(z|x) - log p(z)) - 25|",
@@ -478,7 +493,7 @@ def test_draws_that_not_all_items_made_are_refused(term):
     d.score(uw.covariances("w") + uw.mmd(of=("w",)))
 
 
-# -- trained -------------------------------------------------------------------------------------------------
+# -- trained ---------------------------------------------------------------------------------------
 
 
 def batch_parts(trainer):
@@ -541,7 +556,9 @@ def mmd_by_hand(d, kind, bandwidth):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TRAINED)
 def test_trained_on_digits_the_loss_is_its_recomputation(kind):
-    """250 steps; recomputed from pixels, moments and pairs. Figures are float32's, hence five digits."""
+    """250 steps; recomputed from pixels, moments and pairs. Figures are float32's, hence five
+    digits.
+    """
     torch.set_default_dtype(torch.float32)
     objective, by_hand = TRAINED[kind]
     trainer = Trainer(tiny(objective=objective, epochs=50))
@@ -565,7 +582,9 @@ def test_trained_on_digits_the_loss_is_its_recomputation(kind):
 
 @pytest.mark.slow
 def test_what_the_penalties_are_for():
-    """Trained as above: the capacity is met, moments are nearer to those of the prior, and so is q(z)."""
+    """Trained as above: the capacity is met, moments are nearer to those of the prior, and so is
+    q(z).
+    """
     torch.set_default_dtype(torch.float32)
 
     def after(objective):

@@ -1,4 +1,6 @@
-"""Structured priors: correlated, mixtures, conditional; their part of each term where it does not vanish."""
+"""Structured priors: correlated, mixtures, conditional; their part of each term where it does not
+vanish.
+"""
 
 import math
 
@@ -19,14 +21,18 @@ N = 4_000
 
 
 def as_prior(dist, n=N):
-    """A q whose posteriors are points drawn from `dist`, so that log p(z) of its values is what a prior's part sees."""
+    """A q whose posteriors are points drawn from `dist`, so that log p(z) of its values is what a
+    prior's part sees.
+    """
     q, z = uw.Trace(), dist.sample((n,))
     q._add("z", uw.Node(z, "sampled", Normal(z, torch.full_like(z, 0.3))))
     return q
 
 
 def test_the_total_correlation_of_a_correlated_prior():
-    """At z ~ p the prior's part of tc[0] is its own total correlation, ½(Σ log Σ_dd − log det Σ)."""
+    """At z ~ p the prior's part of tc[0] is its own total correlation, ½(Σ log Σ_dd − log det
+    Σ).
+    """
     cov = covariances(3)
     prior = MultivariateNormal(torch.randn(3), cov)
     q = as_prior(prior)
@@ -153,7 +159,9 @@ def test_a_prior_that_is_written_out_for_every_item_is_no_conditional_one():
 
 
 def branches(n, labels=None):
-    """a → b and y → s → t, branches that know nothing of each other; y is enumerated where it is not known."""
+    """a → b and y → s → t, branches that know nothing of each other; y is enumerated where it is
+    not known.
+    """
     q, means = uw.Trace(), torch.tensor([[-1.0], [0.5], [2.0]])
     q.categorical(torch.randn(n, 3), value=labels, name="y")
     for name in "abst":
@@ -173,7 +181,9 @@ def branches(n, labels=None):
 
 @pytest.mark.parametrize("labels", [None, [0, 2, 1, -1, -1]])
 def test_a_conditional_depends_on_what_it_is_given_and_on_nothing_else_before_it(labels):
-    """Blocks that hold whole branches have their priors in closed form: no draws, no mistaken parents."""
+    """Blocks that hold whole branches have their priors in closed form: no draws, no mistaken
+    parents.
+    """
     q, decode = branches(5, labels if labels is None else torch.tensor(labels))
     p = decode(q)
     d = uw.Densities(q, p, groups=(("a", "b"), ("y", "s", "t")), aggregate=uw.minibatch(20))

@@ -60,7 +60,8 @@ def test_an_objective_with_schedules_is_the_plain_one_at_each_step(form):
 def test_objectives_with_schedules_print_and_refuse_to_be_scored():
     form = uw.beta_vae(ramp(0, 4, last=10_000))
     assert str(form) == (
-        "log p(x|z) - (0 to 4 over steps 0 to 10,000)·log q(z|x) + (0 to 4 over steps 0 to 10,000)·log p(z)"
+        "log p(x|z) - (0 to 4 over steps 0 to 10,000)·log q(z|x) + (0 to 4 over steps 0 to "
+        "10,000)·log p(z)"
     )
     assert (
         uw.hfvae(1, ramp(1, 12, last=100), 4).circled()

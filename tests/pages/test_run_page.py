@@ -1,4 +1,6 @@
-"""The report of a run: complete, self-contained, honest about what is missing, safe with hostile strings."""
+"""The report of a run: complete, self-contained, honest about what is missing, safe with hostile
+strings.
+"""
 
 import inspect
 import json
@@ -44,7 +46,9 @@ def warp(image, unit, value):
 
 
 def make_run(folder, side=24):
-    """A run folder as training and evaluation write it, from scikit-learn's digits and invented numbers."""
+    """A run folder as training and evaluation write it, from scikit-learn's digits and invented
+    numbers.
+    """
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     digits = load_digits()

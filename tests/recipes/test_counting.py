@@ -38,7 +38,7 @@ def encoded(made, x, count=None, most=MOST):
     return q, made.decoder(x, q)
 
 
-# -- scenes ------------------------------------------------------------------------------------------------------
+# -- scenes ----------------------------------------------------------------------------------------
 
 
 def test_scenes_hold_what_they_say():
@@ -75,7 +75,9 @@ def test_a_digit_is_in_the_middle_of_its_box_with_all_of_its_ink():
 
 
 def test_places_are_even():
-    """Of one box: each corner as likely as any other, chi-squared of 31 cells below its 1e-6 quantile."""
+    """Of one box: each corner as likely as any other, chi-squared of 31 cells below its 1e-6
+    quantile.
+    """
     corner = uw.data.compose(uw.data.digits(), 4000, most=1, seed=2).corner[1::2, 0]
     for axis in (0, 1):
         found = np.bincount(corner[:, axis], minlength=31)
@@ -112,7 +114,7 @@ def test_scenes_without_room_are_refused():
         uw.data.compose(uw.data.digits(), 10, size=50, most=5)
 
 
-# -- windows -----------------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------
 
 
 def test_a_window_is_read_as_a_spatial_transformer_reads_it():
@@ -150,7 +152,7 @@ def test_any_of_several_digits_makes_a_pixel_white():
     same(white[0], 1 - black[0])
 
 
-# -- a latent number of steps --------------------------------------------------------------------------------------
+# -- a latent number of steps ----------------------------------------------------------------------
 
 
 def test_a_scene_of_fewer_steps_scores_as_in_a_program_that_has_no_more():
@@ -209,7 +211,9 @@ def test_the_digit_sub_model_shares_its_weights():
 
 
 def test_steps_learn_to_count():
-    """Squares on black: 60 steps on counts that are known of half of the scenes raise the bound and name counts."""
+    """Squares on black: 60 steps on counts that are known of half of the scenes raise the bound and
+    name counts.
+    """
     torch.set_default_dtype(torch.float32)
     rng = np.random.default_rng(0)
     x, count = np.zeros((400, *SHAPE), np.float32), np.arange(400) % 3
@@ -236,7 +240,7 @@ def test_steps_learn_to_count():
     assert (named == count).float().mean() > 0.9
 
 
-# -- the recipe ----------------------------------------------------------------------------------------------------
+# -- the recipe ------------------------------------------------------------------------------------
 
 
 def test_the_recipe_counts_and_says_so(tmp_path):

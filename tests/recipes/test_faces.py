@@ -1,4 +1,6 @@
-"""Intrinsic images of faces: what the encoder does not see, Bayes' rule, the bound against a loop, which are known."""
+"""Intrinsic images of faces: what the encoder does not see, Bayes' rule, the bound against a loop,
+which are known.
+"""
 
 import math
 
@@ -54,7 +56,9 @@ def test_classes_are_inferred_by_bayes_rule():
 
 
 def test_the_bound_is_that_of_a_loop_over_identities_and_lights():
-    """Σ q(i|x) q(l|x) (log p(x|r, s) − KL(q(r|x) ‖ p(r|i)) − KL(q(s|x) ‖ p(s|l)) − log 3 q(i|x) − log 4 q(l|x))."""
+    """Σ q(i|x) q(l|x) (log p(x|r, s) − KL(q(r|x) ‖ p(r|i)) − KL(q(s|x) ‖ p(s|l)) − log 3 q(i|x) −
+    log 4 q(l|x)).
+    """
     model = uw.models.faces((24, 20), MIRROR, people=3, hidden=8, surface=2, shading=2).eval()
     x = torch.rand(6, 24, 20)
     q, p = model(x)

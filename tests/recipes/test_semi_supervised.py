@@ -1,4 +1,6 @@
-"""Digits with a few labels: which are known, how often they are seen, and a small run on real MNIST."""
+"""Digits with a few labels: which are known, how often they are seen, and a small run on real
+MNIST.
+"""
 
 import dataclasses
 import json
@@ -50,7 +52,9 @@ def test_labels_are_balanced_and_a_function_of_the_seed():
 
 
 def test_labelled_items_are_seen_as_often_as_the_recipe_says():
-    """Each batch ends in 30 labelled items; each of the 45 is seen as often as the others, give or take one."""
+    """Each batch ends in 30 labelled items; each of the 45 is seen as often as the others, give or
+    take one.
+    """
     trainer = Trainer(few())
     order = trainer.epoch_order(0)
     assert order.shape == (len(uw.data.digits()) // 70, 100)
@@ -113,7 +117,9 @@ def test_a_seed_draws_labels_of_its_own(mnist):
 
 
 def test_information_about_a_factor_is_that_of_data_whose_labels_are_there(tmp_path):
-    """Labels that training lacks are no class of few items: the test data's are used, every class among them."""
+    """Labels that training lacks are no class of few items: the test data's are used, every class
+    among them.
+    """
     recipe = few(test=uw.data.digits("test"), epochs=3)
     scores = uw.fit(recipe, tmp_path / "run", quiet=True).scores
     assert all(row is not None for row in scores["I(y;z)"]["per_class"])

@@ -1,4 +1,6 @@
-"""Messages against brute force, state-space programs against their densities, the mouse, and its recipe."""
+"""Messages against brute force, state-space programs against their densities, the mouse, and its
+recipe.
+"""
 
 import itertools
 import math
@@ -46,7 +48,7 @@ def sequences(n=6, length=5, lengths=None):
     return x
 
 
-# -- exact messages --------------------------------------------------------------------------------------------
+# -- exact messages --------------------------------------------------------------------------------
 
 
 def chain(steps=5, states=3):
@@ -81,7 +83,9 @@ def test_viterbi_finds_the_most_probable_path(float64):
 
 
 def linear(steps=4, latent=2, pixels=3, items=5):
-    """A small linear-Gaussian chain with missing steps, and the joint normal of its path and of what is seen."""
+    """A small linear-Gaussian chain with missing steps, and the joint normal of its path and of
+    what is seen.
+    """
     a, b = 0.6 * torch.randn(latent, latent), torch.randn(latent)
     emit, d, sigma = torch.randn(pixels, latent), torch.randn(pixels), torch.tensor(0.7)
     m, s = torch.randn(latent), torch.rand(latent) + 0.5
@@ -135,7 +139,7 @@ def test_the_exact_guide_is_the_posterior_path(float64):
         same(log_q[i], posterior.log_prob(z[i].flatten()), tol=1e-9)
 
 
-# -- models ----------------------------------------------------------------------------------------------------
+# -- models ----------------------------------------------------------------------------------------
 
 
 def test_every_draw_of_the_linear_models_elbo_is_its_likelihood(float64):
@@ -159,7 +163,9 @@ def test_padded_sequences_score_as_unpadded_ones(family, float64):
 
 
 def scored(model, x, noise):
-    """The ELBO at draws that are a function of the noise: the encoder draws them in order, step by step."""
+    """The ELBO at draws that are a function of the noise: the encoder draws them in order, step by
+    step.
+    """
     waiting = (
         [noise]
         if isinstance(model.encoder, type(built(uw.models.static_frames).encoder))
@@ -192,7 +198,9 @@ def test_a_frame_missing_within_is_integrated(float64):
 
 
 def test_switching_sums_over_the_paths_of_its_states(float64):
-    """Σ_t log p(z_t | z_{<t}) of the program is log Σ_s p(s) Π_t p(z_t | z_{t-1}, s_t), path by path."""
+    """Σ_t log p(z_t | z_{<t}) of the program is log Σ_s p(s) Π_t p(z_t | z_{t-1}, s_t), path by
+    path.
+    """
     model = built(uw.models.switching_linear, states=3)
     p_module, q = model.decoder, model.encoder(sequences(n=2))
     p = p_module(None, q)
@@ -211,7 +219,9 @@ def test_switching_sums_over_the_paths_of_its_states(float64):
 
 @pytest.mark.parametrize("family", FAMILIES[:3])
 def test_terms_of_time_indexed_sites_add_up(family, float64):
-    """recon − mi − kl[0] of all steps is the ELBO, with q(z) of whole paths: the exact value over a batch of all."""
+    """recon − mi − kl[0] of all steps is the ELBO, with q(z) of whole paths: the exact value over a
+    batch of all.
+    """
     model, x = built(family), sequences(lengths=(5, 3, 4, 5, 4, 2))
     q, p = model(x)
     d = uw.Densities(q, p, aggregate=uw.exact(q), kl="sampled")
@@ -220,7 +230,9 @@ def test_terms_of_time_indexed_sites_add_up(family, float64):
 
 
 def test_memory_of_joint_blocks_is_bounded(float64, monkeypatch):
-    """However many items, pairs are made a chunk of rows at a time: no call of the law sees more than it may."""
+    """However many items, pairs are made a chunk of rows at a time: no call of the law sees more
+    than it may.
+    """
     model, x = built(uw.models.deep_markov), sequences(n=30)
     most, law = [], model.encoder.step
     monkeypatch.setattr(
@@ -252,7 +264,7 @@ def test_which_steps_last():
     assert lasting(seen).tolist() == [[True, True, True, False], [False] * 4]
 
 
-# -- the mouse -------------------------------------------------------------------------------------------------
+# -- the mouse -------------------------------------------------------------------------------------
 
 
 def test_the_mouse_is_a_function_of_its_arguments():
@@ -264,7 +276,9 @@ def test_the_mouse_is_a_function_of_its_arguments():
 
 
 def test_syllables_follow_their_chain():
-    """Frequencies of what follows what, within 5 standard errors of 36 shares (about 2 in 100,000 by chance)."""
+    """Frequencies of what follows what, within 5 standard errors of 36 shares (about 2 in 100,000
+    by chance).
+    """
     assert np.allclose(transitions().sum(1), 1)
     assert np.allclose(FOLLOWS.sum(1), 1)
     assert np.allclose(1 / (1 - np.diag(transitions())), LASTS)
@@ -303,7 +317,7 @@ def test_lengths_differ_and_missing_frames_are_declared():
         uw.data.mouse("train", 3, length=4, shortest=9)
 
 
-# -- the recipe ------------------------------------------------------------------------------------------------
+# -- the recipe ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["deep-markov", "switching", "static", "linear"])

@@ -1,4 +1,6 @@
-"""A model as a folder: rebuilt elsewhere to the same outputs, refused where it does not fit, and never run."""
+"""A model as a folder: rebuilt elsewhere to the same outputs, refused where it does not fit, and
+never run.
+"""
 
 import json
 import os
@@ -124,7 +126,7 @@ def test_a_pickle_in_place_of_the_tensors_is_refused_unread(saved, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-# -- refusals --------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_missing_files(saved, tmp_path):
             uw.load(folder)
 
 
-# -- models of one's own ---------------------------------------------------------------------------------------
+# -- models of one's own ---------------------------------------------------------------------------
 
 
 class Encoder(nn.Module):

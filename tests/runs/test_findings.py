@@ -1,4 +1,6 @@
-"""What recipes show of their own models: kept whole in a run folder, drawn in light and dark without a script."""
+"""What recipes show of their own models: kept whole in a run folder, drawn in light and dark
+without a script.
+"""
 
 import base64
 import dataclasses
@@ -196,11 +198,13 @@ def test_errors_say_what_was_expected(make, message):
         make()
 
 
-# -- in a run --------------------------------------------------------------------------------------------------
+# -- in a run --------------------------------------------------------------------------------------
 
 
 def found(model, recipe):
-    """What a recipe says of its model: drawn noise shows that the random state is the recipe's own."""
+    """What a recipe says of its model: drawn noise shows that the random state is the recipe's
+    own.
+    """
     assert not model.training
     assert not torch.is_grad_enabled()
     x = recipe.test.floats(slice(3))
@@ -236,7 +240,9 @@ def test_evaluation_writes_them_and_the_report_shows_them(tmp_path):
 
 
 class Steps(torch.nn.Module):
-    """A class and a place for each moment of a sequence: sites of several units, over items that are no images."""
+    """A class and a place for each moment of a sequence: sites of several units, over items that
+    are no images.
+    """
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,6 @@
-"""Scores of codes from elsewhere: whatever form they come in, with known answers, a page that says what was found."""
+"""Scores of codes from elsewhere: whatever form they come in, with known answers, a page that says
+what was found.
+"""
 
 import csv
 import dataclasses
@@ -22,7 +24,9 @@ QUICK = ("mig", "sap")
 
 
 def drawn(n=600, seed=0):
-    """Two independent factors of 3 and 4 values, and codes that are each a function of one of them, in other order."""
+    """Two independent factors of 3 and 4 values, and codes that are each a function of one of them,
+    in other order.
+    """
     rng = np.random.default_rng(seed)
     factors = np.stack([rng.integers(0, 3, n), rng.integers(0, 4, n)], 1)
     return 2.0 * factors[:, ::-1] - 1, factors
@@ -32,11 +36,13 @@ def score(codes, factors, **settings):
     return uw.score(codes, factors, **{"which": QUICK, "level": None, **settings})
 
 
-# -- values ----------------------------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------------
 
 
 def test_perfect_codes():
-    """A code a factor: all of its entropy, nothing of the other's but what 600 items give by chance."""
+    """A code a factor: all of its entropy, nothing of the other's but what 600 items give by
+    chance.
+    """
     codes, factors = drawn()
     card = score(codes, factors)
     assert np.array_equal(card.information.argmax(0), [1, 0])
@@ -105,7 +111,7 @@ def test_notes_call_factors_by_name():
     assert not any("factor 0" in text or "factor 1" in text for text in card.warnings)
 
 
-# -- forms of codes and factors --------------------------------------------------------------------------------
+# -- forms of codes and factors --------------------------------------------------------------------
 
 CODES, FACTORS = drawn(60)
 SHAPES = np.array(["ellipse", "heart", "square"])[FACTORS[:, 0]]
@@ -221,8 +227,8 @@ def test_few_items_are_said():
     share = re.search(r"by chance: v\[0\] (\d+)%", " ".join(card.warnings)).group(1)
     told = card.information[:, 0] / card.entropies[0]
     error = told.std() / np.sqrt(300)
-    # the warning is the bias's first order, (19 · 4) / (2 · 400) nats, rounded to a percent; the second order is less
-    # than a tenth of it
+    # the warning is the bias's first order, (19 · 4) / (2 · 400) nats, rounded to a percent; the
+    # second order is less than a tenth of it
     assert abs(told.mean() - int(share) / 100) < 5 * error + 0.005 + 0.1 * told.mean()
     assert not any("by chance" in text for text in score(*drawn(5000)).warnings)
 
@@ -251,7 +257,7 @@ def test_errors_say_what_was_expected(codes, factors, said):
         score(codes, factors)
 
 
-# -- encoders --------------------------------------------------------------------------------------------------
+# -- encoders --------------------------------------------------------------------------------------
 
 
 def test_an_encoder_is_called_in_chunks():
@@ -297,7 +303,7 @@ def test_what_encoders_must_return(encoder, said):
         score(CODES, FACTORS, encoder=encoder)
 
 
-# -- files and page --------------------------------------------------------------------------------------------
+# -- files and page --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -399,8 +405,8 @@ def test_the_command_repeats_it(tmp_path):
         tmp_path / "my codes.npy", tmp_path / "v.npy", code_names=["z[0]", "z[1]"], seed=3
     ).source["command"]
     assert made == (
-        f"unweave score '{tmp_path}/my codes.npy' {tmp_path}/v.npy --metric mig --metric sap --seed 3 --code 'z[0]' "
-        "--code 'z[1]' --no-intervals"
+        f"unweave score '{tmp_path}/my codes.npy' {tmp_path}/v.npy --metric mig --metric sap "
+        "--seed 3 --code 'z[0]' --code 'z[1]' --no-intervals"
     )
     assert (
         score(tmp_path / "my codes.npy", tmp_path / "v.npy", bins=10).source["command"] is None
@@ -413,7 +419,7 @@ def test_every_metric_asks_something():
         assert len(battery.question(name)) > 20, name
 
 
-# -- charts ----------------------------------------------------------------------------------------------------
+# -- charts ----------------------------------------------------------------------------------------
 
 
 def test_gaps_are_drawn_where_they_are():

@@ -1,4 +1,6 @@
-"""What a study shows while it runs: a sign a run, and how long the rest may take by what this start has done."""
+"""What a study shows while it runs: a sign a run, and how long the rest may take by what this start
+has done.
+"""
 
 from types import SimpleNamespace
 
@@ -59,7 +61,9 @@ def test_every_state_has_its_sign_and_shares_are_of_what_is_under_way(state):
 
 
 def test_what_is_left_is_reckoned_from_this_start_alone(clock):
-    """Half a run was there before; in ten minutes one and a half are gained, so two more take 800 seconds."""
+    """Half a run was there before; in ten minutes one and a half are gained, so two more take 800
+    seconds.
+    """
     runs = Runs({("VAE", 0): ("stopped", 0.5)})
     seen = Board("grid", JOBS, runs.look, workers=1)
     clock.seconds += 60

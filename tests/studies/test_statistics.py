@@ -1,4 +1,6 @@
-"""Statistics over seeds, against closed forms, brute force and scipy; no warning at one seed or two."""
+"""Statistics over seeds, against closed forms, brute force and scipy; no warning at one seed or
+two.
+"""
 
 import itertools
 import math
@@ -41,8 +43,9 @@ def test_at_two_seeds_the_half_width_is_that_of_a_cauchy():
 
 
 def test_the_interval_covers_as_often_as_it_says():
-    """5 seeds of a normal: 95 % of 2,000 intervals hold the mean; the standard error is 0.5 %, four of them fail once
-    in 16,000."""
+    """5 seeds of a normal: 95 % of 2,000 intervals hold the mean; the standard error is 0.5 %, four
+    of them fail once in 16,000.
+    """
     held = [not estimate(x).excludes(0.0) for x in np.random.default_rng(1).normal(0, 1, (2000, 5))]
     assert abs(np.mean(held) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 2000)
 
@@ -148,7 +151,9 @@ def test_firsts_are_a_sum_over_all_resamples(higher):
 
 
 def test_firsts_by_draws_agree_with_the_sum(monkeypatch):
-    """10,000 draws: the standard error is at most 0.005; four of them fail once in 16,000 for each of 3 methods."""
+    """10,000 draws: the standard error is at most 0.005; four of them fail once in 16,000 for each
+    of 3 methods.
+    """
     x = RNG.normal(size=(6, 3))
     exact = firsts(x)
     monkeypatch.setattr(seeds, "EXACT", 0)

@@ -1,4 +1,6 @@
-"""The report of a study: numbers as they are in the runs, honest about what is missing, complete and self-contained."""
+"""The report of a study: numbers as they are in the runs, honest about what is missing, complete
+and self-contained.
+"""
 
 import csv
 import itertools
@@ -106,7 +108,9 @@ def finish(folder, job):
 
 
 def make(folder, seeds=SEEDS, skip=(), failed=()):
-    """A study's folder; jobs in `skip` have not begun, those in `failed` have failed, both as (method, seed)."""
+    """A study's folder; jobs in `skip` have not begun, those in `failed` have failed, both as
+    (method, seed).
+    """
     study = Study("tiny", "digits", METHODS, seeds, {"epochs": 2}, "β-VAE", "About <this>.")
     for job in prepare(study, folder):
         if (job.method, job.seed) in failed:
@@ -144,7 +148,7 @@ def html(folder):
     return study_report.write(folder).read_text(encoding="utf-8")
 
 
-# -- numbers -----------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 def test_errors_count_and_scores_that_one_factor_makes_1_do_not():
@@ -158,7 +162,9 @@ def test_errors_count_and_scores_that_one_factor_makes_1_do_not():
 
 
 def test_numbers_that_a_recipe_finds_are_measures():
-    """Under a name made of their titles, with the direction that the recipe gives them; other findings are not."""
+    """Under a name made of their titles, with the direction that the recipe gives them; other
+    findings are not.
+    """
     numbers = [
         Number("Light off by", 0.4, 0.1, "degrees", -1),
         Number("Held-out log p(x)", 608.7),
@@ -264,7 +270,7 @@ def test_the_command_of_a_shipped_study_is_its_name(tmp_path):
     assert command(collect(tmp_path / "s")) == "unweave study s/study.json"
 
 
-# -- the page ----------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def test_page_is_complete(html):

@@ -1,1 +1,3 @@
-"""What tests of several folders share: random programs and their slow twins, small trainings, data, pages."""
+"""What tests of several folders share: random programs and their slow twins, small trainings, data,
+pages.
+"""

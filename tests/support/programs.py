@@ -26,7 +26,9 @@ def float64():
 
 
 def same(left, right, tol=1e-10):
-    """Identities in float64: equal shapes, no broadcasting, 1e-10 of the larger of 1 and the value."""
+    """Identities in float64: equal shapes, no broadcasting, 1e-10 of the larger of 1 and the
+    value.
+    """
     left, right = torch.as_tensor(left), torch.as_tensor(right)
     assert left.shape == right.shape
     torch.testing.assert_close(left, right.to(left.dtype), rtol=tol, atol=tol)
@@ -57,7 +59,9 @@ LEAVES = ["z[:2]", "z[2]", "w[:, 0]", "w[:, 1]", "y", "u", "s[0]", "s[-1]"]
 
 
 def encode(lead):
-    """Five latent sites of different kinds: units of one and two dimensions, a simplex, correlated units."""
+    """Five latent sites of different kinds: units of one and two dimensions, a simplex, correlated
+    units.
+    """
     q = uw.Trace()
     z = q.normal(torch.randn(*lead, 3), torch.rand(*lead, 3) + 0.3, name="z")
     q.normal(torch.randn(*lead, 2, 2), torch.rand(*lead, 2, 2) + 0.3, name="w")
@@ -102,7 +106,7 @@ def tree(rng: random.Random, depth: int, leaves=LEAVES):
     )
 
 
-# -- twins ---------------------------------------------------------------------------------------------------
+# -- twins -----------------------------------------------------------------------------------------
 
 
 def pick(dist, value, index):

@@ -1,4 +1,6 @@
-"""Enumerated sites against brute force: every class, item, component and block in an explicit loop."""
+"""Enumerated sites against brute force: every class, item, component and block in an explicit
+loop.
+"""
 
 import itertools
 import math
@@ -36,7 +38,9 @@ def weights():
 
 
 def program(h, x, noise, m, labels=None):
-    """y, then z given y, a w of its own, then c given z, then v given c; priors of z given y and of v given c."""
+    """y, then z given y, a w of its own, then c given z, then v given c; priors of z given y and of
+    v given c.
+    """
     q, p = uw.Trace(), uw.Trace()
     y = q.categorical(h @ m["h_y"], value=labels, name="y")
     z = q.sample(Fixed(h @ m["h_z"] + y @ m["y_z"], 0.6, noise[:, :2]), name="z")
@@ -65,7 +69,9 @@ class Fixed(torch.distributions.Normal):
 
 
 class Twin:
-    """q and p with the classes of item i set by hand: log-densities by loops over classes and components."""
+    """q and p with the classes of item i set by hand: log-densities by loops over classes and
+    components.
+    """
 
     def __init__(self, h, x, noise, m, labels, n):
         self.args, self.labels, self.n, self.items = (h, x, noise, m), labels, n, len(h)
@@ -95,7 +101,9 @@ class Twin:
         return [(site, units) for site, units in block if not (site == "y" and seen)]
 
     def q(self, i, a, b, block, components):
-        """log Σ_j w_j Σ over classes that agree with the row's in the block of q(class|x_j) q(block|x_j, class)."""
+        """log Σ_j w_j Σ over classes that agree with the row's in the block of q(class|x_j)
+        q(block|x_j, class).
+        """
         block, row = self.latent(i, block), self.value(i, a, b)
         total = torch.zeros(())
         for j, w in components:
@@ -392,7 +400,7 @@ def test_sums_over_classes_keep_to_their_budget():
     assert seen.most <= 2 * 20_000
 
 
-# -- refusals ------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 def test_too_many_classes_are_refused():

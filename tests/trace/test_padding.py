@@ -1,4 +1,6 @@
-"""Entries that do not exist: padded items score as unpadded ones, and q(z) is over the items that have them."""
+"""Entries that do not exist: padded items score as unpadded ones, and q(z) is over the items that
+have them.
+"""
 
 import math
 from dataclasses import replace
@@ -197,7 +199,9 @@ def test_a_batch_of_all_items_gives_exact_terms():
 
 
 def test_kl_of_a_step_is_non_negative_over_the_items_that_have_it():
-    """Σ over items with z_2 of log q(z_2) − log p(z_2), at many draws: a KL divergence, to 4 standard errors."""
+    """Σ over items with z_2 of log q(z_2) − log p(z_2), at many draws: a KL divergence, to 4
+    standard errors.
+    """
     torch.manual_seed(1)
     n = 40
     lengths = torch.randint(1, STEPS + 1, (n,))
@@ -215,7 +219,7 @@ def test_kl_of_a_step_is_non_negative_over_the_items_that_have_it():
     assert value.mean() > -4 * value.mean(1).std() / math.sqrt(2000)
 
 
-# -- a count that is enumerated --------------------------------------------------------------------------------
+# -- a count that is enumerated --------------------------------------------------------------------
 
 
 def counted(logits, a, value=None):

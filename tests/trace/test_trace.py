@@ -14,7 +14,7 @@ from torch.distributions import (
 
 import unweave as uw
 
-# -- the talk's programs, with only the import's name changed ------------------------------------------------
+# -- the talk's programs, with only the import's name changed --------------------------------------
 
 
 class Encoder(nn.Module):
@@ -118,7 +118,9 @@ def test_the_talks_decoder_generates_without_data():
 
 @pytest.mark.parametrize("y", [torch.arange(3), torch.eye(3)], ids=["class numbers", "one-hot"])
 def test_the_talks_decoder_takes_chosen_codes(y):
-    """Also with as many items as classes, where a list of class numbers has the shape of one one-hot row."""
+    """Also with as many items as classes, where a list of class numbers has the shape of one
+    one-hot row.
+    """
     encoder, decoder, x, _ = talk()
     p = decoder(None, encoder(x).free(3, y=y))
     same(p["y"].value, torch.eye(3))
@@ -141,7 +143,7 @@ def test_free_drops_samples_and_keeps_units():
     assert [tuple(node.value.shape) for node in p.values()] == [(9, 2, 3), (9, 4)]
 
 
-# -- samples in leading dimensions ---------------------------------------------------------------------------
+# -- samples in leading dimensions -----------------------------------------------------------------
 
 
 def test_samples_lead():
@@ -155,7 +157,7 @@ def test_samples_lead():
     same(uw.evidence(q, p, batch_dim=1), (elbo.logsumexp(0) - math.log(8)).expand(8, 6))
 
 
-# -- roles, values, and what a trace shows -------------------------------------------------------------------
+# -- roles, values, and what a trace shows ---------------------------------------------------------
 
 
 def test_roles_say_where_values_came_from():
@@ -246,7 +248,9 @@ def test_grey_values_are_scored_by_cross_entropy():
 
 
 def test_values_in_part_observed_are_drawn_elsewhere():
-    """Entries that were not observed come from the distribution, with its gradient; observed ones have none."""
+    """Entries that were not observed come from the distribution, with its gradient; observed ones
+    have none.
+    """
     q, loc = uw.Trace(), torch.full((4, 2), 50.0, requires_grad=True)
     seen = torch.tensor([[True, False], [False, False], [True, True], [False, True]])
     z = q.normal(loc, 1.0, value=torch.zeros(4, 2), observed=seen, name="z")
@@ -270,7 +274,7 @@ def test_a_mask_counts_dimensions_from_the_first(shape):
     assert torch.equal(z == 0, seen[:, None, None].expand(shape))
 
 
-# -- errors --------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 def test_names_are_used_once():
@@ -349,7 +353,7 @@ def test_losses_that_reduce_are_refused():
         uw.Trace().loss(nn.BCELoss(), torch.rand(3, 2), torch.rand(3, 2), name="x")
 
 
-# -- Concrete ------------------------------------------------------------------------------------------------
+# -- Concrete --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.66, 1.0, 2.5])
@@ -378,7 +382,9 @@ def test_concrete_density_integrates_to_one(temperature):
 
 
 def test_concrete_samples_have_the_classes_frequencies():
-    """The argmax is a draw of the discrete variable: 3 classes at 5 standard errors, false failure 2e-6."""
+    """The argmax is a draw of the discrete variable: 3 classes at 5 standard errors, false failure
+    2e-6.
+    """
     d, n = uw.Concrete(torch.tensor([1.0, 0.0, -1.0]), 0.66), 20_000
     y = d.rsample((n,))
     same(y.sum(-1), torch.ones(n))
@@ -430,7 +436,7 @@ def test_labels_are_scored_by_the_mass_of_their_class():
     same(uw.Concrete(logits, 0.66).log_mass(soft), (soft * logits.log_softmax(-1)).sum(-1))
 
 
-# -- any torch distribution ----------------------------------------------------------------------------------
+# -- any torch distribution ------------------------------------------------------------------------
 
 
 def test_sample_takes_any_distribution():
@@ -446,7 +452,9 @@ def test_sample_takes_any_distribution():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("samples", [(), (2,)])
 def test_concrete_pairs_are_what_single_densities_are(temperature, dtype, samples):
-    """Items against components at once, as aggregates ask: values and gradients, with wide logits and exact zeros."""
+    """Items against components at once, as aggregates ask: values and gradients, with wide logits
+    and exact zeros.
+    """
     k = 4
     logits = (20 * torch.randn(*samples, 6, k)).to(dtype).requires_grad_()
     y = torch.cat(

@@ -1,4 +1,5 @@
-"""Training: an interrupted run equals an uninterrupted one bit for bit; what stops a run says so and loses nothing.
+"""Training: an interrupted run equals an uninterrupted one bit for bit; what stops a run says so
+and loses nothing.
 
 Run as a program, this file trains in child processes and kills each at one moment (see `MOMENTS`).
 """
@@ -83,7 +84,7 @@ RECIPES = {
 }
 
 
-# -- bits ------------------------------------------------------------------------------------------------------
+# -- bits ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def reference(tmp_path_factory):
     return run
 
 
-# -- kill -9 ---------------------------------------------------------------------------------------------------
+# -- kill -9 ---------------------------------------------------------------------------------------
 
 
 def halfway(name, turn=1):
@@ -251,7 +252,7 @@ def test_the_command_killed_and_interrupted_resumes_to_the_same_bits(tmp_path):
     assert bits(folder) == bits(tmp_path / "whole")
 
 
-# -- interrupted and damaged, in one process -------------------------------------------------------------------
+# -- interrupted and damaged, in one process -------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", [1, 7, 10])
@@ -380,7 +381,7 @@ def test_a_log_with_a_cut_or_garbled_end(tmp_path, reference):
     assert bits(tmp_path / "run") == reference("plain")
 
 
-# -- what the bits depend on -----------------------------------------------------------------------------------
+# -- what the bits depend on -----------------------------------------------------------------------
 
 
 def same_weights(left, right):
@@ -409,7 +410,9 @@ def test_global_random_states_are_untouched(tmp_path):
 
 
 def test_validation_and_logging_draw_no_noise_of_training(tmp_path, monkeypatch):
-    """Held-out items change which items are trained on; given the same ones, everything else is the same."""
+    """Held-out items change which items are trained on; given the same ones, everything else is the
+    same.
+    """
     whole = DIGITS.subset(range(200))
     rest, _ = whole.split(40)
     validated = fit(
@@ -514,7 +517,7 @@ def test_held_out_means_weigh_every_item(monkeypatch):
     assert trainer.model.training
 
 
-# -- early stopping, schedules, labels -------------------------------------------------------------------------
+# -- early stopping, schedules, labels -------------------------------------------------------------
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path):
@@ -560,7 +563,7 @@ def test_labels_train_the_encoder(tmp_path):
     json.loads((tmp_path / "run" / "scores.json").read_text(), parse_constant=pytest.fail)
 
 
-# -- NaN -------------------------------------------------------------------------------------------------------
+# -- NaN -------------------------------------------------------------------------------------------
 
 MARK = 7 / 8
 """A pixel that no digit has (they are sixteenths, but this corner is always 0)."""
@@ -699,7 +702,7 @@ def test_weights_that_break_in_the_last_step_are_never_saved(tmp_path):
     assert load_checkpoint(tmp_path / "run") is None
 
 
-# -- what is refused before it can be lost ---------------------------------------------------------------------
+# -- what is refused before it can be lost ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -826,7 +829,7 @@ def test_resuming_what_is_no_run(tmp_path):
         fit(tiny(), tmp_path / "nothing", resume=True)
 
 
-# -- out of disk -----------------------------------------------------------------------------------------------
+# -- out of disk -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
@@ -888,12 +891,14 @@ def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
         disk.append(tmp_path / "metrics.jsonl", "{}\n")
 
 
-# -- one's own recipes -----------------------------------------------------------------------------------------
+# -- one's own recipes -----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_recipe_of_ones_own(tmp_path):
-    """Other data, another model without a family: trained, evaluated, reported, loaded into its own class."""
+    """Other data, another model without a family: trained, evaluated, reported, loaded into its own
+    class.
+    """
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=120)
     x = (labels[:, None] * 0.5 + rng.random((120, 64)) * 0.5).astype(np.float32).reshape(120, 8, 8)

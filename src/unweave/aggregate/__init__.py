@@ -1,4 +1,6 @@
-"""Estimators of log q(z_block), where q(z) = 1/N Σ_n q(z|x_n) is the aggregate posterior of a data set."""
+"""Estimators of log q(z_block), where q(z) = 1/N Σ_n q(z|x_n) is the aggregate posterior of a data
+set.
+"""
 
 from .mixture import Aggregate as Aggregate
 from .mixture import Ahead as Ahead

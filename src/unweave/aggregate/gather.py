@@ -20,9 +20,9 @@ from ..trace.trace import Node, Outer, Trace
 def gathered(q: Trace, batch_dim: int) -> Trace:
     """The sites of all ranks' items, (*classes, *samples, ranks · batch, *units), rank 0's first.
 
-    `q` is a trace that is `aligned`, with its items in dimension `batch_dim`, and every rank gives as many. Gradients
-    of the distributions' parameters go back to the rank that encoded them, summed over all; values carry none. Sites
-    without a distribution are left out.
+    `q` is a trace that is `aligned`, with its items in dimension `batch_dim`, and every rank gives
+    as many. Gradients of the distributions' parameters go back to the rank that encoded them,
+    summed over all; values carry none. Sites without a distribution are left out.
 
     Errors: ValueError at every rank if the ranks' traces differ in form.
     """
@@ -53,7 +53,9 @@ def gathered(q: Trace, batch_dim: int) -> Trace:
 
 
 def _changed(q: Trace, dim: int, times: int, change: Callable[[Tensor, int], Tensor]) -> Trace:
-    """The trace for `times` as many items, by what `change` makes of each tensor with items in a dimension."""
+    """The trace for `times` as many items, by what `change` makes of each tensor with items in a
+    dimension.
+    """
     trace = Trace()
     trace._is_aligned = q._is_aligned
     if q._outer:
@@ -95,7 +97,9 @@ def _with_items(
 
 
 class _Gather(torch.autograd.Function):
-    """(batch, columns) of each rank -> (ranks · batch, columns); gradients of the first `learned` columns go back."""
+    """(batch, columns) of each rank -> (ranks · batch, columns); gradients of the first `learned`
+    columns go back.
+    """
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, learned: int) -> Tensor:
@@ -135,7 +139,8 @@ def _check_form(q: Trace, rows: Sequence[Tensor], learned: int) -> None:
             for rank, its in enumerate(everyone(sites))
         ]
         raise ValueError(
-            f"the ranks' posteriors differ in form, so they cannot be gathered ({'; '.join(forms)}): give each rank as "
-            "many items and the same sites (a categorical site is enumerated only where labels are missing: let each "
-            "rank have some, or none), or keep the estimator local, minibatch(n, gather=False)"
+            "the ranks' posteriors differ in form, so they cannot be gathered "
+            f"({'; '.join(forms)}): give each rank as many items and the same sites (a categorical "
+            "site is enumerated only where labels are missing: let each rank have some, or none), "
+            "or keep the estimator local, minibatch(n, gather=False)"
         )

@@ -1,9 +1,11 @@
-"""Estimators of log q(z_block), where q(z) = 1/N Σ_n q(z|x_n) is the aggregate posterior of a data set.
+"""Estimators of log q(z_block), where q(z) = 1/N Σ_n q(z|x_n) is the aggregate posterior of a data
+set.
 
-An aggregate is a function of a trace and of blocks of latent units. Sites of one item are taken as independent
-given the parameters that its trace recorded: where a program draws z from q(z|x, y), the posterior of item n is
-q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn, and q(y|x_n) q(z|x_n, y) for every y that is enumerated, or for the
-y of the row where z is a conditional site (`Trace.conditional`).
+An aggregate is a function of a trace and of blocks of latent units. Sites of one item are taken as
+independent given the parameters that its trace recorded: where a program draws z from q(z|x, y),
+the posterior of item n is q(y|x_n) q(z|x_n, y_n) with the y_n that was drawn, and q(y|x_n) q(z|x_n,
+y) for every y that is enumerated, or for the y of the row where z is a conditional site
+(`Trace.conditional`).
 """
 
 from __future__ import annotations
@@ -30,15 +32,21 @@ Aggregate = Callable[[Trace, Sequence[Block], int], "list[Tensor]"]
 """(q, blocks, batch_dim) -> log q(block) for each block, shapes (*samples, batch), in nats."""
 
 Ahead = Sequence["float | Tensor"]
-"""For each block a number or a tensor (*classes, *samples, batch): up to a common factor, what Σ ahead · log q(block)
-will be differentiated. The fused estimator then makes that gradient with the values: a hint, never an assumption."""
+"""For each block a number or a tensor (*classes, *samples, batch): up to a common factor, what Σ
+ahead · log q(block) will be differentiated. The fused estimator then makes that gradient with the
+values: a hint, never an assumption.
+"""
 
 Weights = Callable[[int, int], tuple[float, float, float]]
-"""(B, N) -> weights of an item's own posterior, of the next item's, and of every other item's in the batch."""
+"""(B, N) -> weights of an item's own posterior, of the next item's, and of every other item's in
+the batch.
+"""
 
 
 def balanced(batch: int, n: int) -> tuple[float, float, float]:
-    """Own posterior 1/N, each other (N−1)/(N(B−1)): unbiased for q(z), exact at B = N (Esmaeili et al., 2019)."""
+    """Own posterior 1/N, each other (N−1)/(N(B−1)): unbiased for q(z), exact at B = N (Esmaeili et
+    al., 2019).
+    """
     other = (n - 1) / (n * (batch - 1)) if batch > 1 else 0.0
     return 1 / n, other, other
 
@@ -46,8 +54,9 @@ def balanced(batch: int, n: int) -> tuple[float, float, float]:
 def stratified(batch: int, n: int) -> tuple[float, float, float]:
     """Own posterior 1/N, one other (N−M)/(NM), the rest 1/M, with M = B−1: unbiased for q(z).
 
-    Source: minibatch stratified sampling of Chen et al., "Isolating Sources of Disentanglement" (2018), appendix
-    C.2, with 1/N on the diagonal as in the paper. Public implementations put it in column 0.
+    Source: minibatch stratified sampling of Chen et al., "Isolating Sources of Disentanglement"
+    (2018), appendix C.2, with 1/N on the diagonal as in the paper. Public implementations put it in
+    column 0.
     """
     m = batch - 1
     return (1 / n, (n - m) / (n * m), 1 / m) if m else (1 / n, 0.0, 0.0)
@@ -56,24 +65,26 @@ def stratified(batch: int, n: int) -> tuple[float, float, float]:
 def weighted(batch: int, n: int) -> tuple[float, float, float]:
     """All 1/(NB): minibatch weighted sampling of Chen et al. (2018).
 
-    Biased: it estimates q(z)/N or so, and shifts a total correlation over D units by about (D−1)·log N nats. The
-    gradient is of use, the value is not.
+    Biased: it estimates q(z)/N or so, and shifts a total correlation over D units by about
+    (D−1)·log N nats. The gradient is of use, the value is not.
     """
     return (1 / (n * batch),) * 3
 
 
 @dataclass(frozen=True)
 class minibatch:
-    """log q(z_block) from the batch at hand, a sample without replacement from a data set of `n` items.
+    """log q(z_block) from the batch at hand, a sample without replacement from a data set of `n`
+    items.
 
     .. math:: \\hat q(z_i) = \\sum_j w_{ij} q(z_i | x_j)
 
-    Unbiased for q(z) with `balanced` (default) and `stratified` weights; its logarithm is biased (for N ≫ B,
-    information is overestimated, total correlations mostly underestimated): train with it, report `exact` values.
+    Unbiased for q(z) with `balanced` (default) and `stratified` weights; its logarithm is biased
+    (for N ≫ B, information is overestimated, total correlations mostly underestimated): train with
+    it, report `exact` values.
 
-    Where several processes train together, the batch is that of all of them: rank r scores its B/P rows against the
-    posteriors of all B items, in columns r·B/P on its own (see `gather.gathered`). With `gather=False` each rank
-    keeps to its part.
+    Where several processes train together, the batch is that of all of them: rank r scores its B/P
+    rows against the posteriors of all B items, in columns r·B/P on its own (see `gather.gathered`).
+    With `gather=False` each rank keeps to its part.
 
     Errors: ValueError if the batch has one item, or more than `n`.
     """
@@ -91,8 +102,9 @@ class minibatch:
         batch = rows * ranks
         if batch > self.n or (batch == 1 < self.n):
             raise ValueError(
-                f"minibatch(n={self.n}) got a batch of {batch}: expected 2 to {self.n} items, drawn without "
-                "replacement from the data set of n items; set n to its size and drop a last batch of one"
+                f"minibatch(n={self.n}) got a batch of {batch}: expected 2 to {self.n} items, "
+                "drawn without replacement from the data set of n items; set n to its size and "
+                "drop a last batch of one"
             )
         own, following, other = (
             math.log(w) if w > 0 else -math.inf for w in self.weights(batch, self.n)
@@ -108,12 +120,14 @@ class minibatch:
 
 @dataclass(frozen=True)
 class exact:
-    """log q(z_block) by the full sum over a data set, whose posteriors `posterior` holds (a trace of N items).
+    """log q(z_block) by the full sum over a data set, whose posteriors `posterior` holds (a trace
+    of N items).
 
     .. math:: q(z_i) = \\frac{1}{N} \\sum_{n=1}^N q(z_i | x_n)
 
-    The batch that is scored may be the data set itself or any part of it. Items are taken a few at a time; where a sum
-    over classes keeps the estimator from being fused, as many as fit `budget` numbers in memory.
+    The batch that is scored may be the data set itself or any part of it. Items are taken a few at
+    a time; where a sum over classes keeps the estimator from being fused, as many as fit `budget`
+    numbers in memory.
     """
 
     posterior: Trace
@@ -147,19 +161,20 @@ def log_mixture(
     first: int = 0,
     ahead: Ahead | None = None,
 ) -> list[Tensor]:
-    """log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`; without `log_w`, j is i alone.
+    """log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`; without
+    `log_w`, j is i alone.
 
-    `log_w` are the log-weights of an item's own component, of the next one, and of any other; the items are components
-    `first`, `first` + 1, and so on. See `Ahead` for `ahead`; at most `budget` numbers are held at a time where a sum
-    over classes keeps the estimator from being fused.
+    `log_w` are the log-weights of an item's own component, of the next one, and of any other; the
+    items are components `first`, `first` + 1, and so on. See `Ahead` for `ahead`; at most `budget`
+    numbers are held at a time where a sum over classes keeps the estimator from being fused.
 
     The classes of an enumerated site y are components as well: a block without y sums over them,
-    Σ_j w_ij Σ_k q(k|x_j) q(block_i | x_j, k), where it depends on y, and a block with y compares the row's y with the
-    component's. Where y is observed it leaves its block.
+    Σ_j w_ij Σ_k q(k|x_j) q(block_i | x_j, k), where it depends on y, and a block with y compares
+    the row's y with the component's. Where y is observed it leaves its block.
 
-    Where some components lack entries (`Trace`, `where=`), a row is compared with those that have all that it has.
-    Where a block holds a conditional site (`Trace.conditional`) and what it is given, components are asked at the row's
-    values.
+    Where some components lack entries (`Trace`, `where=`), a row is compared with those that have
+    all that it has. Where a block holds a conditional site (`Trace.conditional`) and what it is
+    given, components are asked at the row's values.
     """
     if log_w is not None and (partial := _in_part(posterior, blocks)):
         return _of_those_that_have(
@@ -224,7 +239,9 @@ PAIRS = 2**22
 
 
 class _Conditional(Distribution):
-    """Component j's log-density of some units of a site at the row's values of that site and of those it is given."""
+    """Component j's log-density of some units of a site at the row's values of that site and of
+    those it is given.
+    """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
@@ -265,9 +282,11 @@ class _Conditional(Distribution):
 def _told(
     q: Trace, posterior: Trace, blocks: Sequence[Block], batch_dim: int
 ) -> dict[tuple[Block, Part], str]:
-    """The parts of blocks that are given others of their block, each with a name for the site that compares them.
+    """The parts of blocks that are given others of their block, each with a name for the site that
+    compares them.
 
-    Errors: ValueError if a block holds a site and one that it depends on, but not all that is between them.
+    Errors: ValueError if a block holds a site and one that it depends on, but not all that is
+    between them.
     """
     told = {}
     laws = {site: law for site in posterior if (law := posterior[site].law)}
@@ -281,9 +300,9 @@ def _told(
             gap = [before for before, count in counts.items() if len(held.get(before, ())) < count]
             if torn := [before for before in held if before in _origins(laws, gap)]:
                 raise ValueError(
-                    f"a block holds {site!r} and {torn[0]!r}, but not all of {gap[0]!r}, which {site!r} is given: its "
-                    "density under q(z) is an integral that is not known; group sites that follow one another as "
-                    "wholes, or each by itself"
+                    f"a block holds {site!r} and {torn[0]!r}, but not all of {gap[0]!r}, which "
+                    f"{site!r} is given: its density under q(z) is an integral that is not known; "
+                    "group sites that follow one another as wholes, or each by itself"
                 )
             if given and not gap:
                 told[block, (site, units)] = f"{site}{list(units)} given {', '.join(given)}"
@@ -311,7 +330,9 @@ def _units_of(q: Trace, posterior: Trace, site: str, batch_dim: int) -> tuple[in
 def _conditioned(
     q: Trace, posterior: Trace, told: dict[tuple[Block, Part], str], batch_dim: int
 ) -> tuple[Trace, Trace]:
-    """Both traces with a site for each part in `told`: values of what it is given, its own, and which are latent."""
+    """Both traces with a site for each part in `told`: values of what it is given, its own, and
+    which are latent.
+    """
     rows, components = dict(q), dict(posterior)
     for (_, (site, units)), name in told.items():
         law, shape = posterior[site].law, _units_of(q, posterior, site, batch_dim)
@@ -345,7 +366,9 @@ def _conditioned(
 
 
 class _Existence(Distribution):
-    """Of a row's entries: log-probability 0 where a component has them too, −∞ where it lacks one."""
+    """Of a row's entries: log-probability 0 where a component has them too, −∞ where it lacks
+    one.
+    """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
@@ -358,7 +381,9 @@ class _Existence(Distribution):
 
 
 def _in_part(posterior: Trace, blocks: Sequence[Block]) -> dict[str, str]:
-    """The sites of blocks that some components lack, each with a name for the site that says which do."""
+    """The sites of blocks that some components lack, each with a name for the site that says which
+    do.
+    """
     return {
         site: f"{site} exists"
         for block in blocks
@@ -378,9 +403,11 @@ def _of_those_that_have(
     first: int,
     ahead: Ahead | None,
 ) -> list[Tensor]:
-    """log Σ_S w_ij q(block_i | x_j) − log Σ_S w_ij / Σ_j w_ij over the components S that have all that row i has.
+    """log Σ_S w_ij q(block_i | x_j) − log Σ_S w_ij / Σ_j w_ij over the components S that have all
+    that row i has.
 
-    A site beside each that exists in part is a factor of 0 or 1; blocks of such sites alone are the second sum.
+    A site beside each that exists in part is a factor of 0 or 1; blocks of such sites alone are the
+    second sum.
     """
     rows, components = dict(q), dict(posterior)
     for site, exists in partial.items():
@@ -414,7 +441,9 @@ def _of_those_that_have(
 
 
 def _entries(mask: Tensor, node: Node, batch_dim: int, units: tuple[int, ...]) -> Tensor:
-    """A mask over a site's entries, one for each item and unit: (*classes and samples or ones, batch, *units)."""
+    """A mask over a site's entries, one for each item and unit: (*classes and samples or ones,
+    batch, *units).
+    """
     lead = batch_dim + 1
     mask = mask.reshape(*mask.shape[:lead], *[1] * (lead - mask.ndim), *mask.shape[lead:])
     mask = mask.reshape(*mask.shape, *[1] * (lead + len(units) - mask.ndim)).to(node.value.device)
@@ -468,7 +497,9 @@ def _of_classes(coefficient: float | Tensor, held: tuple[int, ...]) -> float | T
 
 
 def _cases(q: Trace, posterior: Trace, block: Block) -> list[tuple[Tensor, Block]]:
-    """The block, then for labels that are missing item by item what is left of it where they are there."""
+    """The block, then for labels that are missing item by item what is left of it where they are
+    there.
+    """
     cases: list[tuple[Tensor, Block]] = [(torch.ones((), dtype=torch.bool), block)]
     for site, _ in block:
         observed = q[site].observed
@@ -481,7 +512,9 @@ def _cases(q: Trace, posterior: Trace, block: Block) -> list[tuple[Tensor, Block
 
 
 def classes_summed(q: Trace, posterior: Trace, block: Block, batch_dim: int) -> tuple[str, ...]:
-    """The enumerated sites whose classes a block's density sums over: what it depends on and its rows do not hold."""
+    """The enumerated sites whose classes a block's density sums over: what it depends on and its
+    rows do not hold.
+    """
     own = {dim: site for site, dim in posterior.classes().items()}
     if not own:
         return ()
@@ -520,9 +553,11 @@ def unfused(
     batch_dim: int,
     budget: int,
 ) -> list[Tensor]:
-    """Items, and the rows' classes of `mixed` sites, are moved to the front; components stand where they stood.
+    """Items, and the rows' classes of `mixed` sites, are moved to the front; components stand where
+    they stood.
 
-    (items, *classes, *samples, components, *units): so any distribution broadcasts without being rebuilt.
+    (items, *classes, *samples, components, *units): so any distribution broadcasts without being
+    rebuilt.
     """
     names = list(dict.fromkeys(site for block in blocks for site, _ in block))
     classes = posterior.classes()
@@ -607,7 +642,9 @@ def _folded(
     ahead: Ahead | None,
     first: int,
 ) -> Iterable[Tensor]:
-    """The fused estimator on (class, item) pairs: the classes that are summed over join the items."""
+    """The fused estimator on (class, item) pairs: the classes that are summed over join the
+    items.
+    """
     names = list(dict.fromkeys(site for block in blocks for site, _ in block))
     depth, dims = len(posterior.classes()), [posterior.classes()[site] for site in summed]
     mine = [max(q[name].value.shape[d] for name in names) for d in dims]
@@ -616,7 +653,9 @@ def _folded(
     rows, components = Trace(), Trace()
 
     def fold(t: Tensor, sizes: Sequence[int]) -> Tensor:
-        """(*classes, *samples, batch, …) -> (*other classes, *samples, summed classes x batch, …)"""
+        """(*classes, *samples, batch, …) -> (*other classes, *samples, summed classes x batch,
+        …)
+        """
         shape = list(t.shape)
         for d, size in zip(dims, sizes, strict=True):
             shape[d] = size
@@ -668,7 +707,9 @@ def _folded(
 def _is_drawn(
     q: Trace, posterior: Trace, block: Block, summed: Sequence[str], batch_dim: int
 ) -> bool:
-    """Whether a block's rows, without samples, hold drawn classes of all sites that would be summed over."""
+    """Whether a block's rows, without samples, hold drawn classes of all sites that would be summed
+    over.
+    """
     bare = batch_dim == len(posterior.classes()) and not q.classes()
     return bare and bool(summed) and set(summed) <= {name for name, _ in block}
 
@@ -681,7 +722,9 @@ def _class_by_class(
     log_w: float,
     batch_dim: int,
 ) -> Iterable[Tensor]:
-    """Σ_j w q(y_i|x_j) q(rest_i|x_j, y_i) for drawn classes y_i: the rows of the same classes meet those components."""
+    """Σ_j w q(y_i|x_j) q(rest_i|x_j, y_i) for drawn classes y_i: the rows of the same classes meet
+    those components.
+    """
     dims, depth = [posterior.classes()[site] for site in sites], len(posterior.classes())
     rest = [tuple(part for part in block if part[0] not in sites) for block in blocks]
     own = torch.stack([q[site].value.argmax(-1).flatten() for site in sites], -1)  # (rows, sites)
@@ -712,7 +755,9 @@ def _class_by_class(
 
 
 def _of(at: Mapping[int, int], t: Tensor, missing: int = 0) -> Tensor:
-    """One class of each of some leading dimensions, where the tensor, which lacks the first few, differs in them."""
+    """One class of each of some leading dimensions, where the tensor, which lacks the first few,
+    differs in them.
+    """
     for dim, k in at.items():
         if t.ndim > dim - missing >= 0 and t.shape[dim - missing] > 1:
             t = t.narrow(dim - missing, k, 1)
@@ -736,7 +781,9 @@ def _of_dist(at: Mapping[int, int], node: Node) -> Distribution:
 
 
 def _is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str]) -> bool:
-    """Whether rows hold classes as components do, or none at all, and all parameters are of a kind to be folded."""
+    """Whether rows hold classes as components do, or none at all, and all parameters are of a kind
+    to be folded.
+    """
     dists = [unwrap(dist) for site, _ in block if (dist := posterior[site].dist)]
     kinds = all(isinstance(dist, (Normal, Concrete, OneHotCategorical)) for dist in dists)
     bare = not q.classes() and not any(site in summed for site, _ in block)
@@ -747,7 +794,9 @@ _ZERO = torch.zeros(())
 
 
 def _rows(t: Tensor, front: Sequence[int], sizes: Sequence[int]) -> Tensor:
-    """(*leading, *units) -> (rows, *leading with ones, *units); one row if all would be the same memory."""
+    """(*leading, *units) -> (rows, *leading with ones, *units); one row if all would be the same
+    memory.
+    """
     if not front:
         return t.unsqueeze(0)
     t = t.movedim(list(front), list(range(len(front))))

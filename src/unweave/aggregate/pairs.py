@@ -1,4 +1,6 @@
-"""From traces to the fused estimator: sites become columns of Normal units, and matrices of pairs for all others."""
+"""From traces to the fused estimator: sites become columns of Normal units, and matrices of pairs
+for all others.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,19 @@ def log_mixture(
     log_v: Tensor | None = None,
     body: type[Body] | None = None,
 ) -> Tensor:
-    r"""log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`: (blocks, *samples, batch).
+    r"""log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`: (blocks,
+    *samples, batch).
 
-    `log_w` are the log-weights (own, next, other), in nats, of component j = i, of j = i + 1 and of any other; the
-    items of `q` are components `first`, `first` + 1 and so on. Rows and components may stand for (class, item) pairs,
-    class by class: `classes` says how many of each, and `log_v` (*some leading, components) weighs the components
-    further, as log q(class|x_j) does. `ahead`, a number or a tensor (*samples, batch) for
-    each block, says up to a common factor which sum Σ ahead · log q will be differentiated: its gradient is then made
-    with the values. If another gradient is asked for after all, it is made then.
+    `log_w` are the log-weights (own, next, other), in nats, of component j = i, of j = i + 1 and of
+    any other; the items of `q` are components `first`, `first` + 1 and so on. Rows and components
+    may stand for (class, item) pairs, class by class: `classes` says how many of each, and `log_v`
+    (*some leading, components) weighs the components further, as log q(class|x_j) does. `ahead`, a
+    number or a tensor (*samples, batch) for each block, says up to a common factor which sum Σ
+    ahead · log q will be differentiated: its gradient is then made with the values. If another
+    gradient is asked for after all, it is made then.
 
-    Normal, Concrete and categorical sites are taken a few rows at a time. Of other distributions the matrix (batch,
-    components) is held if gradients reach it.
+    Normal, Concrete and categorical sites are taken a few rows at a time. Of other distributions
+    the matrix (batch, components) is held if gradients reach it.
 
     >>> q = Trace()
     >>> z = q.normal(torch.zeros(4, 2), torch.ones(4, 2), name="z")
@@ -100,7 +104,9 @@ class _Addresses(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _addresses(blocks: tuple[Block, ...], kinds: tuple[tuple[str, str], ...]) -> _Addresses:
-    """Normal units are columns; of classes each unit is a pair, of other sites each subset that a block names."""
+    """Normal units are columns; of classes each unit is a pair, of other sites each subset that a
+    block names.
+    """
     named = {
         site: [units for block in blocks for s, units in block if s == site] for site, _ in kinds
     }
@@ -136,7 +142,8 @@ def _addresses(blocks: tuple[Block, ...], kinds: tuple[tuple[str, str], ...]) ->
 class _Layout(NamedTuple):
     """How (*samples, batch, …) becomes P sets of rows and components, (P, R, …) and (P, C, …).
 
-    P = 1, with the samples among the rows, where no parameters have samples of their own; else the number of samples.
+    P = 1, with the samples among the rows, where no parameters have samples of their own; else the
+    number of samples.
     """
 
     samples: tuple[int, ...]
@@ -194,7 +201,9 @@ def _layout(sites: Sequence[tuple[Node, Node]], batch_dim: int) -> _Layout:
 
 
 class _Normals(NamedTuple):
-    """Units side by side: values (P, R, D), means and standard deviations (P, C, D), and where they are latent."""
+    """Units side by side: values (P, R, D), means and standard deviations (P, C, D), and where they
+    are latent.
+    """
 
     z: Tensor
     mean: Tensor
@@ -278,9 +287,11 @@ def _kept(pair: Tensor, keep: Tensor | None, p: int, rows: slice) -> Tensor:
 
 
 def _other_units(lay: _Layout, node: Node, dist: Distribution, subsets: list[Units]) -> list[Pair]:
-    """One pair a subset of the units, by broadcasting: rows (R, *samples, 1, *units) meet (*samples, C, *units).
+    """One pair a subset of the units, by broadcasting: rows (R, *samples, 1, *units) meet
+    (*samples, C, *units).
 
-    Where gradients reach the densities, they are made at once, for autograd to remember; else chunk by chunk.
+    Where gradients reach the densities, they are made at once, for autograd to remember; else chunk
+    by chunk.
     """
     samples = lay.samples if lay.sets > 1 else (1,) * len(lay.samples)
 

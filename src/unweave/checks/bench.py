@@ -1,7 +1,8 @@
-"""Timing, honestly: the library beside the same work written by hand, interleaved in one process, as ratios.
+"""Timing, honestly: the library beside the same work written by hand, interleaved in one process,
+as ratios.
 
-Times are the process's own CPU time where one thread is used (a busy machine then does not count), wall time
-otherwise; medians of interleaved repetitions, with the quartiles beside them.
+Times are the process's own CPU time where one thread is used (a busy machine then does not count),
+wall time otherwise; medians of interleaved repetitions, with the quartiles beside them.
 """
 
 from __future__ import annotations
@@ -56,14 +57,15 @@ def step(
 ) -> dict[int, float]:
     """The `mnist` recipe's training step against hand-written loops of the same networks and batch.
 
-    One loop has the same objective, one the plain ELBO, which needs no estimate of log q(z). Returned are the ratios to
-    the first.
+    One loop has the same objective, one the plain ELBO, which needs no estimate of log q(z).
+    Returned are the ratios to the first.
     """
     torch.set_num_threads(threads)
     console = Console()
     console.print(
-        f"training step of the mnist recipe (784-400-200, Concrete(10) + 10 Normals, HFVAE beta=12 gamma=4)\n"
-        f"{_machine(threads)}, load before {os.getloadavg()[0]:.2f}\nback end: {native.status()}",
+        "training step of the mnist recipe (784-400-200, Concrete(10) + 10 Normals, HFVAE "
+        f"beta=12 gamma=4)\n{_machine(threads)}, load before {os.getloadavg()[0]:.2f}\nback end: "
+        f"{native.status()}",
         highlight=False,
     )
     table = Table("batch", "step", "ms", "unweave's over it", "goal", "", box=None, pad_edge=False)
@@ -85,7 +87,8 @@ def step(
             table.add_row("", name, _quartiles(times[name]), ratio, f"{goal:.2f}", verdict)
     console.print(table)
     console.print(
-        f"medians [quartiles] of {repeats} interleaved repetitions; load after {os.getloadavg()[0]:.2f}",
+        f"medians [quartiles] of {repeats} interleaved repetitions; load after "
+        f"{os.getloadavg()[0]:.2f}",
         markup=False,
     )
     return ratios
@@ -178,7 +181,9 @@ def hand_parts() -> nn.ModuleList:
 def hand_loss(
     parts: nn.ModuleList, x: Tensor, log_w: Tensor, beta: float = 12.0, gamma: float = 4.0
 ) -> Tensor:
-    """HFVAE's loss on a batch (B, 784) with log-weights (B, B): tensors, closed forms, no abstractions."""
+    """HFVAE's loss on a batch (B, 784) with log-weights (B, B): tensors, closed forms, no
+    abstractions.
+    """
     k, t = 10, 0.66
     logits, y, mean, std, z, recon, log_py, kl_z, constant = _hand_model(parts, x, k, t)
     half_log_2pi = 0.5 * math.log(2 * math.pi)
@@ -213,7 +218,9 @@ def elbo_loss(parts: nn.ModuleList, x: Tensor) -> Tensor:
 
 
 def _hand_model(parts: nn.ModuleList, x: Tensor, k: int, t: float) -> tuple[Any, ...]:
-    """The encoder's parameters and draws, then log p(x|z), log p(y) and KL(q(z|x) ‖ p(z)) of each item."""
+    """The encoder's parameters and draws, then log p(x|z), log p(y) and KL(q(z|x) ‖ p(z)) of each
+    item.
+    """
     enc_h, enc_y, enc_mean, enc_scale, dec = parts
     constant = math.lgamma(k) + (k - 1) * math.log(t)
     h = F.relu(enc_h(x))
@@ -231,7 +238,7 @@ def _hand_model(parts: nn.ModuleList, x: Tensor, k: int, t: float) -> tuple[Any,
     return logits, y, mean, std, z, recon, log_py, kl_z, constant
 
 
-# -- the estimator -------------------------------------------------------------------------------------------
+# -- the estimator ---------------------------------------------------------------------------------
 
 N = 50_000  # items of the data set that the weights are for
 PEERS = ("pythae", "disent", "pyro")
@@ -250,12 +257,16 @@ GOALS = {  # estimator: {(B, D, heap): times faster than naive}
     },
 }
 WARM = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
-"""With these glibc keeps what was freed: page faults, two thirds of the naive estimator's time, do not count."""
+"""With these glibc keeps what was freed: page faults, two thirds of the naive estimator's time, do
+not count.
+"""
 
 
 @dataclass
 class Problem:
-    """Values (*samples, B, D), posteriors (B, D), and the loss: the joint, groups of 2, 3 and 5 units, and units."""
+    """Values (*samples, B, D), posteriors (B, D), and the loss: the joint, groups of 2, 3 and 5
+    units, and units.
+    """
 
     z: Tensor
     mean: Tensor
@@ -374,9 +385,11 @@ def marginal(
     peers: bool = False,
     json: Path | None = None,
 ) -> dict[str, Any]:
-    """The pairwise estimator, forward and backward, beside the naive one: time, memory, error, growth, and the goals.
+    """The pairwise estimator, forward and backward, beside the naive one: time, memory, error,
+    growth, and the goals.
 
-    Cold and warm heap are two child processes. `quick` takes under a minute, `full` adds sizes up to B = 4,096.
+    Cold and warm heap are two child processes. `quick` takes under a minute, `full` adds sizes up
+    to B = 4,096.
     """
     sizes = [(128, 10), (1024, 10)] + [(1024, 50)] * (not quick)
     more = [(512, 10), (2048, 10), (4096, 10), (128, 50), (512, 50), (2048, 50), (4096, 50)]
@@ -389,8 +402,9 @@ def marginal(
         "load before": os.getloadavg()[0],
     }
     console.print(
-        f"estimator of log q(z) of the joint, groups of 2, 3 and 5 units, and units; forward and backward\n"
-        f"{out['machine']}, load before {out['load before']:.2f}\nback end: {out['back end']}",
+        "estimator of log q(z) of the joint, groups of 2, 3 and 5 units, and units; forward and "
+        f"backward\n{out['machine']}, load before {out['load before']:.2f}\nback end: "
+        f"{out['back end']}",
         highlight=False,
     )
     for heap in ("cold", "warm"):
@@ -416,13 +430,15 @@ def marginal(
 
 def _machine(threads: int) -> str:
     return (
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {threads} thread(s), "
-        f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()})"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {threads} "
+        f"thread(s), torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()})"
     )
 
 
 def _child(heap: str, task: dict[str, Any]) -> dict[str, Any]:
-    """A process of its own: the heap's mode is read when it starts, and what others left in memory does not count."""
+    """A process of its own: the heap's mode is read when it starts, and what others left in memory
+    does not count.
+    """
     extra = WARM if heap == "warm" else {}
     done = subprocess.run(
         [sys.executable, "-c", "from unweave.checks import bench; bench._measure()"],
@@ -472,7 +488,9 @@ def _measure() -> None:
 def _timed(
     steps: Mapping[str, Callable[[], Any]], repeats: int, *, wall: bool
 ) -> dict[str, list[float]]:
-    """Seconds a call: each time is of as many calls as take 10 ms, so that small ones are as warm as large ones."""
+    """Seconds a call: each time is of as many calls as take 10 ms, so that small ones are as warm
+    as large ones.
+    """
     calls = {}
     for name, run in steps.items():
         run()
@@ -500,7 +518,9 @@ def _available() -> float:
 
 
 def _peak(run: Callable[[], Any]) -> int | None:
-    """Bytes by which the process grows at most, beyond what it has when warm; None where the system does not say."""
+    """Bytes by which the process grows at most, beyond what it has when warm; None where the system
+    does not say.
+    """
     try:
         pure.forget()  # what is kept from call to call counts as well
         ctypes.CDLL(None).malloc_trim(0)  # what others freed would be used again unseen
@@ -518,7 +538,9 @@ def _status(key: str) -> int:
 
 
 def errors(scale: float, batch: int = 256, units: int = 50) -> dict[str, dict[str, float]]:
-    """Of float32 against float64: the largest in any log marginal, and in gradients as a share of their length."""
+    """Of float32 against float64: the largest in any log marginal, and in gradients as a share of
+    their length.
+    """
     found: dict[str, dict[str, float]] = {}
     single = Problem.random(batch, units, scale=scale)
     double = Problem(*(leaf.detach().double().requires_grad_() for leaf in single.leaves))
@@ -537,7 +559,9 @@ def errors(scale: float, batch: int = 256, units: int = 50) -> dict[str, dict[st
 
 
 def _goals(out: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each goal with what was measured; inconclusive where times are noisy and the limit is between their quartiles."""
+    """Each goal with what was measured; inconclusive where times are noisy and the limit is between
+    their quartiles.
+    """
     busy = max(out["load before"], out["load after"]) > (os.cpu_count() or 1)
     rows = {(r["B"], r["D"], heap): r for heap in ("cold", "warm") for r in out[heap]["rows"]}
 
@@ -611,8 +635,9 @@ def _show(console: Console, out: dict[str, Any]) -> None:
     for name, times in out["growth"].items():
         base, larger, wider, drawn = (statistics.median(seconds) for seconds in times.values())
         console.print(
-            f"{name}: time grows as B^{math.log(larger / base, 4):.2f} and D^{math.log(wider / base, 5):.2f}, "
-            f"8 samples take {drawn / base:.2f} times as long as one",
+            f"{name}: time grows as B^{math.log(larger / base, 4):.2f} and "
+            f"D^{math.log(wider / base, 5):.2f}, 8 samples take {drawn / base:.2f} times as long "
+            "as one",
             highlight=False,
         )
     table = Table("goal", "measured", "", box=None, pad_edge=False)

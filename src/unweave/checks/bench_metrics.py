@@ -1,7 +1,8 @@
-"""Metrics beside the same work done as disentanglement_lib does it, interleaved in one process, as ratios.
+"""Metrics beside the same work done as disentanglement_lib does it, interleaved in one process, as
+ratios.
 
-The references are written out here in that library's manner: a scikit-learn call for each code and factor, a loop for
-each value of a factor. Values are compared before times are.
+The references are written out here in that library's manner: a scikit-learn call for each code and
+factor, a loop for each value of a factor. Values are compared before times are.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ GOAL = 10.0
 """How many times faster than the reference each metric is meant to be."""
 
 TREES, TIMED_TREES = 100, 2
-"""Boosting is timed with few trees and scaled to the hundred of scikit-learn's default: its cost is one per tree."""
+"""Boosting is timed with few trees and scaled to the hundred of scikit-learn's default: its cost is
+one per tree.
+"""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A metric, the same by the reference, and how far apart their values may be: None if they are defined apart."""
+    """A metric, the same by the reference, and how far apart their values may be: None if they are
+    defined apart.
+    """
 
     name: str
     ours: Callable[[], float]
@@ -48,8 +53,8 @@ class Match:
 def metrics(quick: bool = False) -> dict[str, float]:
     """Prints how many times faster each metric is than the reference; returns the medians.
 
-    The codes are 10,000 × 10 (`quick`: 2,000 × 6), half of them factors with noise; the factors have dSprites' 3, 6,
-    40, 32 and 32 values.
+    The codes are 10,000 × 10 (`quick`: 2,000 × 6), half of them factors with noise; the factors
+    have dSprites' 3, 6, 40, 32 and 32 values.
 
     Raises:
         ValueError: If a value that is defined alike differs.
@@ -57,8 +62,9 @@ def metrics(quick: bool = False) -> dict[str, float]:
     z, v = arrays(2000, 6) if quick else arrays(10_000, 10)
     console = Console()
     console.print(
-        f"metrics of {z.shape[0]} × {z.shape[1]} codes, factors of {', '.join(str(c.max() + 1) for c in v.T)} values\n"
-        f"numpy {np.__version__}, scikit-learn {sklearn.__version__}, {os.cpu_count()} cores, one thread",
+        f"metrics of {z.shape[0]} × {z.shape[1]} codes, factors of "
+        f"{', '.join(str(c.max() + 1) for c in v.T)} values\nnumpy {np.__version__}, scikit-learn "
+        f"{sklearn.__version__}, {os.cpu_count()} cores, one thread",
         highlight=False,
     )
     table = Table(
@@ -75,7 +81,8 @@ def metrics(quick: bool = False) -> dict[str, float]:
         difference = abs(match.ours() - match.theirs())
         if match.within is not None and not difference <= match.within:
             raise ValueError(
-                f"{match.name} differs from the reference by {difference:.2g}, above {match.within:.0e}"
+                f"{match.name} differs from the reference by {difference:.2g}, above "
+                f"{match.within:.0e}"
             )
         ours, theirs = interleaved(match.ours, match.theirs, 3 if quick else 5)
         theirs = [t * match.scale for t in theirs]
@@ -97,7 +104,8 @@ def metrics(quick: bool = False) -> dict[str, float]:
         )
     console.print(table)
     console.print(
-        f"CPU time, medians of interleaved repetitions; the goal is {GOAL:.0f} times; load {os.getloadavg()[0]:.2f}",
+        f"CPU time, medians of interleaved repetitions; the goal is {GOAL:.0f} times; load "
+        f"{os.getloadavg()[0]:.2f}",
         highlight=False,
     )
     return ratios
@@ -113,7 +121,9 @@ def arrays(n: int, n_codes: int, seed: int = 0) -> tuple[Floats, Classes]:
 
 
 def matches(z: Floats, v: Classes) -> list[Match]:
-    """The comparisons; boosting on 2,000 items and the two factors of fewest values, as it takes minutes otherwise."""
+    """The comparisons; boosting on 2,000 items and the two factors of fewest values, as it takes
+    minutes otherwise.
+    """
     small, few, hidden = z[:2000], v[:2000, :2], held_out(len(z), 1 / 3, 0)
     return [
         Match("MIG", lambda: mig(z, v).value, lambda: loop_mig(z, v), 1e-10),
@@ -121,7 +131,8 @@ def matches(z: Floats, v: Classes) -> list[Match]:
         Match("SAP", lambda: sap(z, v).value, lambda: loop_sap(z, v, hidden), None),
         Match("IRS", lambda: irs(z, v).value, lambda: loop_irs(z, v), 1e-10),
         Match(
-            f"DCI by LightGBM, 2,000 items, 2 factors; theirs of {TREES} trees, scaled from {TIMED_TREES}",
+            f"DCI by LightGBM, 2,000 items, 2 factors; theirs of {TREES} trees, scaled from "
+            f"{TIMED_TREES}",
             lambda: dci(small, few, estimator="lightgbm").value,
             lambda: loop_boosting(small, few, TIMED_TREES),
             None,
@@ -167,7 +178,9 @@ def loop_modularity(z: Floats, v: Classes) -> float:
 
 
 def loop_sap(z: Floats, v: Classes, hidden: NDArray[np.bool_]) -> float:
-    """A classifier for each pair; it stops at liblinear's tolerance, so that a few items may fall on the other side."""
+    """A classifier for each pair; it stops at liblinear's tolerance, so that a few items may fall
+    on the other side.
+    """
     accuracy = np.zeros((z.shape[1], v.shape[1]))
     for j in range(z.shape[1]):
         for k in range(v.shape[1]):
@@ -192,7 +205,9 @@ def loop_irs(z: Floats, v: Classes) -> float:
 
 
 def loop_boosting(z: Floats, v: Classes, trees: int) -> float:
-    """DCI's disentanglement by scikit-learn's boosting, a model for each factor on two thirds of the items."""
+    """DCI's disentanglement by scikit-learn's boosting, a model for each factor on two thirds of
+    the items.
+    """
     fit = len(z) * 2 // 3
     importance = np.stack(
         [

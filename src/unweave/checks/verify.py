@@ -1,8 +1,10 @@
-"""Estimators against exact values, on a finite data set whose q(z) is a sum that can be written out.
+"""Estimators against exact values, on a finite data set whose q(z) is a sum that can be written
+out.
 
-The setting is a linear encoder of N items with known features, a class y and Normals z that depend on one another
-through what they share of x, and a decoder of real-valued data; every term and its gradient with respect to the
-encoder's weights is summed over all N items, and each estimator is asked for the same from random batches.
+The setting is a linear encoder of N items with known features, a class y and Normals z that depend
+on one another through what they share of x, and a decoder of real-valued data; every term and its
+gradient with respect to the encoder's weights is summed over all N items, and each estimator is
+asked for the same from random batches.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ ESTIMATORS: dict[str, Weights] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Features x (N, features), and the weights that map them to a posterior over y and z and to data."""
+    """Features x (N, features), and the weights that map them to a posterior over y and z and to
+    data.
+    """
 
     x: Tensor
     theta: Tensor
@@ -46,7 +50,9 @@ class Setting:
 
     @staticmethod
     def random(seed: int = 0, n: int = N) -> Setting:
-        """Latents that share features, so that none of the terms vanishes: about half of log N nats in I(x;z)."""
+        """Latents that share features, so that none of the terms vanishes: about half of log N nats
+        in I(x;z).
+        """
         g = torch.Generator().manual_seed(seed)
         x = torch.randn(n, FEATURES, generator=g, dtype=torch.double)
         theta = 0.45 * torch.randn(
@@ -206,10 +212,11 @@ class Variance:
 
 
 def variances(batch: int = 128, *, repeats: int = 400, seed: int = 0) -> list[Variance]:
-    """The ELBO's gradient on one batch: enumerated, relaxed, straight-through; KL divergences closed and sampled.
+    """The ELBO's gradient on one batch: enumerated, relaxed, straight-through; KL divergences
+    closed and sampled.
 
-    The exact gradient sums over y and averages z over many draws; `noise` is the gradient's standard deviation over
-    draws, as a share of the exact gradient's norm.
+    The exact gradient sums over y and averages z over many draws; `noise` is the gradient's
+    standard deviation over draws, as a share of the exact gradient's norm.
     """
     setting = Setting.random(seed)
     items = torch.arange(batch)
@@ -239,7 +246,9 @@ def variances(batch: int = 128, *, repeats: int = 400, seed: int = 0) -> list[Va
 
 @dataclass(frozen=True)
 class Evidence:
-    """The importance-sampled log p(x) of a linear Gaussian model, where it is known, with a q too wide by half."""
+    """The importance-sampled log p(x) of a linear Gaussian model, where it is known, with a q too
+    wide by half.
+    """
 
     samples: int
     exact: float
@@ -250,7 +259,9 @@ class Evidence:
 def evidences(
     samples: Iterable[int] = (1, 10, 100, 1000), *, n: int = 1000, seed: int = 0
 ) -> list[Evidence]:
-    """How much too low log p(x) comes out, by the number of samples: x = W z + noise, 2 latents, 8 numbers an item."""
+    """How much too low log p(x) comes out, by the number of samples: x = W z + noise, 2 latents, 8
+    numbers an item.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         w, noise = torch.randn(8, 2, dtype=torch.double), 0.5
@@ -284,9 +295,10 @@ def verify(
     console, terms = Console(width=110), {**TERMS, **dict(objectives)}
     rows = estimates(terms, batches, repeats=repeats, seed=seed)
     console.print(
-        f"{N} items, y of {CLASSES} classes, {NORMALS} Normals, groups {GROUPS}; seed {seed}, {repeats} batches each;\n"
-        "nats; cosine: of the mean gradient with the exact one; noise: the gradient's sd / the exact gradient's norm.\n"
-        "Exact terms sum over all items, with 8 draws of the latents.\n",
+        f"{N} items, y of {CLASSES} classes, {NORMALS} Normals, groups {GROUPS}; seed {seed}, "
+        f"{repeats} batches each;\nnats; cosine: of the mean gradient with the exact one; noise: "
+        "the gradient's sd / the exact gradient's norm.\nExact terms sum over all items, with 8 "
+        "draws of the latents.\n",
         highlight=False,
     )
     heads = (

@@ -26,25 +26,27 @@ PAGE = "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz"
 def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
     """Cars3D: 17,568 colour images of 64x64 pixels: 183 cars from 24 azimuths at 4 elevations.
 
-    S. Reed, Y. Zhang, Y. Zhang and H. Lee, "Deep Visual Analogy-Making", NeurIPS 2015; the car models are those of
-    S. Fidler, S. Dickinson and R. Urtasun, "3D Object Detection and Viewpoint Estimation with a Deformable 3D Cuboid
-    Model", NeurIPS 2012. Licence: none stated by the publishers.
+    S. Reed, Y. Zhang, Y. Zhang and H. Lee, "Deep Visual Analogy-Making", NeurIPS 2015; the car
+    models are those of S. Fidler, S. Dickinson and R. Urtasun, "3D Object Detection and Viewpoint
+    Estimation with a Deformable 3D Cuboid Model", NeurIPS 2012. Licence: none stated by the
+    publishers.
 
-    Pictures of 128x128 pixels are halved by PIL's Lanczos filter, as in disentanglement_lib. There the objects are
-    numbered as the file system lists their files, which differs by machine; here in the order of the files' names.
+    Pictures of 128x128 pixels are halved by PIL's Lanczos filter, as in disentanglement_lib. There
+    the objects are numbered as the file system lists their files, which differs by machine; here in
+    the order of the files' names.
 
-    Prepared once, in memory and then in the cache (`prepared.cache`), computed, 17568·64·64·3 bytes = 216 MB; mapped
-    from there afterwards. No sha256 of the archive is known to us: the number of cars and their arrays' shapes are
-    checked.
+    Prepared once, in memory and then in the cache (`prepared.cache`), computed, 17568·64·64·3 bytes
+    = 216 MB; mapped from there afterwards. No sha256 of the archive is known to us: the number of
+    cars and their arrays' shapes are checked.
 
     Args:
-        split: ``"all"``: there are no published parts.
-        root: The data directory, if not the usual one (see `directory`); the archive nips2015-analogy-data.tar.gz
+        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
+        one (see `directory`); the archive nips2015-analogy-data.tar.gz
             lies in its folder ``cars3d``, as it is.
 
     Returns:
-        x uint8 of shape (17568, 64, 64, 3), channels last; factors "elevation", "azimuth", "object", the last
-        changing fastest.
+        x uint8 of shape (17568, 64, 64, 3), channels last; factors "elevation", "azimuth",
+        "object", the last changing fastest.
 
     Raises:
         ValueError: If the split has another name, or the archive holds other files.
@@ -61,7 +63,8 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
         for number, name, mesh in _meshes(path):
             if mesh.shape != (expected := (2 * SIDE, 2 * SIDE, 3, SIZES[1], SIZES[0])):
                 raise ValueError(
-                    f"{path}: im of {name} has shape {mesh.shape}; expected {expected}: get it again"
+                    f"{path}: im of {name} has shape {mesh.shape}; expected {expected}: get it "
+                    "again"
                 )
             cars[:, :, number] = _halved(mesh)
         yield cars.reshape(-1, SIDE, SIDE, 3)

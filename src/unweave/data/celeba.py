@@ -31,25 +31,29 @@ SAMPLE = "celeba_5000_64x64.npz"
 def celeba(
     split: str = "train", root: str | Path | None = None, *, source: str = "published"
 ) -> Data:
-    """CelebA: 202,599 faces with 40 attributes each, cut to the central 148x148 pixels and made 64x64.
+    """CelebA: 202,599 faces with 40 attributes each, cut to the central 148x148 pixels and made
+    64x64.
 
-    Z. Liu, P. Luo, X. Wang and X. Tang, "Deep Learning Face Attributes in the Wild", ICCV 2015. Licence: for
-    non-commercial research; the images may not be passed on.
+    Z. Liu, P. Luo, X. Wang and X. Tang, "Deep Learning Face Attributes in the Wild", ICCV 2015.
+    Licence: for non-commercial research; the images may not be passed on.
 
-    An attribute is published as 1 or −1, present or absent: here class 1 or 0, none is missing. Faces are made small
-    by PIL's bilinear filter, all parts at once, into the cache (`prepared.cache`): computed, 202599·64·64·3 bytes =
-    2.5 GB there, mapped afterwards; a part is a view of it. The files' names, counts and columns are checked; their
-    checksums are told where they are missing, and not computed at each load.
+    An attribute is published as 1 or −1, present or absent: here class 1 or 0, none is missing.
+    Faces are made small by PIL's bilinear filter, all parts at once, into the cache
+    (`prepared.cache`): computed, 202599·64·64·3 bytes = 2.5 GB there, mapped afterwards; a part is
+    a view of it. The files' names, counts and columns are checked; their checksums are told where
+    they are missing, and not computed at each load.
 
     Args:
-        split: ``"train"`` (162,770), ``"valid"`` (19,867), ``"test"`` (19,962), or ``"all"``.
-        root: The data directory, if not the usual one (see `directory`). Its folder ``celeba`` holds
+        split: ``"train"`` (162,770), ``"valid"`` (19,867), ``"test"`` (19,962), or ``"all"``. root:
+        The data directory, if not the usual one (see `directory`). Its folder ``celeba`` holds
             img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt.
-        source: ``"published"``, or ``"sample"``: the file celeba_5000_64x64.npz there, 5,000 training faces with keys
+        source: ``"published"``, or ``"sample"``: the file celeba_5000_64x64.npz there, 5,000
+        training faces with keys
             images, attributes, attribute_names; its split is ``"train"``, its name "celeba sample".
 
     Returns:
-        x uint8 of shape (n, 64, 64, 3), channels last; 40 factors with the values "absent" and "present".
+        x uint8 of shape (n, 64, 64, 3), channels last; 40 factors with the values "absent" and
+        "present".
 
     Raises:
         ValueError: If the split or source has another name, or the files disagree.
@@ -101,20 +105,24 @@ def _published(split: str, root: str | Path | None) -> Data:
 def _faces(x: Store, signs: npt.NDArray[np.int8], names: tuple[str, ...], name: str) -> Data:
     if not np.isin(signs, (-1, 1)).all():
         raise ValueError(
-            f"{name}: attributes hold {np.unique(signs).tolist()}; expected -1 (absent) and 1 (present)"
+            f"{name}: attributes hold {np.unique(signs).tolist()}; expected -1 (absent) and 1 "
+            "(present)"
         )
     values = (("absent", "present"),) * len(names)
     return Data(x, (signs > 0).astype(np.int64), names, (2,) * len(names), values, name)
 
 
 def read_attributes(path: Path) -> tuple[list[str], tuple[str, ...], npt.NDArray[np.int8]]:
-    """Files, attributes' names and signs (n, attributes) of list_attr_celeba.txt: a count, the names, a row a file."""
+    """Files, attributes' names and signs (n, attributes) of list_attr_celeba.txt: a count, the
+    names, a row a file.
+    """
     count, header, *rows = path.read_text(encoding="ascii").splitlines()
     cells = [row.split() for row in rows if row.strip()]
     names = tuple(header.split())
     if len(cells) != int(count) or any(len(row) != len(names) + 1 for row in cells):
         raise ValueError(
-            f"{path} has {len(cells)} rows; expected {count} with a file and {len(names)} attributes each"
+            f"{path} has {len(cells)} rows; expected {count} with a file and {len(names)} "
+            "attributes each"
         )
     return [row[0] for row in cells], names, np.array([row[1:] for row in cells]).astype(np.int8)
 

@@ -15,17 +15,18 @@ class Data:
     """Items with their factors, in memory or mapped from a file: `floats` reads some of them.
 
     Args:
-        x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand for value/255;
+        x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand
+        for value/255;
             or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
-        factors: (n, f) int64, the class index of each factor; -1 where it is missing.
-        names: The factors' names, such as ``("digit",)``; none (f = 0) for data without labels.
-        sizes: The number of values of each factor, such as ``(10,)``.
-        values: What each value is called, one tuple per factor.
-        name: What the data are called, in tables and errors.
-        missing: Whether NaN in x stands for numbers that are missing, such as frames beyond a sequence's end.
+        factors: (n, f) int64, the class index of each factor; -1 where it is missing. names: The
+        factors' names, such as ``("digit",)``; none (f = 0) for data without labels. sizes: The
+        number of values of each factor, such as ``(10,)``. values: What each value is called, one
+        tuple per factor. name: What the data are called, in tables and errors. missing: Whether NaN
+        in x stands for numbers that are missing, such as frames beyond a sequence's end.
 
     Raises:
-        ValueError: If the arrays and the words disagree, or x has infinite numbers, or NaN that is not `missing`.
+        ValueError: If the arrays and the words disagree, or x has infinite numbers, or NaN that is
+        not `missing`.
 
     >>> x = np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1]], dtype=np.float32)
     >>> factors = np.array([[0], [1], [-1]])
@@ -74,7 +75,9 @@ class Data:
         return bool(float(np.nanmin(self.x)) >= 0 and float(np.nanmax(self.x)) <= 1)
 
     def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
-        """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask or numbers."""
+        """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask
+        or numbers.
+        """
         return floats(self.x, index)
 
     def subset(self, indices: npt.ArrayLike) -> "Data":
@@ -88,7 +91,8 @@ class Data:
         return replace(self, x=x, factors=self.factors[chosen])
 
     def split(self, n_held_out: int, seed: int = 0) -> tuple["Data", "Data"]:
-        """(rest, held out): `n_held_out` items at random and the others, both in their present order.
+        """(rest, held out): `n_held_out` items at random and the others, both in their present
+        order.
 
         The same seed gives the same split, whatever the version of NumPy.
 
@@ -99,17 +103,20 @@ class Data:
         """
         if not 0 < n_held_out < len(self):
             raise ValueError(
-                f"{self.name}: {n_held_out} items to hold out of {len(self)}; expected 1 to {len(self) - 1}"
+                f"{self.name}: {n_held_out} items to hold out of {len(self)}; expected 1 to "
+                f"{len(self) - 1}"
             )
         held_out = np.zeros(len(self), dtype=bool)
         held_out[random_keys(len(self), seed).argsort(kind="stable")[:n_held_out]] = True
         return self.subset(~held_out), self.subset(held_out)
 
     def with_labels(self, factor: str, n: int, seed: int = 0) -> "Data":
-        """The same items with `n` labels of a factor left, as many of each class; the others' are missing, −1.
+        """The same items with `n` labels of a factor left, as many of each class; the others' are
+        missing, −1.
 
-        Which ones is a function of the seed alone. Where the classes do not divide `n`, the first have one more.
-        Errors: KeyError if there is no such factor, ValueError if a class has too few items.
+        Which ones is a function of the seed alone. Where the classes do not divide `n`, the first
+        have one more. Errors: KeyError if there is no such factor, ValueError if a class has too
+        few items.
 
         >>> import unweave as uw
         >>> few = uw.data.digits().with_labels("digit", 100, seed=3)
@@ -128,8 +135,9 @@ class Data:
             share, its = n // size + (k < n % size), order[labels[order] == k]
             if share > len(its):
                 raise ValueError(
-                    f"{self.name}: {share} labels of {factor} {self.values[column][k]!r} are asked for, of {len(its)} "
-                    f"items; expected n={n} or fewer, such that no class of {size} has to give more than it has"
+                    f"{self.name}: {share} labels of {factor} {self.values[column][k]!r} are asked "
+                    f"for, of {len(its)} items; expected n={n} or fewer, such that no class of "
+                    f"{size} has to give more than it has"
                 )
             factors[its[:share], column] = k
         return replace(self, factors=factors)
@@ -137,8 +145,8 @@ class Data:
     def _check_arrays(self) -> None:
         if not isinstance(self.x, Bits) and _dtype(self.x) not in ("float32", "uint8"):
             raise ValueError(
-                f"{self.name}: x is {_dtype(self.x)}; expected a NumPy array of float32, one of uint8 (pixels that "
-                "stand for value/255), or Bits: np.asarray(x, dtype=np.float32)"
+                f"{self.name}: x is {_dtype(self.x)}; expected a NumPy array of float32, one of "
+                "uint8 (pixels that stand for value/255), or Bits: np.asarray(x, dtype=np.float32)"
             )
         if _dtype(self.factors) != "int64":
             raise ValueError(
@@ -163,8 +171,9 @@ class Data:
         counts = tuple(map(len, self.values))
         if counts != tuple(self.sizes) or len(counts) != len(self.names):
             raise ValueError(
-                f"{self.name}: sizes are {self.sizes} and the factors {self.names} have {counts} values; "
-                "expected one size and one tuple of values per factor, the size being the number of values"
+                f"{self.name}: sizes are {self.sizes} and the factors {self.names} have {counts} "
+                "values; expected one size and one tuple of values per factor, the size being the "
+                "number of values"
             )
 
     def _check_x(self) -> None:
@@ -175,8 +184,9 @@ class Data:
         wrong = np.isinf(self.x) if self.missing else ~np.isfinite(self.x)
         if wrong.any():
             raise ValueError(
-                f"{self.name}: x has NaN or infinite numbers in {_items(wrong)}; expected finite numbers: mend these "
-                "items or leave them out, or say missing=True where NaN stands for numbers that are missing"
+                f"{self.name}: x has NaN or infinite numbers in {_items(wrong)}; expected finite "
+                "numbers: mend these items or leave them out, or say missing=True where NaN "
+                "stands for numbers that are missing"
             )
 
     def _check_factors(self) -> None:
@@ -189,7 +199,9 @@ class Data:
 
 
 def random_keys(n: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.uint64]:
-    """n random sort keys: a bit generator's raw stream, which NumPy keeps the same in all versions."""
+    """n random sort keys: a bit generator's raw stream, which NumPy keeps the same in all
+    versions.
+    """
     return np.asarray(np.random.PCG64(seed).random_raw(n), dtype=np.uint64)
 
 

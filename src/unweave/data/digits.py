@@ -12,11 +12,12 @@ HELD_OUT = 360
 def digits(split: str = "train", root: str | Path | None = None) -> Data:
     """1,797 handwritten digits of 8x8 pixels in 17 grey levels, divided by 16.
 
-    E. Alpaydin and C. Kaynak, "Cascading classifiers", Kybernetika 34 (1998); the test set of the UCI
-    collection "Optical Recognition of Handwritten Digits" (CC BY 4.0), shipped with scikit-learn.
+    E. Alpaydin and C. Kaynak, "Cascading classifiers", Kybernetika 34 (1998); the test set of the
+    UCI collection "Optical Recognition of Handwritten Digits" (CC BY 4.0), shipped with
+    scikit-learn.
 
-    There is no published split of these. Ours is fixed: 1,437 to train and 360 to test, each class in
-    proportion. The writers are not recorded, so the two parts share them.
+    There is no published split of these. Ours is fixed: 1,437 to train and 360 to test, each class
+    in proportion. The writers are not recorded, so the two parts share them.
 
     Args:
         split: ``"train"`` or ``"test"``.
@@ -43,7 +44,8 @@ def digits(split: str = "train", root: str | Path | None = None) -> Data:
     x = np.asarray(found.images / 16, dtype=np.float32)  # (1797, 8, 8)
     values = tuple(map(str, range(10)))
     every = Data(x, labels[:, None], ("digit",), (10,), (values,), "digits")
-    # Shuffled within classes, the classes one after another: equal steps then take from each in proportion.
+    # Shuffled within classes, the classes one after another: equal steps then take from each in
+    # proportion.
     order = np.lexsort((random_keys(len(x), seed=0), labels))
     test = np.zeros(len(x), dtype=bool)
     test[order[np.arange(HELD_OUT) * len(x) // HELD_OUT]] = True

@@ -32,31 +32,34 @@ FILES = {
 def dsprites(
     split: str = "all", root: str | Path | None = None, *, source: str = "published"
 ) -> Data:
-    """dSprites: 737,280 images of 64x64 pixels, 0 or 1: three shapes by scale, orientation and position.
+    """dSprites: 737,280 images of 64x64 pixels, 0 or 1: three shapes by scale, orientation and
+    position.
 
-    L. Matthey, I. Higgins, D. Hassabis and A. Lerchner, "dSprites: Disentanglement testing Sprites dataset" (2017),
-    https://github.com/google-deepmind/dsprites-dataset. Licence: Apache 2.0.
+    L. Matthey, I. Higgins, D. Hassabis and A. Lerchner, "dSprites: Disentanglement testing Sprites
+    dataset" (2017), https://github.com/google-deepmind/dsprites-dataset. Licence: Apache 2.0.
 
-    The factor "color" has one value and is left out, as in disentanglement_lib. Orientations 0 and 39 are 0 and 2π:
-    the same image. Squares look the same every quarter turn and ellipses every half, so no code tells all 40 apart.
+    The factor "color" has one value and is left out, as in disentanglement_lib. Orientations 0 and
+    39 are 0 and 2π: the same image. Squares look the same every quarter turn and ellipses every
+    half, so no code tells all 40 apart.
 
-    The images are packed eight pixels to a byte, once, into the cache (`prepared.cache`, 377 MB there), and mapped
-    from it afterwards. Measured with the re-rendered file on one core of a 2-core AMD EPYC (the command is in
-    docs/data.md): 4.6 to 6.3 s and at most 150 MiB of memory the first time, 0.1 to 0.2 s and 91 MiB from then on.
+    The images are packed eight pixels to a byte, once, into the cache (`prepared.cache`, 377 MB
+    there), and mapped from it afterwards. Measured with the re-rendered file on one core of a
+    2-core AMD EPYC (the command is in docs/data.md): 4.6 to 6.3 s and at most 150 MiB of memory the
+    first time, 0.1 to 0.2 s and 91 MiB from then on.
 
-    No sha256 of the published archive is known to us: its arrays and their shapes are checked, and that all pixels
-    are 0 or 1. Its pickled `metadata` is never read.
+    No sha256 of the published archive is known to us: its arrays and their shapes are checked, and
+    that all pixels are 0 or 1. Its pickled `metadata` is never read.
 
     Args:
-        split: ``"all"``: there are no published parts.
-        root: The data directory, if not the usual one (see `directory`); the file lies in its folder ``dsprites``.
-        source: ``"published"``, or ``"rerendered"``: a grid drawn anew in the same order, which agrees with the
-            published images but for a pixel or two in some. What it gives is called "re-rendered dSprites", and
-            results on it are to be called so.
+        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
+        one (see `directory`); the file lies in its folder ``dsprites``. source: ``"published"``, or
+        ``"rerendered"``: a grid drawn anew in the same order, which agrees with the
+            published images but for a pixel or two in some. What it gives is called "re-rendered
+            dSprites", and results on it are to be called so.
 
     Returns:
-        x as `Bits` of shape (737280, 64, 64); factors "shape", "scale", "orientation", "posX", "posY", the last
-        changing fastest.
+        x as `Bits` of shape (737280, 64, 64); factors "shape", "scale", "orientation", "posX",
+        "posY", the last changing fastest.
 
     Raises:
         ValueError: If the split or source has another name, or the file other arrays.
@@ -77,7 +80,8 @@ def dsprites(
     def parts() -> Iterator[Pixels]:
         if not np.array_equal(npz.read(path, "latents_classes")[:, 1:], factors):
             raise ValueError(
-                f"{path}: latents_classes are not the grid {SIZES} in order: get the published file again"
+                f"{path}: latents_classes are not the grid {SIZES} in order: get the published "
+                "file again"
             )
         yield from (Bits.pack(images).packed for images in npz.rows(path, "imgs"))
 
@@ -92,6 +96,6 @@ def _file(file: str, root: str | Path | None) -> Path:
         if file != FILES["published"][1]:
             raise
         raise FileNotFoundError(
-            f"{error}\nWhere {FILES['rerendered'][1]} lies there instead, dsprites(source='rerendered') reads it: "
-            "results are then on re-rendered dSprites."
+            f"{error}\nWhere {FILES['rerendered'][1]} lies there instead, "
+            "dsprites(source='rerendered') reads it: results are then on re-rendered dSprites."
         ) from None

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ELSEWHERE = (
-    "or name a directory that has it: UNWEAVE_DATA=DIR in the environment, `unweave data --set-dir DIR`, "
-    "or --data-dir DIR (root=DIR in Python)"
+    "or name a directory that has it: UNWEAVE_DATA=DIR in the environment, `unweave data "
+    "--set-dir DIR`, or --data-dir DIR (root=DIR in Python)"
 )
 
 
 def directory(root: str | Path | None = None) -> Path:
-    """The directory where data lie: `root`, else the environment's UNWEAVE_DATA, else what `set_directory`
-    saved, else the user's cache. Nothing is created.
+    """The directory where data lie: `root`, else the environment's UNWEAVE_DATA, else what
+    `set_directory` saved, else the user's cache. Nothing is created.
 
     >>> directory("here").name
     'here'
@@ -33,8 +33,8 @@ def directory(root: str | Path | None = None) -> Path:
 def set_directory(path: str | Path) -> Path:
     """Remembers `path` as the directory where data lie, for this user, in all later processes.
 
-    The setting is a small JSON file in the user's configuration folder (UNWEAVE_CONFIG names another folder).
-    UNWEAVE_DATA and `root` arguments still win over it.
+    The setting is a small JSON file in the user's configuration folder (UNWEAVE_CONFIG names
+    another folder). UNWEAVE_DATA and `root` arguments still win over it.
     """
     chosen = Path(path).expanduser().absolute()
     if chosen.exists() and not chosen.is_dir():
@@ -60,8 +60,8 @@ def fetch(
 ) -> Path:
     """The path of a published file, its checksum verified; downloaded if it is not there.
 
-    A file that is there is never changed or removed, whatever it holds. A download appears under its name
-    only when it is whole and right.
+    A file that is there is never changed or removed, whatever it holds. A download appears under
+    its name only when it is whole and right.
 
     Args:
         folder: The folder in the data directory.
@@ -108,7 +108,8 @@ def fetch(
 def placed(
     folder: str, file: str, root: str | Path | None = None, *, page: str, facts: str = ""
 ) -> Path:
-    """The path of a published file or folder that is put there by hand: there is no mirror to fetch it from.
+    """The path of a published file or folder that is put there by hand: there is no mirror to fetch
+    it from.
 
     Args:
         folder: The folder in the data directory.
@@ -124,8 +125,8 @@ def placed(
     if place.exists():
         return place
     raise FileNotFoundError(
-        f"{file} is not in the data directory, and is not downloaded from here.\nGet it from\n  {page}\n"
-        f"and put it at\n  {place}\n{f'  {facts}{chr(10)}' if facts else ''}{ELSEWHERE}."
+        f"{file} is not in the data directory, and is not downloaded from here.\nGet it from\n  "
+        f"{page}\nand put it at\n  {place}\n{f'  {facts}{chr(10)}' if facts else ''}{ELSEWHERE}."
     )
 
 

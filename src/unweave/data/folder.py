@@ -1,4 +1,6 @@
-"""A folder of images, of any formats and sizes, as one array; its subfolders and a table beside it as labels."""
+"""A folder of images, of any formats and sizes, as one array; its subfolders and a table beside it
+as labels.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ SIDE = 64
 def images(
     folder: Path, size: int | tuple[int, int] | None, colour: bool | None, say: Say
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """The images (n, h, w) or, in colour, (n, h, w, 3), and their files' paths in the folder, in the order of names.
+    """The images (n, h, w) or, in colour, (n, h, w, 3), and their files' paths in the folder, in
+    the order of names.
 
     Raises:
         ValueError: If no file is an image that pillow reads.
@@ -46,7 +49,8 @@ def images(
             read.append(file)
     if not read:
         raise ValueError(
-            f"{folder}: none of {len(files):,} image files can be read ({_listed(broken)}): save them again"
+            f"{folder}: none of {len(files):,} image files can be read ({_listed(broken)}): save "
+            "them again"
         )
     x = x[: len(read)]
     say(_summary([sizes[file] for file in read], len(files), height, width))
@@ -59,7 +63,8 @@ def images(
 
 
 def subfolders(files: Sequence[str]) -> Columns:
-    """A column for each level of subfolders that differ: "folder", "folder 2", …; None where a file is not so deep.
+    """A column for each level of subfolders that differ: "folder", "folder 2", …; None where a file
+    is not so deep.
 
     >>> subfolders(["cat/1.png", "dog/2.png", "3.png"])
     {'folder': array(['cat', 'dog', None], dtype=object)}
@@ -76,7 +81,8 @@ def subfolders(files: Sequence[str]) -> Columns:
 def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Columns:
     """The columns of a table, a row for each of the files; missing where it has none.
 
-    The column that names the files is the one with most of their paths in the folder, names, or names without ending.
+    The column that names the files is the one with most of their paths in the folder, names, or
+    names without ending.
 
     Raises:
         ValueError: If no column names files, or one is named twice.
@@ -90,20 +96,21 @@ def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Colu
     }
     if not rows or not any(rows[best := max(rows, key=lambda at: len(rows[at]))]):
         raise ValueError(
-            f"no column of the labels ({', '.join(table)}) names files of {folder}, such as {files[0]!r}: expected a "
-            "column of text with the files' names"
+            f"no column of the labels ({', '.join(table)}) names files of {folder}, such as "
+            f"{files[0]!r}: expected a column of text with the files' names"
         )
     name, key = best
     named = [value for value in texts[name].tolist() if value is not None]
     if (twice := Counter(named).most_common(1)[0])[1] > 1:
         raise ValueError(
-            f"the labels name {twice[0]!r} {twice[1]} times in {name!r}; expected one row for each file"
+            f"the labels name {twice[0]!r} {twice[1]} times in {name!r}; expected one row for each "
+            "file"
         )
     found = rows[best]
     row = np.array([found.get(KEYS[key](file), -1) for file in files])
     say(
-        f"labels {', '.join(other for other in table if other != name)}: {(row >= 0).sum():,} of {len(files):,} images "
-        f"are named in {name!r}"
+        f"labels {', '.join(other for other in table if other != name)}: {(row >= 0).sum():,} of "
+        f"{len(files):,} images are named in {name!r}"
         + (f"; {unused:,} rows have no image" if (unused := len(named) - len(found)) else "")
     )
     return {other: _rearranged(column, row) for other, column in table.items() if other != name}
@@ -148,7 +155,8 @@ def _files(folder: Path) -> list[str]:
     )
     if not found:
         raise ValueError(
-            f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or .tif"
+            f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or "
+            ".tif"
         )
     return found
 
@@ -164,7 +172,9 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """RGB (height, width, 3): turned as the camera says, resized until it covers the frame, its centre cut out."""
+    """RGB (height, width, 3): turned as the camera says, resized until it covers the frame, its
+    centre cut out.
+    """
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings(), Image.open(path) as opened:

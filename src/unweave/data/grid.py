@@ -16,7 +16,8 @@ def classes(sizes: tuple[int, ...]) -> npt.NDArray[np.int64]:
 
 
 def words(*columns: object) -> tuple[tuple[str, ...], ...]:
-    """The values of each factor in words: numbers from 0 for a count, as they are (to 4 digits) otherwise.
+    """The values of each factor in words: numbers from 0 for a count, as they are (to 4 digits)
+    otherwise.
 
     >>> words(3, ("square", "heart"), np.linspace(0, 1, 3))
     (('0', '1', '2'), ('square', 'heart'), ('0', '0.5', '1'))
@@ -40,6 +41,6 @@ def whole(name: str, split: str) -> None:
     """
     if split != "all":
         raise ValueError(
-            f"{name} has no split {split!r}: it is one set without published parts; expected 'all', "
-            "whose method split(n) holds items out"
+            f"{name} has no split {split!r}: it is one set without published parts; expected "
+            "'all', whose method split(n) holds items out"
         )

@@ -20,12 +20,12 @@ DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def mnist(split: str = "train", root: str | Path | None = None) -> Data:
     """MNIST: 70,000 handwritten digits of 28x28 pixels in 256 grey levels, divided by 255.
 
-    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
-    Proceedings of the IEEE 86 (1998). Licence: CC BY-SA 3.0.
+    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document
+    recognition", Proceedings of the IEEE 86 (1998). Licence: CC BY-SA 3.0.
 
     Args:
-        split: ``"train"`` (60,000) or ``"test"`` (10,000).
-        root: The data directory, if not the usual one (see `directory`). The files may lie in its folder
+        split: ``"train"`` (60,000) or ``"test"`` (10,000). root: The data directory, if not the
+        usual one (see `directory`). The files may lie in its folder
             ``mnist`` or ``MNIST/raw``; what is not there is downloaded, 12 MB in all.
 
     Returns:
@@ -43,10 +43,11 @@ def mnist(split: str = "train", root: str | Path | None = None) -> Data:
 
 
 def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Data:
-    """Fashion-MNIST: 70,000 articles of clothing of 28x28 pixels in 256 grey levels, divided by 255.
+    """Fashion-MNIST: 70,000 articles of clothing of 28x28 pixels in 256 grey levels, divided by
+    255.
 
-    H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
-    algorithms", arXiv:1708.07747 (2017). Licence: MIT.
+    H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking
+    machine learning algorithms", arXiv:1708.07747 (2017). Licence: MIT.
 
     Splits, shape and errors as for `mnist`; one factor, "class". The files may lie in the folder
     ``fashion_mnist`` or ``FashionMNIST/raw``; what is not there is downloaded, 31 MB in all.
@@ -60,8 +61,8 @@ def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Data:
 def read(path: str | Path) -> npt.NDArray[Any]:
     """The array in an idx file, plain or gzipped.
 
-    The format: two zero bytes, the type of number, the rank, that many sizes (four bytes each), the numbers,
-    all big-endian (Y. LeCun, "The MNIST database of handwritten digits").
+    The format: two zero bytes, the type of number, the rank, that many sizes (four bytes each), the
+    numbers, all big-endian (Y. LeCun, "The MNIST database of handwritten digits").
 
     Raises:
         ValueError: If the file is damaged or not in this format.
@@ -69,8 +70,9 @@ def read(path: str | Path) -> npt.NDArray[Any]:
     content = _unpacked(Path(path))
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES or content[3] == 0:
         raise ValueError(
-            f"{path} is not an idx file: it starts with {content[:4].hex(' ') or 'nothing'}; expected 00 00, "
-            f"a type ({', '.join(f'{code:02x}' for code in DTYPES)}) and a rank of at least 1"
+            f"{path} is not an idx file: it starts with {content[:4].hex(' ') or 'nothing'}; "
+            f"expected 00 00, a type ({', '.join(f'{code:02x}' for code in DTYPES)}) and a rank of "
+            "at least 1"
         )
     dtype, start = np.dtype(DTYPES[content[2]]), 4 + 4 * content[3]
     shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
@@ -90,8 +92,8 @@ def read_pair(images: str | Path, labels: str | Path) -> tuple[npt.NDArray[Any],
     x, y = read(images), read(labels)
     if y.shape != x.shape[:1]:
         raise ValueError(
-            f"{images} has shape {x.shape} and {labels} {y.shape}; expected a label for each image: "
-            "take both files from the same split"
+            f"{images} has shape {x.shape} and {labels} {y.shape}; expected a label for each "
+            "image: take both files from the same split"
         )
     return x, y
 

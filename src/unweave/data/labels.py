@@ -24,10 +24,12 @@ CELLS = 20
 
 
 def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
-    """Each column as a factor: text and numbers of up to `FEW` values by value, other numbers in `CELLS` cells.
+    """Each column as a factor: text and numbers of up to `FEW` values by value, other numbers in
+    `CELLS` cells.
 
-    Missing are None and NaN; also −1 among whole numbers that are otherwise 0 or more (and not all ±1). Cells hold
-    equally many items, but for ties. Columns without a value, and text that differs in every item, are left out.
+    Missing are None and NaN; also −1 among whole numbers that are otherwise 0 or more (and not all
+    ±1). Cells hold equally many items, but for ties. Columns without a value, and text that differs
+    in every item, are left out.
 
     >>> factors, *words = classes({"shape": np.array(["b", "a", None], object), "age": np.array([1, 2, -1])}, 3, print)
     age: −1 is read as missing, in 1 of 3 items
@@ -41,7 +43,8 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
             say(f"{name} is left out: it has no value")
         elif column.dtype.kind in "UO" and len(values) == (found >= 0).sum() >= 20:
             say(
-                f"{name} is left out: it is different in every item, so it names items and is no factor"
+                f"{name} is left out: it is different in every item, so it names items and is no "
+                "factor"
             )
         else:
             kept.append((name, found, values))
@@ -72,7 +75,8 @@ def _numbers(
     found, values = _by_value(cells, held)
     bounds = [f"{edge:.4g}" for edge in (value.min(), *edges, value.max())]
     say(
-        f"{name} has {len(np.unique(value)):,} values, cut into {len(values)} cells of about as many items each"
+        f"{name} has {len(np.unique(value)):,} values, cut into {len(values)} cells of about as "
+        "many items each"
     )
     return found, tuple(f"{bounds[int(k)]} to {bounds[int(k) + 1]}" for k in values)
 

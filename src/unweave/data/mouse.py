@@ -1,14 +1,16 @@
-r"""A simulated mouse, seen from above by a depth camera: frames whose posture and syllables are known.
+r"""A simulated mouse, seen from above by a depth camera: frames whose posture and syllables are
+known.
 
-Real recordings of this kind are short of public copies; this one has what they are modelled by. A syllable s_t (walk,
-turn, rear, …) changes by a Markov chain, posture moves smoothly within each, and a body is drawn from it:
+Real recordings of this kind are short of public copies; this one has what they are modelled by. A
+syllable s_t (walk, turn, rear, …) changes by a Markov chain, posture moves smoothly within each,
+and a body is drawn from it:
 
 .. math:: p(s_t | s_{t-1}) = P_{s_{t-1} s_t}, \quad
           a_t = a_{t-1} + ρ\,(\bar a_{s_t} - a_{t-1}) + ε, \quad
           θ_t = θ_{t-1} + ω_{s_t} + ε, \quad φ_t = φ_{t-1} + ν_{s_t} + ε
 
-with a posture a of bend, length, height and gait, a heading θ that turns and a phase φ of the gait that advances. Which
-way the animal turns shows in no single frame, but in how one follows another.
+with a posture a of bend, length, height and gait, a heading θ that turns and a phase φ of the gait
+that advances. Which way the animal turns shows in no single frame, but in how one follows another.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ PULL, JITTER = 0.3, 0.02
 
 
 class Recording(NamedTuple):
-    """Sequences of frames with all that is known of them; beyond a sequence's end frames are NaN, syllables −1."""
+    """Sequences of frames with all that is known of them; beyond a sequence's end frames are NaN,
+    syllables −1.
+    """
 
     x: Floats
     """(n, length, size, size) height above the floor, 0 to about 1, with the camera's noise."""
@@ -81,10 +85,12 @@ def mouse(
     size: int = 24,
     seed: int = 0,
 ) -> Data:
-    """n sequences of `length` depth frames (size, size); no factors, for a syllable belongs to a frame: see `record`.
+    """n sequences of `length` depth frames (size, size); no factors, for a syllable belongs to a
+    frame: see `record`.
 
-    With `shortest`, lengths differ, from that on evenly, and frames beyond the end are missing (NaN). A function of the
-    arguments alone; a thousand sequences take about two seconds. Errors: as of `record`.
+    With `shortest`, lengths differ, from that on evenly, and frames beyond the end are missing
+    (NaN). A function of the arguments alone; a thousand sequences take about two seconds. Errors:
+    as of `record`.
 
     >>> mouse("test", 3, length=10)
     Data(mouse: 3 items of shape (10, 24, 24); factors: none)
@@ -104,9 +110,11 @@ def record(
     noise: float = 0.08,
     seed: int = 0,
 ) -> Recording:
-    """The sequences of `mouse` with their syllables and poses; `noise` is the camera's, in units of height.
+    """The sequences of `mouse` with their syllables and poses; `noise` is the camera's, in units of
+    height.
 
-    Errors: ValueError for an unknown split, no sequences, or a `shortest` that is not 1 to `length`.
+    Errors: ValueError for an unknown split, no sequences, or a `shortest` that is not 1 to
+    `length`.
 
     >>> recording = record("test", 2, length=5, shortest=2)
     >>> recording.x.shape, recording.syllable.shape
@@ -115,8 +123,9 @@ def record(
     shortest = length if shortest is None else shortest
     if split not in ("train", "test") or n < 1 or not 1 <= shortest <= length or size < 8:
         raise ValueError(
-            f"split={split!r}, n={n}, length={length}, shortest={shortest}, size={size}: expected 'train' or 'test', a "
-            "sequence or more, 1 to `length` frames for the shortest, and 8 pixels a side or more"
+            f"split={split!r}, n={n}, length={length}, shortest={shortest}, size={size}: expected "
+            "'train' or 'test', a sequence or more, 1 to `length` frames for the shortest, and 8 "
+            "pixels a side or more"
         )
     streams = (4 * (2 * seed + (split == "test")) + k for k in range(4))
     syllable = _syllables(_uniform((length, n), next(streams)))
@@ -134,7 +143,9 @@ def record(
 
 
 def transitions() -> npt.NDArray[np.float64]:
-    """P (from, to): a syllable of mean length L goes on with probability 1 − 1/L, or gives way to one that follows."""
+    """P (from, to): a syllable of mean length L goes on with probability 1 − 1/L, or gives way to
+    one that follows.
+    """
     return np.asarray(np.diag(1 - 1 / LASTS) + FOLLOWS / LASTS[:, None])
 
 
@@ -149,7 +160,9 @@ def _syllables(u: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def _poses(syllable: npt.NDArray[np.int64], noise: Floats) -> Floats:
-    """(length, n, 6): heading and phase start anywhere, posture where the first syllable tends to."""
+    """(length, n, 6): heading and phase start anywhere, posture where the first syllable tends
+    to.
+    """
     goals, speeds = POSTURE[syllable], np.stack([TURNS, STEPS], 1)[syllable]
     angles, posture = 10 * noise[0, :, :2], goals[0]
     poses = [np.concatenate([angles, posture], 1)]
@@ -161,7 +174,9 @@ def _poses(syllable: npt.NDArray[np.int64], noise: Floats) -> Floats:
 
 
 def _drawn(pose: Floats, size: int) -> Floats:
-    """(…, size, size): the highest of a body, a head and a tail, each half an ellipsoid that lies on the floor."""
+    """(…, size, size): the highest of a body, a head and a tail, each half an ellipsoid that lies
+    on the floor.
+    """
     heading, phase, bend, length, height, gait = np.moveaxis(pose[..., None, None], -3, 0)
     bend = bend + 0.35 * gait * np.sin(phase)
     length = length + 0.15 * gait * np.cos(phase)

@@ -1,4 +1,6 @@
-"""MPI3D: a robot's arm with an object, drawn or photographed, every combination of seven factors once."""
+"""MPI3D: a robot's arm with an object, drawn or photographed, every combination of seven factors
+once.
+"""
 
 import math
 from pathlib import Path
@@ -31,25 +33,29 @@ FOLDER = "https://storage.googleapis.com/disentanglement_dataset/Final_Dataset/"
 
 
 def mpi3d(split: str = "all", root: str | Path | None = None, *, variant: str = "toy") -> Data:
-    """MPI3D: 1,036,800 colour images of 64x64 pixels of a robot's arm that holds an object, by seven factors.
+    """MPI3D: 1,036,800 colour images of 64x64 pixels of a robot's arm that holds an object, by
+    seven factors.
 
-    M. W. Gondal et al., "On the Transfer of Inductive Bias from Simulation to the Real World: a New Disentanglement
-    Dataset", NeurIPS 2019; https://github.com/rr-learning/disentanglement_dataset. Licence: CC BY 4.0.
+    M. W. Gondal et al., "On the Transfer of Inductive Bias from Simulation to the Real World: a New
+    Disentanglement Dataset", NeurIPS 2019; https://github.com/rr-learning/disentanglement_dataset.
+    Licence: CC BY 4.0.
 
-    The images are unpacked once, some at a time, into the cache (`prepared.cache`): computed, 1036800·64·64·3 bytes =
-    12.7 GB there. They are mapped from it afterwards, so they take no more memory than the system has to spare. No
-    sha256 of the files is known to us: the array's shape is checked. An older release without the held-out values
-    (460,800 images, sizes 4, 4, 2, 3, 3, 40, 40) is refused by it.
+    The images are unpacked once, some at a time, into the cache (`prepared.cache`): computed,
+    1036800·64·64·3 bytes = 12.7 GB there. They are mapped from it afterwards, so they take no more
+    memory than the system has to spare. No sha256 of the files is known to us: the array's shape is
+    checked. An older release without the held-out values (460,800 images, sizes 4, 4, 2, 3, 3, 40,
+    40) is refused by it.
 
     Args:
-        split: ``"all"``: there are no published parts.
-        root: The data directory, if not the usual one (see `directory`); the file mpi3d_toy.npz, mpi3d_realistic.npz
+        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
+        one (see `directory`); the file mpi3d_toy.npz, mpi3d_realistic.npz
             or mpi3d_real.npz lies in its folder ``mpi3d``.
         variant: ``"toy"`` and ``"realistic"`` are drawn, ``"real"`` is photographed.
 
     Returns:
-        x uint8 of shape (1036800, 64, 64, 3), channels last; factors "object_color", "object_shape", "object_size",
-        "camera_height", "background_color", "horizontal_axis", "vertical_axis", the last changing fastest.
+        x uint8 of shape (1036800, 64, 64, 3), channels last; factors "object_color",
+        "object_shape", "object_size", "camera_height", "background_color", "horizontal_axis",
+        "vertical_axis", the last changing fastest.
 
     Raises:
         ValueError: If the split or variant has another name, or the file other arrays.

@@ -1,4 +1,6 @@
-"""Scenes of a few handwritten digits, composed as they are asked for: how many there are is the scene's factor."""
+"""Scenes of a few handwritten digits, composed as they are asked for: how many there are is the
+scene's factor.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,10 +38,12 @@ def multi_digits(
     seed: int = 0,
     root: str | Path | None = None,
 ) -> Data:
-    """n scenes of 0 to `most` MNIST digits on black, as many scenes of each count; one factor, "count".
+    """n scenes of 0 to `most` MNIST digits on black, as many scenes of each count; one factor,
+    "count".
 
-    See `compose`: scenes are no file but a function of the seed, and take about a second to make. Training scenes
-    hold digits of MNIST's training set, test scenes of its test set. Errors: as of `mnist` and `compose`.
+    See `compose`: scenes are no file but a function of the seed, and take about a second to make.
+    Training scenes hold digits of MNIST's training set, test scenes of its test set. Errors: as of
+    `mnist` and `compose`.
 
     >>> multi_digits("test", 1000)  # doctest: +SKIP
     Data(multi-digits: 1000 items of shape (50, 50); factors: count (4))
@@ -52,16 +56,18 @@ def multi_digits(
 def compose(digits: Data, n: int, *, size: int = 50, most: int = 3, seed: int = 0) -> Scenes:
     """Scenes of (size, size) pixels with digits in boxes of 20 pixels that do not overlap.
 
-    Scene i has i mod (most + 1) of them, drawn from `digits` with replacement, each at the pixels that it has there and
-    in the middle of its box. Boxes are uniform over all places where none overlaps another: places are drawn until
-    none does. The same seed gives the same scenes, whatever the version of NumPy.
+    Scene i has i mod (most + 1) of them, drawn from `digits` with replacement, each at the pixels
+    that it has there and in the middle of its box. Boxes are uniform over all places where none
+    overlaps another: places are drawn until none does. The same seed gives the same scenes,
+    whatever the version of NumPy.
 
     Errors: ValueError if so many boxes have no room.
     """
     if (size // BOX) ** 2 < most or n < 1:
         raise ValueError(
-            f"{n} scenes of {size} pixels a side with up to {most} digits: expected one scene or more, and room for "
-            f"boxes of {BOX} pixels on a grid, which have {(size // BOX) ** 2} places"
+            f"{n} scenes of {size} pixels a side with up to {most} digits: expected one scene or "
+            f"more, and room for boxes of {BOX} pixels on a grid, which have {(size // BOX) ** 2} "
+            "places"
         )
     bits = np.random.PCG64(seed)
 
@@ -85,7 +91,8 @@ def compose(digits: Data, n: int, *, size: int = 50, most: int = 3, seed: int = 
 
 
 def windows(digits: Data, side: int = 24, shift: int = 4, *, seed: int = 0) -> Data:
-    """Windows of `side` pixels about one digit each, off its box's middle by up to `shift` pixels; item by item.
+    """Windows of `side` pixels about one digit each, off its box's middle by up to `shift` pixels;
+    item by item.
 
     >>> windows(mnist("test")).shape  # doctest: +SKIP
     (24, 24)

@@ -47,7 +47,8 @@ def read(path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def rows(path: Path, name: str, at_once: int = 4096) -> Iterator[npt.NDArray[Any]]:
-    """An array in parts of so many rows, unpacked as they are read: a part is all that is in memory.
+    """An array in parts of so many rows, unpacked as they are read: a part is all that is in
+    memory.
 
     Raises:
         ValueError: If the array ends early, or is in Fortran's order.
@@ -56,7 +57,8 @@ def rows(path: Path, name: str, at_once: int = 4096) -> Iterator[npt.NDArray[Any
         shape, fortran, dtype = _read_header(member)
         if fortran or dtype.hasobject:
             raise ValueError(
-                f"{path}: {name} is {dtype} in {'Fortran' if fortran else 'C'} order; expected plain rows"
+                f"{path}: {name} is {dtype} in {'Fortran' if fortran else 'C'} order; expected "
+                "plain rows"
             )
         for start in range(0, shape[0], at_once):
             part = (min(at_once, shape[0] - start), *shape[1:])

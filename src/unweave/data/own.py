@@ -1,4 +1,6 @@
-"""A person's own data in one line: folders of images, arrays, tables and data frames, read as `Data`."""
+"""A person's own data in one line: folders of images, arrays, tables and data frames, read as
+`Data`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def read(
     name: str | None = None,
     say: Say = print,
 ) -> Data:
-    """Data of one's own: x from whatever holds it, factors from its labels, and a sentence on each decision.
+    """Data of one's own: x from whatever holds it, factors from its labels, and a sentence on each
+    decision.
 
     ==========================================  ==================================================================
     source                                      x, and what `labels` are
@@ -42,23 +45,25 @@ def read(
     mapping or .npz of columns
     ==========================================  ==================================================================
 
-    Images of a folder become uint8 pixels of one size. Arrays of bytes stay so, truths and bytes of 0 and 1 become
-    `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; channels that come first are moved last.
-    Of a table's numbers, constant columns are left out. How labels become classes: `labels.classes`.
+    Images of a folder become uint8 pixels of one size. Arrays of bytes stay so, truths and bytes of
+    0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; channels
+    that come first are moved last. Of a table's numbers, constant columns are left out. How labels
+    become classes: `labels.classes`.
 
     Args:
-        source: See the table.
-        labels: See the table; any may be missing in part.
-        size: Pixels a side, or (height, width), of a folder's images; 64 if not said, or fewer if most are smaller.
-            They are resized until they cover it, and their centre is cut out. Transparent pixels become white.
+        source: See the table. labels: See the table; any may be missing in part. size: Pixels a
+        side, or (height, width), of a folder's images; 64 if not said, or fewer if most are
+        smaller.
+            They are resized until they cover it, and their centre is cut out. Transparent pixels
+            become white.
         colour: Whether a folder's images are read in colour; if not said, whether any has colours.
-        missing: What happens to a table's missing numbers in x: "refuse", or "mean", the column's mean.
-        name: What the data are called; the file's or folder's name if not said.
-        say: What is told each decision: `print`, or for instance a list's `append`.
+        missing: What happens to a table's missing numbers in x: "refuse", or "mean", the column's
+        mean. name: What the data are called; the file's or folder's name if not said. say: What is
+        told each decision: `print`, or for instance a list's `append`.
 
     Raises:
-        ValueError: If nothing can be read, columns of x hold text or are missing in part, or labels do not fit.
-        KeyError: If `labels` names a column or array that is not there.
+        ValueError: If nothing can be read, columns of x hold text or are missing in part, or labels
+        do not fit. KeyError: If `labels` names a column or array that is not there.
         FileNotFoundError: If there is no such file or folder.
 
     >>> table = {"height": [1.5, 2.0, 1.0], "weight": [3, 1, 2], "kind": ["a", "b", None]}
@@ -81,7 +86,8 @@ def read(
         return _data(pixels, within | found, called, say)
     if size is not None or colour is not None:
         raise ValueError(
-            "size and colour are for folders of images; expected neither here: resize the arrays before"
+            "size and colour are for folders of images; expected neither here: resize the arrays "
+            "before"
         )
     parts = _parts(source, path)
     if isinstance(parts, np.ndarray):
@@ -97,7 +103,9 @@ def read(
 
 
 def _parts(source: object, path: Path | None) -> NDArray[Any] | Columns:
-    """One array, or several by name: of .csv and its kin, frames and structured arrays the columns."""
+    """One array, or several by name: of .csv and its kin, frames and structured arrays the
+    columns.
+    """
     if path is not None:
         if path.suffix.lower() not in (".npy", ".npz"):
             return columns(path)
@@ -123,11 +131,13 @@ def _items(array: NDArray[Any], say: Say) -> Store:
     """Images or vectors as `Data` keeps them."""
     if array.ndim < 2 or not array.size:
         raise ValueError(
-            f"x has shape {array.shape}; expected (n, k) or (n, h, w) or (n, h, w, c), none of them 0"
+            f"x has shape {array.shape}; expected (n, k) or (n, h, w) or (n, h, w, c), none of "
+            "them 0"
         )
     if array.dtype.kind not in "biuf":
         raise ValueError(
-            f"x is {array.dtype}; expected numbers: leave out columns of text, or name them in labels"
+            f"x is {array.dtype}; expected numbers: leave out columns of text, or name them in "
+            "labels"
         )
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
         say(f"channels are moved last: {array.shape[1:]} to {(*array.shape[2:], array.shape[1])}")
@@ -148,14 +158,16 @@ def _items(array: NDArray[Any], say: Say) -> Store:
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
     if (broken := ~np.isfinite(array).reshape(len(array), -1).all(1)).any():
         raise ValueError(
-            f"x has NaN or infinite numbers in {broken.sum():,} of {len(array):,} items, the first {broken.argmax()}: "
-            "leave these out, or mend them"
+            f"x has NaN or infinite numbers in {broken.sum():,} of {len(array):,} items, the first "
+            f"{broken.argmax()}: leave these out, or mend them"
         )
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _rows(labels: object, n: int) -> Columns:
-    """A table or array of labels that lies beside x, row by row; an array's single column is called "label"."""
+    """A table or array of labels that lies beside x, row by row; an array's single column is called
+    "label".
+    """
     if labels is None:
         return {}
     found = columns(labels)
@@ -178,15 +190,17 @@ def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[An
     if len(rest) != 1:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in parts.items())
         raise ValueError(
-            f"the arrays {shapes} leave {' and '.join(rest) or 'none'} for x; expected one of two dimensions or more: "
-            "name those that are labels, labels=[…], and leave out what is neither"
+            f"the arrays {shapes} leave {' and '.join(rest) or 'none'} for x; expected one of two "
+            "dimensions or more: name those that are labels, labels=[…], and leave out what is "
+            "neither"
         )
     x = parts[rest[0]]
     own = columns({key: parts[key] for key in labels}) if labels else {}
     for key, column in own.items():
         if len(column) != len(x):
             raise ValueError(
-                f"{rest[0]} has {len(x):,} items and {key} {len(column):,}; expected as many: mend {key}"
+                f"{rest[0]} has {len(x):,} items and {key} {len(column):,}; expected as many: mend "
+                f"{key}"
             )
     return x, own
 
@@ -200,7 +214,8 @@ def _numbers(
     rest = {name: column for name, column in table.items() if name not in chosen}
     if text := [name for name, column in rest.items() if column.dtype.kind in "UO"]:
         raise ValueError(
-            f"{_few(text)} hold text; expected numbers in x: name them as labels, labels={text[:3]}, or leave them out"
+            f"{_few(text)} hold text; expected numbers in x: name them as labels, "
+            f"labels={text[:3]}, or leave them out"
         )
     gaps = {
         name: int(np.isnan(column).sum()) for name, column in rest.items() if np.isnan(column).any()
@@ -208,22 +223,24 @@ def _numbers(
     if gaps and missing == "refuse":
         listed = _few([f"{name} ({count:,})" for name, count in gaps.items()])
         raise ValueError(
-            f"numbers are missing in {listed} of {len(next(iter(rest.values()))):,} rows: fill them, leave these rows "
-            "or columns out, or read with missing='mean'"
+            f"numbers are missing in {listed} of {len(next(iter(rest.values()))):,} rows: fill "
+            "them, leave these rows or columns out, or read with missing='mean'"
         )
     values = {name: _filled(column.astype(np.float64)) for name, column in rest.items()}
     constant = [name for name, column in values.items() if np.ptp(column) == 0]
     kept = [name for name in values if name not in constant]
     if not kept:
         raise ValueError(
-            f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the labels"
+            f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the "
+            "labels"
         )
     say(f"x: {len(kept):,} columns of numbers, {_few(kept)}")
     if constant:
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
         say(
-            f"missing numbers are their column's mean: {_few([f'{name} ({count:,})' for name, count in gaps.items()])}"
+            "missing numbers are their column's mean: "
+            f"{_few([f'{name} ({count:,})' for name, count in gaps.items()])}"
         )
     return _floats(np.stack([values[name] for name in kept], axis=1))
 
@@ -239,7 +256,8 @@ def _names(labels: object) -> Sequence[str] | None:
     found = [labels] if isinstance(labels, str) else labels
     if not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
         raise ValueError(
-            f"labels are a {type(labels).__name__}; expected names of columns, such as labels=['shape']"
+            f"labels are a {type(labels).__name__}; expected names of columns, such as "
+            "labels=['shape']"
         )
     return found
 

@@ -15,7 +15,9 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def cache() -> Path:
-    """Where prepared arrays lie: the environment's UNWEAVE_CACHE, else the user's cache. They may be removed."""
+    """Where prepared arrays lie: the environment's UNWEAVE_CACHE, else the user's cache. They may
+    be removed.
+    """
     import pooch
 
     return (
@@ -28,11 +30,12 @@ def cache() -> Path:
 def prepared(
     source: Path, what: str, shape: tuple[int, ...], parts: Callable[[], Iterable[Pixels]]
 ) -> Pixels:
-    """The uint8 array of this shape whose rows `parts()` gives in turn, read from the file `source`: kept as .npy.
+    """The uint8 array of this shape whose rows `parts()` gives in turn, read from the file
+    `source`: kept as .npy.
 
-    It is made once. It is mapped, read only: items are read from the disk as they are used, and the memory that they
-    take is the system's to reclaim. The copy appears only when it is whole. Another `source` (by name, size or time),
-    `what` or shape makes another.
+    It is made once. It is mapped, read only: items are read from the disk as they are used, and the
+    memory that they take is the system's to reclaim. The copy appears only when it is whole.
+    Another `source` (by name, size or time), `what` or shape makes another.
 
     Raises:
         ValueError: If the parts are no such array.
@@ -65,7 +68,8 @@ def _write(draft: Path, shape: tuple[int, ...], parts: Iterable[Pixels]) -> None
         for part in parts:
             if part.dtype != np.uint8 or part.shape[1:] != shape[1:]:
                 raise ValueError(
-                    f"rows {written}.. are {part.dtype} of shape {part.shape[1:]}; expected {shape[1:]}"
+                    f"rows {written}.. are {part.dtype} of shape {part.shape[1:]}; expected "
+                    f"{shape[1:]}"
                 )
             file.write(np.ascontiguousarray(part).data)
             written += len(part)

@@ -1,7 +1,9 @@
-r"""Joint distributions of factors: independent, correlated, hierarchical, and with combinations that are held out.
+r"""Joint distributions of factors: independent, correlated, hierarchical, and with combinations
+that are held out.
 
-A sampler turns uniform numbers u (n, factors) in [0, 1) into classes (n, factors) by inverse distribution functions,
-each class from its factor's own number. `sizes` says what the columns are: the factors' names and numbers of values.
+A sampler turns uniform numbers u (n, factors) in [0, 1) into classes (n, factors) by inverse
+distribution functions, each class from its factor's own number. `sizes` says what the columns are:
+the factors' names and numbers of values.
 """
 
 from __future__ import annotations
@@ -35,22 +37,27 @@ def draw(sampler: Sampler, n: int, sizes: Mapping[str, int], seed: int = 0) -> C
 
 
 def independent(u: Uniforms, sizes: Mapping[str, int]) -> Classes:
-    r"""Each class of each factor equally often, whatever the others: :math:`p(a, b, …) = 1/A · 1/B · …`"""
+    r"""Each class of each factor equally often, whatever the others: :math:`p(a, b, …) = 1/A · 1/B
+    · …`
+    """
     return np.asarray(np.floor(u * np.array(list(sizes.values()))), dtype=np.int64)
 
 
 def correlated(first: str, second: str, strength: float, base: Sampler = independent) -> Sampler:
-    r"""Two factors that go together; with A and B values, each uniform in itself, their joint distribution is
+    r"""Two factors that go together; with A and B values, each uniform in itself, their joint
+    distribution is
 
     .. math:: p(a, b) = \frac{1 - s}{AB}
               + s \left|\left[\tfrac aA, \tfrac{a + 1}A\right) ∩ \left[\tfrac bB, \tfrac{b + 1}B\right)\right|
 
-    a mixture: with probability s both stand at the same place of their range, else they are independent. At s = 0 they
-    are independent, at s = 1 b follows from a where A is a multiple of B; with A = B, s is the classes' correlation.
-    For s < 1 every combination occurs, so that what holds for independent factors can be learned in principle.
+    a mixture: with probability s both stand at the same place of their range, else they are
+    independent. At s = 0 they are independent, at s = 1 b follows from a where A is a multiple of
+    B; with A = B, s is the classes' correlation. For s < 1 every combination occurs, so that what
+    holds for independent factors can be learned in principle.
 
-    `base` draws the other factors, and `first`. Träuble et al., "On disentangled representations learned from
-    correlated data" (2021), study the question with a Gaussian band about the diagonal instead.
+    `base` draws the other factors, and `first`. Träuble et al., "On disentangled representations
+    learned from correlated data" (2021), study the question with a Gaussian band about the diagonal
+    instead.
 
     >>> draw(correlated("x", "y", strength=1), 4, {"x": 3, "y": 3}).T.tolist()
     [[1, 0, 2, 1], [1, 0, 2, 1]]
@@ -78,16 +85,18 @@ def hierarchical(
     values: Sequence[Sequence[int]] | None = None,
     base: Sampler = independent,
 ) -> Sampler:
-    r"""A factor whose values depend on another's: the graph ``given → child``, every other factor on its own,
+    r"""A factor whose values depend on another's: the graph ``given → child``, every other factor
+    on its own,
 
     .. math:: p(c | g) = 1/|V_g| \text{ for } c ∈ V_g, \text{ else } 0
 
     Args:
-        child: The factor that depends.
-        given: The one that it depends on.
-        values: :math:`V_g`, the classes of `child` for each class of `given`. If not said, its classes cut into as
-            many runs as `given` has classes, whose lengths differ by one at most: each shape has scales of its own.
-        base: What draws all other factors, and `given`: ``hierarchical("c", "b", base=hierarchical("b", "a"))`` is
+        child: The factor that depends. given: The one that it depends on. values: :math:`V_g`, the
+        classes of `child` for each class of `given`. If not said, its classes cut into as
+            many runs as `given` has classes, whose lengths differ by one at most: each shape has
+            scales of its own.
+        base: What draws all other factors, and `given`: ``hierarchical("c", "b",
+        base=hierarchical("b", "a"))`` is
             the chain a → b → c.
 
     >>> draw(hierarchical("scale", given="shape"), 4, {"shape": 3, "scale": 6}, seed=1).tolist()
@@ -105,7 +114,8 @@ def hierarchical(
 
 
 def held_out(*names: str, share: float = 0.25, seed: int = 0) -> tuple[Sampler, Sampler]:
-    r"""(train, test): a share of the combinations of some factors never occurs in train, and is all of test.
+    r"""(train, test): a share of the combinations of some factors never occurs in train, and is all
+    of test.
 
     With H the combinations that are held out and C all of them, train is uniform over C \\ H and test over H, the other
     factors independent. Every single value still occurs in train: what is asked for is to compose what is known
@@ -117,7 +127,8 @@ def held_out(*names: str, share: float = 0.25, seed: int = 0) -> tuple[Sampler, 
         seed: Which combinations.
 
     Raises:
-        ValueError: From the samplers, if the share holds out nothing, or so much that some value would never be seen.
+        ValueError: From the samplers, if the share holds out nothing, or so much that some value
+        would never be seen.
 
     >>> train, test = held_out("shape", "scale", share=0.25)
     >>> sizes = {"shape": 2, "scale": 2}
@@ -126,7 +137,8 @@ def held_out(*names: str, share: float = 0.25, seed: int = 0) -> tuple[Sampler, 
     """
     if len(set(names)) < 2 or not 0 < share < 1:
         raise ValueError(
-            f"held out {share} of combinations of {names}; expected two factors or more, and 0 < share < 1"
+            f"held out {share} of combinations of {names}; expected two factors or more, and 0 < "
+            "share < 1"
         )
 
     def among(held: bool) -> Sampler:
@@ -145,7 +157,9 @@ def held_out(*names: str, share: float = 0.25, seed: int = 0) -> tuple[Sampler, 
 
 
 def _held(shape: tuple[int, ...], share: float, seed: int) -> NDArray[np.bool_]:
-    """Which combinations are held out: taken in random order, but for those that are a value's last."""
+    """Which combinations are held out: taken in random order, but for those that are a value's
+    last.
+    """
     size = math.prod(shape)
     wanted = round(share * size)
     held = np.zeros(shape, dtype=bool)
@@ -160,8 +174,9 @@ def _held(shape: tuple[int, ...], share: float, seed: int) -> NDArray[np.bool_]:
                 count[k] -= 1
     if not 0 < wanted == held.sum():
         raise ValueError(
-            f"a share of {share} is {wanted} of {size} combinations; expected at least 1, and so few that every value "
-            f"still occurs in train ({size - max(shape)} at the very most): change the share"
+            f"a share of {share} is {wanted} of {size} combinations; expected at least 1, and so "
+            f"few that every value still occurs in train ({size - max(shape)} at the very most): "
+            "change the share"
         )
     return held
 
@@ -191,16 +206,16 @@ def _values(
     if values is None:
         if sizes[child] < sizes[given]:
             raise ValueError(
-                f"{child!r} has {sizes[child]} values and {given!r} {sizes[given]}; expected at least as many, a run "
-                "for each: give the values"
+                f"{child!r} has {sizes[child]} values and {given!r} {sizes[given]}; expected at "
+                "least as many, a run for each: give the values"
             )
         return [part.tolist() for part in np.array_split(np.arange(sizes[child]), sizes[given])]
     if len(values) != sizes[given] or not all(
         len(chosen) and all(0 <= c < sizes[child] for c in chosen) for chosen in values
     ):
         raise ValueError(
-            f"values are {values}; expected {sizes[given]} sequences, one for each value of {given!r}, of classes of "
-            f"{child!r}, 0 to {sizes[child] - 1}"
+            f"values are {values}; expected {sizes[given]} sequences, one for each value of "
+            f"{given!r}, of classes of {child!r}, 0 to {sizes[child] - 1}"
         )
     return values
 

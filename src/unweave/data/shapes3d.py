@@ -23,20 +23,23 @@ BYTES = 267_573_662
 def shapes3d(split: str = "all", root: str | Path | None = None) -> Data:
     """3D Shapes: 480,000 colour images of 64x64 pixels, a solid in a room, by six factors.
 
-    C. Burgess and H. Kim, "3D Shapes Dataset" (2018), https://github.com/google-deepmind/3d-shapes; first used in
-    H. Kim and A. Mnih, "Disentangling by Factorising", ICML 2018. Licence: Apache 2.0.
+    C. Burgess and H. Kim, "3D Shapes Dataset" (2018), https://github.com/google-deepmind/3d-shapes;
+    first used in H. Kim and A. Mnih, "Disentangling by Factorising", ICML 2018. Licence: Apache
+    2.0.
 
-    The images are unpacked once, some at a time, into the cache (`prepared.cache`): computed, 480000·64·64·3 bytes =
-    5.9 GB there. They are mapped from it afterwards, so they take no more memory than the system has to spare.
+    The images are unpacked once, some at a time, into the cache (`prepared.cache`): computed,
+    480000·64·64·3 bytes = 5.9 GB there. They are mapped from it afterwards, so they take no more
+    memory than the system has to spare.
 
     Args:
-        split: ``"all"``: there are no published parts.
-        root: The data directory, if not the usual one (see `directory`). The file 3dshapes.h5 may lie in its folder
+        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
+        one (see `directory`). The file 3dshapes.h5 may lie in its folder
             ``shapes3d`` or ``3dshapes``; if it is not there it is downloaded, 268 MB.
 
     Returns:
-        x uint8 of shape (480000, 64, 64, 3), channels last; factors "floor_hue", "wall_hue", "object_hue", "scale",
-        "shape", "orientation", the last changing fastest; their values are the published labels.
+        x uint8 of shape (480000, 64, 64, 3), channels last; factors "floor_hue", "wall_hue",
+        "object_hue", "scale", "shape", "orientation", the last changing fastest; their values are
+        the published labels.
 
     Raises:
         ValueError: If the split has another name, or the file is not the published one.
@@ -60,7 +63,8 @@ def read(path: Path) -> Data:
         n = given.get("labels", (0,))[0]
         if given.get("images") != (n, *ITEM) or given["labels"] != (n, len(NAMES)):
             raise ValueError(
-                f"{path} holds {given}; expected images (n, 64, 64, 3) and labels (n, 6): get it again"
+                f"{path} holds {given}; expected images (n, 64, 64, 3) and labels (n, 6): get it "
+                "again"
             )
         labels: npt.NDArray[Any] = file["labels"][:]
     levels = [np.unique(column) for column in labels.T]

@@ -1,4 +1,6 @@
-"""Small NORB: photographs of toys of five kinds, and the binary matrices in which it is published."""
+"""Small NORB: photographs of toys of five kinds, and the binary matrices in which it is
+published.
+"""
 
 import gzip
 import math
@@ -63,26 +65,31 @@ PARTS = {
 
 
 def small_norb(split: str = "all", root: str | Path | None = None) -> Data:
-    """Small NORB: 48,600 grey photographs of 50 toys of five kinds, by elevation, azimuth and lighting.
+    """Small NORB: 48,600 grey photographs of 50 toys of five kinds, by elevation, azimuth and
+    lighting.
 
-    Y. LeCun, F. J. Huang and L. Bottou, "Learning Methods for Generic Object Recognition with Invariance to Pose and
-    Lighting", CVPR 2004; https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/. For research purposes.
+    Y. LeCun, F. J. Huang and L. Bottou, "Learning Methods for Generic Object Recognition with
+    Invariance to Pose and Lighting", CVPR 2004; https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/.
+    For research purposes.
 
-    Of the two cameras' pictures the first is taken, and made 64x64 of 96x96 pixels by PIL's Lanczos filter, as in
-    disentanglement_lib. There "instance" is not a factor; here it is a column like the others. The toys of the two
-    parts differ: instances 4, 6, 7, 8, 9 to train, the others to test.
+    Of the two cameras' pictures the first is taken, and made 64x64 of 96x96 pixels by PIL's Lanczos
+    filter, as in disentanglement_lib. There "instance" is not a factor; here it is a column like
+    the others. The toys of the two parts differ: instances 4, 6, 7, 8, 9 to train, the others to
+    test.
 
-    Prepared once; while it is, a part is in memory (computed, 24300·2·96·96 bytes = 448 MB). The result is mapped
-    from the cache (`prepared.cache`), 24300·64·64 bytes = 100 MB a part; both together are in memory.
+    Prepared once; while it is, a part is in memory (computed, 24300·2·96·96 bytes = 448 MB). The
+    result is mapped from the cache (`prepared.cache`), 24300·64·64 bytes = 100 MB a part; both
+    together are in memory.
 
     Args:
-        split: ``"train"``, ``"test"`` (24,300 each), or ``"all"``, train first.
-        root: The data directory, if not the usual one (see `directory`). The files lie in its folder ``small_norb``;
+        split: ``"train"``, ``"test"`` (24,300 each), or ``"all"``, train first. root: The data
+        directory, if not the usual one (see `directory`). The files lie in its folder
+        ``small_norb``;
             what is not there is downloaded, 263 MB in all.
 
     Returns:
-        x uint8 of shape (24300 or 48600, 64, 64); factors "category", "instance", "elevation" and "azimuth" (degrees),
-        "lighting".
+        x uint8 of shape (24300 or 48600, 64, 64); factors "category", "instance", "elevation" and
+        "azimuth" (degrees), "lighting".
 
     Raises:
         ValueError: If the split has another name, or a file is not the published one.
@@ -110,7 +117,9 @@ def small_norb(split: str = "all", root: str | Path | None = None) -> Data:
 
 
 def read_part(dat: Path, cat: Path, info: Path) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """One part: pictures (n, 64, 64) and factors (n, 5) from its images, categories and other factors."""
+    """One part: pictures (n, 64, 64) and factors (n, 5) from its images, categories and other
+    factors.
+    """
     categories, others = read(cat).astype(np.int64), read(info).astype(np.int64)
     if others.shape != (len(categories), 4):
         raise ValueError(
@@ -136,8 +145,8 @@ def read_part(dat: Path, cat: Path, info: Path) -> tuple[Pixels, npt.NDArray[np.
 def read(path: Path) -> npt.NDArray[Any]:
     """The array in a NORB binary matrix, plain or gzipped.
 
-    The format: a word that says the type of number, the rank, the sizes (three at least, the rest unused), the
-    numbers, all little-endian.
+    The format: a word that says the type of number, the rank, the sizes (three at least, the rest
+    unused), the numbers, all little-endian.
 
     Raises:
         ValueError: If the file is not in this format, or truncated.
@@ -154,6 +163,7 @@ def read(path: Path) -> npt.NDArray[Any]:
     dtype = np.dtype(DTYPES[magic])
     if len(content) != (expected := start + math.prod(shape) * dtype.itemsize):
         raise ValueError(
-            f"{path} has {len(content):,} bytes; expected {expected:,} for shape {shape}: get it again"
+            f"{path} has {len(content):,} bytes; expected {expected:,} for shape {shape}: get it "
+            "again"
         )
     return np.frombuffer(content, dtype, offset=start).reshape(shape)

@@ -35,17 +35,17 @@ WHITE = np.array(255, dtype=np.uint8)
 def sprites(
     n: int = 10_000, scene: Scene | None = None, *, sampling: Sampler = independent, seed: int = 0
 ) -> Data:
-    """n images of one shape each, whose factors are known: shape, scale, orientation, position, perhaps colour.
+    """n images of one shape each, whose factors are known: shape, scale, orientation, position,
+    perhaps colour.
 
     Args:
-        n: How many images.
-        scene: What they can look like; `Scene` has the grids of dSprites.
-        sampling: The factors' joint distribution: `independent`, `correlated`, `hierarchical`, or a part of `held_out`.
-        seed: The same gives the same factors, whatever the version of NumPy.
+        n: How many images. scene: What they can look like; `Scene` has the grids of dSprites.
+        sampling: The factors' joint distribution: `independent`, `correlated`, `hierarchical`, or a
+        part of `held_out`. seed: The same gives the same factors, whatever the version of NumPy.
 
     Returns:
-        x as `Bits` where pixels are 0 or 1 (one colour, one sample a pixel), else uint8; factors "shape", "scale",
-        "orientation", "posX", "posY", and "colour" if there are colours.
+        x as `Bits` where pixels are 0 or 1 (one colour, one sample a pixel), else uint8; factors
+        "shape", "scale", "orientation", "posX", "posY", and "colour" if there are colours.
 
     Raises:
         ValueError: If n is not positive, or the sampler's settings do not fit the scene's grids.
@@ -65,26 +65,28 @@ def sprites(
 
 @dataclass(frozen=True)
 class Scene:
-    r"""What sprites can look like: a grid of values for each factor. A count gives the values that dSprites spreads.
+    r"""What sprites can look like: a grid of values for each factor. A count gives the values that
+    dSprites spreads.
 
-    A pixel at p shows the shape where :math:`R_θ (p - c) / s` lies in its outline, with centre c = 16 + 32 (x, y) in an
-    image of 64 pixels a side (other sizes in proportion), and p the pixel's centre. The outlines are fitted to
-    358 images of dSprites: 343 are drawn again exactly, and 15 but for one pixel or two (`tests/data/test_sprites.py`).
+    A pixel at p shows the shape where :math:`R_θ (p - c) / s` lies in its outline, with centre c =
+    16 + 32 (x, y) in an image of 64 pixels a side (other sizes in proportion), and p the pixel's
+    centre. The outlines are fitted to 358 images of dSprites: 343 are drawn again exactly, and 15
+    but for one pixel or two (`tests/data/test_sprites.py`).
 
     Args:
-        size: Pixels a side.
-        shapes: Names in `SHAPES`.
-        scales: Values s > 0, or how many, evenly from 0.5 to 1 (a single one is 1).
-        orientations: Angles θ in radians, anticlockwise, or how many, evenly from 0 to 2π. As in dSprites the first
+        size: Pixels a side. shapes: Names in `SHAPES`. scales: Values s > 0, or how many, evenly
+        from 0.5 to 1 (a single one is 1). orientations: Angles θ in radians, anticlockwise, or how
+        many, evenly from 0 to 2π. As in dSprites the first
             and the last are then the same image. A single one is 0.
-        x: From the left, 0 to 1, or how many, evenly (a single one is 0.5).
-        y: From the top, likewise.
-        colours: Any that pillow names, such as "red", "#ff8800", "hsl(120, 100%, 50%)"; without them images are grey.
-        samples: Points a side of each pixel at which the shape is asked for: 1 gives pixels of 0 or 1, as dSprites has
+        x: From the left, 0 to 1, or how many, evenly (a single one is 0.5). y: From the top,
+        likewise. colours: Any that pillow names, such as "red", "#ff8800", "hsl(120, 100%, 50%)";
+        without them images are grey. samples: Points a side of each pixel at which the shape is
+        asked for: 1 gives pixels of 0 or 1, as dSprites has
             them; m gives smooth edges of m² + 1 levels.
 
     Raises:
-        ValueError: If a shape or colour is unknown, a grid is empty, or size, samples or a scale is not positive.
+        ValueError: If a shape or colour is unknown, a grid is empty, or size, samples or a scale is
+        not positive.
 
     >>> scene = Scene(size=8, shapes=("square",), scales=1, orientations=1, x=2, y=1)
     >>> scene.counts
@@ -152,7 +154,8 @@ class Scene:
         return self.samples == 1 and not self.colours
 
     def render(self, factors: ArrayLike) -> NDArray[np.uint8]:
-        """The images of given classes (n, factors): (n, size, size) or, with colours, (n, size, size, 3), 0 to 255.
+        """The images of given classes (n, factors): (n, size, size) or, with colours, (n, size,
+        size, 3), 0 to 255.
 
         Whatever intervenes on factors needs no more: set a column to one class, and render.
 
@@ -174,7 +177,8 @@ class Scene:
         """The images of given classes, eight pixels to a byte, where `is_binary`."""
         if not self.is_binary:
             raise ValueError(
-                "pixels of smooth or coloured sprites are no bits; expected samples=1 and no colours: render()"
+                "pixels of smooth or coloured sprites are no bits; expected samples=1 and no "
+                "colours: render()"
             )
         parts = self._coverage(self._checked(factors))
         packed = [np.packbits(part.reshape(len(part), -1), axis=1) for part in parts]
@@ -211,13 +215,16 @@ class Scene:
         )
         if not fits or (classes < 0).any() or (classes >= self.sizes).any():
             raise ValueError(
-                f"factors are {classes.dtype} of shape {classes.shape}; expected whole numbers (n, {len(self.names)}), "
-                f"the classes of {', '.join(f'{name} (0 to {size - 1})' for name, size in self.counts.items())}"
+                f"factors are {classes.dtype} of shape {classes.shape}; expected whole numbers (n, "
+                f"{len(self.names)}), the classes of "
+                f"{', '.join(f'{name} (0 to {size - 1})' for name, size in self.counts.items())}"
             )
         return classes.astype(np.int64)
 
     def _coverage(self, classes: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        """How many of each pixel's points lie in the shape, (CHUNK, size, size) after another: they fit the cache."""
+        """How many of each pixel's points lie in the shape, (CHUNK, size, size) after another: they
+        fit the cache.
+        """
         for start in range(0, len(classes), CHUNK):
             yield self._drawn(classes[start : start + CHUNK])
 
@@ -276,8 +283,8 @@ def _painted(part: NDArray[Any], colour: NDArray[np.uint8], samples: int) -> NDA
     return np.rint(part * (colour / np.float32(samples**2))).astype(np.uint8)
 
 
-# Outlines at scale 1 and orientation 0, u to the right and w downwards, in pixels of dSprites. Square, ellipse and
-# heart are fitted to published images of dSprites.
+# Outlines at scale 1 and orientation 0, u to the right and w downwards, in pixels of dSprites.
+# Square, ellipse and heart are fitted to published images of dSprites.
 
 
 def _square(u: Plane, w: Plane) -> NDArray[np.bool_]:
@@ -328,7 +335,9 @@ HEART_CELLS = 1024
 
 @cache
 def _heart_edges() -> tuple[Plane, Plane]:
-    """w of the heart's upper and lower edge at |u| = k / `HEART_CELLS`; the last is beyond it: none lies between."""
+    """w of the heart's upper and lower edge at |u| = k / `HEART_CELLS`; the last is beyond it: none
+    lies between.
+    """
     t = np.linspace(0, 1, 5001)[:, None]
     weights = np.hstack(
         [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]

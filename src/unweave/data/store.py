@@ -1,4 +1,6 @@
-"""How items are kept: floats, bytes that stand for [0, 1], or bits; all are read as float32 by `floats`."""
+"""How items are kept: floats, bytes that stand for [0, 1], or bits; all are read as float32 by
+`floats`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bits:
-    """Items whose numbers are 0 or 1, eight to a byte: an eighth of the memory of bytes, a 32nd of floats.
+    """Items whose numbers are 0 or 1, eight to a byte: an eighth of the memory of bytes, a 32nd of
+    floats.
 
     Args:
-        packed: (n, ⌈size/8⌉) uint8, the items' numbers in order, the first in the highest bit (`np.packbits`).
-        item: The shape of an item.
+        packed: (n, ⌈size/8⌉) uint8, the items' numbers in order, the first in the highest bit
+        (`np.packbits`). item: The shape of an item.
 
     Raises:
         ValueError: If the bytes are not as many as the items' numbers ask.
@@ -37,8 +40,9 @@ class Bits:
             or self.packed.shape[1] != -(-size // 8)
         ):
             raise ValueError(
-                f"packed is {self.packed.dtype} of shape {self.packed.shape}; expected uint8 of shape "
-                f"(n, {-(-size // 8)}) for items of shape {self.item}: Bits.pack(x) packs an array of zeros and ones"
+                f"packed is {self.packed.dtype} of shape {self.packed.shape}; expected uint8 of "
+                f"shape (n, {-(-size // 8)}) for items of shape {self.item}: Bits.pack(x) packs an "
+                "array of zeros and ones"
             )
 
     @staticmethod
@@ -51,8 +55,8 @@ class Bits:
         x = np.asarray(x)
         if x.dtype != bool and (wrong := x[(x != 0) & (x != 1)]).size:
             raise ValueError(
-                f"x holds {wrong[0]}; expected zeros and ones alone: threshold it, as in x > 0.5, or keep it as "
-                "float32, or as uint8 where it stands for value/255"
+                f"x holds {wrong[0]}; expected zeros and ones alone: threshold it, as in x > 0.5, "
+                "or keep it as float32, or as uint8 where it stands for value/255"
             )
         return Bits(np.packbits(x.reshape(len(x), -1) != 0, axis=1), x.shape[1:])
 
@@ -84,7 +88,8 @@ class Bits:
         """Items as float32, by number, slice, mask or array of numbers."""
         if isinstance(index, tuple):
             raise TypeError(
-                f"Bits are indexed by items alone, not by {index}: take items first, then index the floats"
+                f"Bits are indexed by items alone, not by {index}: take items first, then index "
+                "the floats"
             )
         chosen = self.packed[index]
         bits = np.unpackbits(chosen, axis=-1, count=math.prod(self.item))

@@ -18,19 +18,25 @@ def columns(source: object) -> Columns:
     """A table's columns, by name and in order, each of them n items long.
 
     Args:
-        source: A file that ends in .npy, .npz, .csv, .tsv or .parquet; a data frame of pandas, polars or Arrow
-            (anything with `__arrow_c_stream__`); a mapping from names to arrays; or an array (n,) or (n, k).
+        source: A file that ends in .npy, .npz, .csv, .tsv or .parquet; a data frame of pandas,
+        polars or Arrow
+            (anything with `__arrow_c_stream__`); a mapping from names to arrays; or an array (n,)
+            or (n, k).
 
-    Names are those of the table. The columns of an array are called "0", "1", …; those of an array `a` of shape (n, k)
-    in a mapping or .npz "a.0", "a.1", …, and plainly "a" where k is 1. A structured array has its fields' names.
+    Names are those of the table. The columns of an array are called "0", "1", …; those of an array
+    `a` of shape (n, k) in a mapping or .npz "a.0", "a.1", …, and plainly "a" where k is 1. A
+    structured array has its fields' names.
 
-    Types: numbers become int64 or float64, truths bool, everything that is written in letters, dates too, text. What
-    is missing (an empty field or NA in a CSV, null in Arrow, None in Python) is NaN among numbers and truths, which are
-    float64 then, and None among text, whose array then has the dtype object. An index that pandas added is left out.
+    Types: numbers become int64 or float64, truths bool, everything that is written in letters,
+    dates too, text. What is missing (an empty field or NA in a CSV, null in Arrow, None in Python)
+    is NaN among numbers and truths, which are float64 then, and None among text, whose array then
+    has the dtype object. An index that pandas added is left out.
 
     Raises:
-        ValueError: If the ending is unknown, columns have different lengths or the same name, rows of a CSV have
-            different lengths, there is no row or no column, or values are neither numbers, truths nor text.
+        ValueError: If the ending is unknown, columns have different lengths or the same name, rows
+        of a CSV have
+            different lengths, there is no row or no column, or values are neither numbers, truths
+            nor text.
         FileNotFoundError: If there is no such file.
 
     >>> columns(np.array([[1.5, 2.0], [0.5, 1.0]]))
@@ -48,7 +54,9 @@ def columns(source: object) -> Columns:
 
 
 def arrays(path: Path) -> Columns:
-    """The arrays of an .npz by name, or that of an .npy as ``{"": array}``; nothing that needs pickle is read."""
+    """The arrays of an .npz by name, or that of an .npy as ``{"": array}``; nothing that needs
+    pickle is read.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -60,8 +68,8 @@ def arrays(path: Path) -> Columns:
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error) and "Object arrays" in str(error):
             raise ValueError(
-                f"{path}: an array has the dtype object, which only pickle reads, and pickle runs code; expected "
-                "numbers or text: save array.astype(float) or array.astype(str)"
+                f"{path}: an array has the dtype object, which only pickle reads, and pickle runs "
+                "code; expected numbers or text: save array.astype(float) or array.astype(str)"
             ) from None
         raise ValueError(
             f"{path}: no {path.suffix} file that NumPy reads ({error}): save it again"
@@ -72,7 +80,8 @@ def _file(path: Path) -> Columns:
     ending = path.suffix.lower()
     if ending not in READERS:
         raise ValueError(
-            f"{path}: unknown ending {ending!r}; expected {', '.join(READERS)}: convert it to one of these"
+            f"{path}: unknown ending {ending!r}; expected {', '.join(READERS)}: convert it to one "
+            "of these"
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -105,19 +114,20 @@ def _csv(path: Path) -> Columns:
         )
     except ArrowInvalid as error:
         raise ValueError(
-            f"{path}: {error}; expected a line of column names, and lines with as many fields: mend that line, or "
-            "quote text that holds a delimiter"
+            f"{path}: {error}; expected a line of column names, and lines with as many fields: "
+            "mend that line, or quote text that holds a delimiter"
         ) from None
     names = table.column_names
     if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
         raise ValueError(
-            f"{path}: the first line is {names[0]!r}, delimited by {other!r}; expected {tab!r}: replace it"
+            f"{path}: the first line is {names[0]!r}, delimited by {other!r}; expected {tab!r}: "
+            "replace it"
         )
     numbered = [[str(first + k) for k in range(len(names))] for first in (0, 1)]
     if all(map(_is_number, names)) and names not in numbered:
         raise ValueError(
-            f"{path}: the first line has numbers, {', '.join(names[:3])}, …; expected the columns' names: put a line "
-            f"of names before it, such as {','.join(numbered[0][:3])},…"
+            f"{path}: the first line has numbers, {', '.join(names[:3])}, …; expected the columns' "
+            f"names: put a line of names before it, such as {','.join(numbered[0][:3])},…"
         )
     return _from_arrow(table, str(path))
 
@@ -197,8 +207,8 @@ def _arrow_column(column: Any, name: str, where: str) -> Column:
         raise ValueError(f"{where}: column {name!r} is no text in UTF-8: save it as UTF-8")
     else:
         raise ValueError(
-            f"{where}: column {name!r} holds {kind}; expected numbers, truths or text: leave it out, or give each of "
-            "its entries a column"
+            f"{where}: column {name!r} holds {kind}; expected numbers, truths or text: leave it "
+            "out, or give each of its entries a column"
         )
     return _plain(found.to_numpy(), name, where)
 
@@ -248,14 +258,16 @@ def _plain(column: NDArray[Any], name: str, where: str) -> Column:
         return _objects(column, name, where)
     if kind == "u" and len(column) and column.max() > np.iinfo(np.int64).max:
         raise ValueError(
-            f"{where}: column {name!r} goes to {column.max()}, beyond int64: give it as text or float"
+            f"{where}: column {name!r} goes to {column.max()}, beyond int64: give it as text or "
+            "float"
         )
     if kind in "bifuUM":
         return np.ascontiguousarray(
             column, dtype={"b": bool, "f": np.float64, "U": str, "M": str}.get(kind, np.int64)
         )
     raise ValueError(
-        f"{where}: column {name!r} has the dtype {column.dtype}; expected numbers, truths or text: convert it"
+        f"{where}: column {name!r} has the dtype {column.dtype}; expected numbers, truths or text: "
+        "convert it"
     )
 
 
@@ -267,8 +279,8 @@ def _objects(column: NDArray[Any], name: str, where: str) -> Column:
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError):
         kinds = sorted({type(value).__name__ for value in column.tolist() if value is not None})
         raise ValueError(
-            f"{where}: column {name!r} has the dtype object and holds {', '.join(kinds)}; expected all numbers or all "
-            "text, None where missing: array.astype(float) or array.astype(str)"
+            f"{where}: column {name!r} has the dtype object and holds {', '.join(kinds)}; expected "
+            "all numbers or all text, None where missing: array.astype(float) or array.astype(str)"
         ) from None
     return _arrow_column(pyarrow.chunked_array([found]), name, where)
 
@@ -276,12 +288,13 @@ def _objects(column: NDArray[Any], name: str, where: str) -> Column:
 def _check_names(names: list[str], where: str) -> None:
     if "" in names:
         raise ValueError(
-            f"{where}: column {names.index('') + 1} has no name: name it; if pandas wrote its index there, save with "
-            "index=False"
+            f"{where}: column {names.index('') + 1} has no name: name it; if pandas wrote its "
+            "index there, save with index=False"
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
-            f"{where}: several columns are called {', '.join(twice)}; expected each name once: rename them"
+            f"{where}: several columns are called {', '.join(twice)}; expected each name once: "
+            "rename them"
         )
 
 
@@ -289,7 +302,8 @@ def _checked(found: Columns, where: str) -> Columns:
     lengths = {name: len(column) for name, column in found.items()}
     if not any(lengths.values()):
         raise ValueError(
-            f"{where}: {'no rows' if found else 'no columns'}; expected a table with at least one value"
+            f"{where}: {'no rows' if found else 'no columns'}; expected a table with at least one "
+            "value"
         )
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())

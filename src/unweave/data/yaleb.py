@@ -18,34 +18,39 @@ NAME = re.compile(r"yaleB(?P<subject>\d\d)_P00A(?P<azimuth>[+-]\d{3})E(?P<elevat
 
 
 def yaleb(split: str = "all", root: str | Path | None = None, height: int = 96) -> Data:
-    """Extended Yale B, cropped: 2,414 grey faces of 38 people under 64 lights, halved to 96x84 pixels or fewer.
+    """Extended Yale B, cropped: 2,414 grey faces of 38 people under 64 lights, halved to 96x84
+    pixels or fewer.
 
-    A. Georghiades, P. Belhumeur and D. Kriegman, "From Few to Many: Illumination Cone Models for Face Recognition under
-    Variable Lighting and Pose", PAMI 23 (2001); cropped by K.-C. Lee, J. Ho and D. Kriegman, "Acquiring Linear
-    Subspaces for Face Recognition under Variable Lighting", PAMI 27 (2005). Licence: free for research that
-    acknowledges "the Extended Yale Face Database B" and the papers.
+    A. Georghiades, P. Belhumeur and D. Kriegman, "From Few to Many: Illumination Cone Models for
+    Face Recognition under Variable Lighting and Pose", PAMI 23 (2001); cropped by K.-C. Lee, J. Ho
+    and D. Kriegman, "Acquiring Linear Subspaces for Face Recognition under Variable Lighting", PAMI
+    27 (2005). Licence: free for research that acknowledges "the Extended Yale Face Database B" and
+    the papers.
 
-    Azimuth and elevation of the light, in degrees from the camera's axis, are read off the files' names. A class of
-    "lighting" is a pair of them that occurs, in the order of azimuth and then elevation: "azimuth" and "elevation"
-    are functions of it, so it and they are alternatives, not independent factors. Shots in ambient light and those
-    that the authors marked .bad are left out, so 7 people have fewer than 64. Each 2x2 block of pixels is averaged.
+    Azimuth and elevation of the light, in degrees from the camera's axis, are read off the files'
+    names. A class of "lighting" is a pair of them that occurs, in the order of azimuth and then
+    elevation: "azimuth" and "elevation" are functions of it, so it and they are alternatives, not
+    independent factors. Shots in ambient light and those that the authors marked .bad are left out,
+    so 7 people have fewer than 64. Each 2x2 block of pixels is averaged.
 
-    Computed, 2414·96·84 bytes = 19 MB in memory. The number of pictures is not checked against the published one.
+    Computed, 2414·96·84 bytes = 19 MB in memory. The number of pictures is not checked against the
+    published one.
 
     Args:
-        split: ``"all"``: there are no published parts.
-        root: The data directory, if not the usual one (see `directory`). Its folder ``yaleb`` holds the published
-            folder CroppedYale (yaleB01/*.pgm and so on), or yaleb_cropped_96x84.npz with the same pictures and keys
-            images, subject, azimuth, elevation; this is taken if both are there.
+        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
+        one (see `directory`). Its folder ``yaleb`` holds the published
+            folder CroppedYale (yaleB01/*.pgm and so on), or yaleb_cropped_96x84.npz with the same
+            pictures and keys images, subject, azimuth, elevation; this is taken if both are there.
         height: 96, 48 or 24 pixels: the sides are halved until they are so small.
 
     Returns:
-        x uint8 of shape (2414, 96, 84), or halved; factors "identity" (38), "lighting" (64), "azimuth" (29) and
-        "elevation" (12).
+        x uint8 of shape (2414, 96, 84), or halved; factors "identity" (38), "lighting" (64),
+        "azimuth" (29) and "elevation" (12).
 
     Raises:
-        ValueError: If the split has another name, the height is no such number, or the files are not as published.
-        FileNotFoundError: If neither is there; it says where to get them and where to put them.
+        ValueError: If the split has another name, the height is no such number, or the files are
+        not as published. FileNotFoundError: If neither is there; it says where to get them and
+        where to put them.
 
     >>> yaleb()  # doctest: +SKIP
     Data(yaleb: 2414 items of shape (96, 84); factors: identity (38), lighting (64), azimuth (29), elevation (12))
@@ -66,9 +71,11 @@ def yaleb(split: str = "all", root: str | Path | None = None, height: int = 96) 
 
 
 def directions(data: Data) -> npt.NDArray[np.float64]:
-    """Unit vectors (64, 3) towards the lights of the classes of "lighting": right, up, to the camera.
+    """Unit vectors (64, 3) towards the lights of the classes of "lighting": right, up, to the
+    camera.
 
-    Azimuth α is about the vertical axis and elevation ε above the horizontal plane: (sin α cos ε, sin ε, cos α cos ε).
+    Azimuth α is about the vertical axis and elevation ε above the horizontal plane: (sin α cos ε,
+    sin ε, cos α cos ε).
     """
     azimuth, elevation = np.radians(_angles(data)).T
     return np.stack(
@@ -82,7 +89,9 @@ def directions(data: Data) -> npt.NDArray[np.float64]:
 
 
 def mirrored(data: Data) -> list[int]:
-    """For each class of "lighting" the one that is seen in a mirror: the azimuth has the other sign."""
+    """For each class of "lighting" the one that is seen in a mirror: the azimuth has the other
+    sign.
+    """
     angles = _angles(data).tolist()
     return [angles.index([-azimuth, elevation]) for azimuth, elevation in angles]
 
@@ -94,7 +103,9 @@ def _angles(data: Data) -> npt.NDArray[np.int64]:
 
 
 def read(folder: Path) -> tuple[Pixels, *tuple[npt.NDArray[np.int64], ...]]:
-    """Pictures (n, 96, 84), and the number of the person, azimuth and elevation of each, in the order of the names."""
+    """Pictures (n, 96, 84), and the number of the person, azimuth and elevation of each, in the
+    order of the names.
+    """
     from PIL import Image
 
     found = [
@@ -104,7 +115,8 @@ def read(folder: Path) -> tuple[Pixels, *tuple[npt.NDArray[np.int64], ...]]:
     ]
     if not found:
         raise ValueError(
-            f"{folder} holds no pictures such as yaleB01/yaleB01_P00A+000E+00.pgm: unpack the archive there"
+            f"{folder} holds no pictures such as yaleB01/yaleB01_P00A+000E+00.pgm: unpack the "
+            "archive there"
         )
     pictures = [np.asarray(Image.open(path)) for _, path in found]
     keys = ("subject", "azimuth", "elevation")

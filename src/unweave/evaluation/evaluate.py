@@ -1,8 +1,9 @@
-"""What a trained model is worth: exact information terms, test scores, and the pictures' arrays, into the run folder.
+"""What a trained model is worth: exact information terms, test scores, and the pictures' arrays,
+into the run folder.
 
-Writes scores.json (numbers, nats per item, with standard errors) and evaluation.npz (arrays); a report reads both.
-Information terms use q(z) summed over the whole training part, averaged over as many of its items as `points`
-says, or else the recipe.
+Writes scores.json (numbers, nats per item, with standard errors) and evaluation.npz (arrays); a
+report reads both. Information terms use q(z) summed over the whole training part, averaged over as
+many of its items as `points` says, or else the recipe.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ def evaluate(
 
 @contextmanager
 def _unless(what: str, skipped: dict[str, str]) -> Iterator[None]:
-    """A part of the evaluation that some models have no place for: what stopped it is noted, and said."""
+    """A part of the evaluation that some models have no place for: what stopped it is noted, and
+    said.
+    """
     try:
         yield
     except Exception as error:
@@ -138,7 +141,9 @@ def _encoded(model: Model, x: Tensor | Kept, rows: int = 4096) -> Trace:
 
 
 def _fill(whole: Node | Distribution, part: Node | Distribution, start: int) -> None:
-    """Writes the part's tensors into the whole's, from item `start` on; they differ in length along the items."""
+    """Writes the part's tensors into the whole's, from item `start` on; they differ in length along
+    the items.
+    """
     for key, t in vars(part).items():
         room = vars(whole)[key]
         if isinstance(t, Distribution):
@@ -191,7 +196,9 @@ def _test_scores(
 def _information(
     model: Model, x: Tensor | Kept, q: Trace, some: Tensor, groups: Tree | None
 ) -> dict[str, Any]:
-    """The exact decomposition, and the information in each unit; classes of enumerated sites are drawn for the rows."""
+    """The exact decomposition, and the information in each unit; classes of enumerated sites are
+    drawn for the rows.
+    """
     own = q.take(some)
     rows = own.draw()
     p = model.decoder(x[some], rows)
@@ -220,7 +227,9 @@ def _information(
 
 
 def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
-    """log q(unit|x) − log q(unit) of each row: over its own classes, and over all items and theirs."""
+    """log q(unit|x) − log q(unit) of each row: over its own classes, and over all items and
+    theirs.
+    """
     part, depth = block(unit, d.shapes), len(own.classes())
     assert d.aggregate is not None
     log_q_x = log_mixture(d.q.aligned(depth), own, [part], None, depth)[0]
@@ -230,13 +239,16 @@ def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
 def _dependence(
     model: Model, x: Tensor | Kept, rows: Trace, d: Densities, pairs: int = 4 * 10**6
 ) -> dict[int, Tensor]:
-    """By level: log q of its blocks with sites that depend on one another, less what independence would give.
+    """By level: log q of its blocks with sites that depend on one another, less what independence
+    would give.
 
-    An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the exact sum,
+    An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the
+    exact sum,
 
     .. math:: q(y_i, z_i) = \\frac{1}{N} \\sum_n q(y_i|x_n) q(z_i|x_n, y_i),
 
-    runs the encoder on every item with the site fixed at y_i: for as many rows i as keep N·i below `pairs`.
+    runs the encoder on every item with the site fixed at y_i: for as many rows i as keep N·i below
+    `pairs`.
     """
     able = set(inspect.signature(model.encoder.forward).parameters)
     n = len(next(iter(rows.values())).value)
@@ -257,7 +269,9 @@ def _dependence(
 
 
 def _joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
-    """log q(block_i) of one block by running the encoder on all items with its sites given as row i's, (rows,)."""
+    """log q(block_i) of one block by running the encoder on all items with its sites given as row
+    i's, (rows,).
+    """
     able = set(inspect.signature(model.encoder.forward).parameters)
     log_q = []
     for i in range(len(next(iter(rows.values())).value)):
@@ -279,7 +293,8 @@ def _joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
 
 
 def _add_minibatch(terms: dict[str, Any], trainer: Trainer, batches: int = 100) -> bool:
-    """Beside each exact term, what the training's estimator says of it: mean and spread over batches.
+    """Beside each exact term, what the training's estimator says of it: mean and spread over
+    batches.
 
     Returns whether the prior factorises.
     """
@@ -318,10 +333,11 @@ def _breaches(
 
 
 def _class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
-    """I(v; z_block) = E[log q(z_block|v) − log q(z_block)] of each factor v of the data; of the first, class by class.
+    """I(v; z_block) = E[log q(z_block|v) − log q(z_block)] of each factor v of the data; of the
+    first, class by class.
 
-    q(z|v) averages q(z|x_n) over the items of class v; the row of class v is KL(q(z_block|v) ‖ q(z_block)). Items whose
-    factor is missing are left out of its part.
+    q(z|v) averages q(z|x_n) over the items of class v; the row of class v is KL(q(z_block|v) ‖
+    q(z_block)). Items whose factor is missing are left out of its part.
     """
     rows = q.take(some).draw()
     units = [
@@ -404,7 +420,8 @@ def _metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str,
 
 
 def _discreteness(q: Trace) -> dict[str, Any]:
-    """Of each discrete site: the entropy left in it given x, and what of its entropy that is not, I(x;y).
+    """Of each discrete site: the entropy left in it given x, and what of its entropy that is not,
+    I(x;y).
 
     Of a site of several units, the sums over its units.
     """
@@ -421,11 +438,13 @@ def _discreteness(q: Trace) -> dict[str, Any]:
 
 
 def _agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, Any]:
-    """How a discrete site's most probable classes agree with labels: trained ones as they are, others by best match.
+    """How a discrete site's most probable classes agree with labels: trained ones as they are,
+    others by best match.
 
-    "error" has, of each site in `labels`, the share of items whose class is not their label, and its standard error;
-    "accuracy" of the others the share that agrees with the first factor once classes are matched to labels one to one.
-    Items without the label are left out; sites of several units too, and sites that some items do not have.
+    "error" has, of each site in `labels`, the share of items whose class is not their label, and
+    its standard error; "accuracy" of the others the share that agrees with the first factor once
+    classes are matched to labels one to one. Items without the label are left out; sites of several
+    units too, and sites that some items do not have.
     """
     errors: dict[str, list[float]] = {}
     accuracy: dict[str, float] = {}
@@ -466,7 +485,9 @@ def _pictures(model: Model, q: Trace, test: Data, skipped: dict[str, str]) -> di
 
 
 def _spread(labels: np.ndarray[Any, Any], most: int) -> list[int]:
-    """Item numbers, of each class in turn, begun at another place in each: items of a class may stand in an order."""
+    """Item numbers, of each class in turn, begun at another place in each: items of a class may
+    stand in an order.
+    """
     kinds = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     kinds = [np.roll(items, -int(0.618 * k % 1 * len(items))) for k, items in enumerate(kinds)]
     return [int(items[i]) for i in range(most) for items in kinds if i < len(items)][:most]
@@ -475,7 +496,8 @@ def _spread(labels: np.ndarray[Any, Any], most: int) -> list[int]:
 def _traversals(
     model: Model, q: Trace, x: np.ndarray[Any, Any], most: int = MANY
 ) -> dict[str, Any]:
-    """For each unit, what the decoder makes of the items x as that unit alone runs through its values.
+    """For each unit, what the decoder makes of the items x as that unit alone runs through its
+    values.
 
     Errors: ValueError if the code has more than `most` units.
     """
@@ -498,13 +520,17 @@ def _traversals(
 
 
 def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
-    """A decoder's means as items of the data's shape, where it gives as many numbers in another one."""
+    """A decoder's means as items of the data's shape, where it gives as many numbers in another
+    one.
+    """
     same = means.shape[lead:].numel() == math.prod(shape)
     return means.reshape(*means.shape[:lead], *shape) if same else means
 
 
 def _range(node: Node, column: int) -> tuple[Tensor, Tensor]:
-    """Values that a unit runs through: its classes, of many a few, or quantiles of its draws over the data set."""
+    """Values that a unit runs through: its classes, of many a few, or quantiles of its draws over
+    the data set.
+    """
     if is_discrete(node):
         classes = node.value.shape[-1]
         at = (
@@ -524,7 +550,9 @@ def _range(node: Node, column: int) -> tuple[Tensor, Tensor]:
 def _traverse(
     model: Model, start: dict[str, Tensor], site: str, column: int, values: Tensor
 ) -> Tensor:
-    """(starting items, values, …): what changes as one unit runs through `values`, the others held."""
+    """(starting items, values, …): what changes as one unit runs through `values`, the others
+    held.
+    """
     strips = []
     for value in values:
         codes = {

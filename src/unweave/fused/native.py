@@ -1,8 +1,10 @@
-"""The fused estimator's body in C++, compiled once a machine when it is first used and a compiler is found.
+"""The fused estimator's body in C++, compiled once a machine when it is first used and a compiler
+is found.
 
-The library has a plain C interface over raw pointers, so that it needs no headers of torch and builds in seconds. It
-stays in the user's cache under a name made of its source, flags and processor. Whatever fails, the tensor code of
-`pure.py` is used and `status` says why; the environment variable UNWEAVE_NATIVE=0 asks for that.
+The library has a plain C interface over raw pointers, so that it needs no headers of torch and
+builds in seconds. It stays in the user's cache under a name made of its source, flags and
+processor. Whatever fails, the tensor code of `pure.py` is used and `status` says why; the
+environment variable UNWEAVE_NATIVE=0 asks for that.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _HALF_LOG_2PI = 0.9189385332046727
 
 
 def status() -> str:
-    """What runs on the CPU, and if it is not the native code, why: such as "pure (no C++ compiler was found)"."""
+    """What runs on the CPU, and if it is not the native code, why: such as "pure (no C++ compiler
+    was found)".
+    """
     found, said = _load(os.environ.get("UNWEAVE_NATIVE", ""), os.environ.get("CXX", ""))
     return f"native (C++, {said})" if found else f"pure ({said})"
 
@@ -72,7 +76,9 @@ def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
 
 
 def _built(command: str) -> Path:
-    """The library's file: compiled beside its place and moved there whole, so that processes may race."""
+    """The library's file: compiled beside its place and moved there whole, so that processes may
+    race.
+    """
     source = SOURCE.read_text(encoding="utf-8")
     key = hashlib.sha256("\n".join((source, *FLAGS, command, *_processor())).encode()).hexdigest()[
         :16
@@ -108,7 +114,9 @@ def _cache() -> Path:
 
 
 def _processor() -> tuple[str, ...]:
-    """What distinguishes processors that need a library of their own: a home folder may be shared."""
+    """What distinguishes processors that need a library of their own: a home folder may be
+    shared.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -117,7 +125,7 @@ def _processor() -> tuple[str, ...]:
     return platform.system(), platform.machine(), flags
 
 
-# -- the body ------------------------------------------------------------------------------------------------
+# -- the body --------------------------------------------------------------------------------------
 
 
 class _Lists(ctypes.Structure):
@@ -179,7 +187,9 @@ def _packed(plan: Plan) -> tuple[_Plan, Any]:
 
 
 class Native:
-    """The primitive in C++: see `fused.Body`. Rows are spread over as many threads as torch may use."""
+    """The primitive in C++: see `fused.Body`. Rows are spread over as many threads as torch may
+    use.
+    """
 
     def __init__(self, mean: Tensor, std: Tensor, plan: Plan) -> None:
         found = library()

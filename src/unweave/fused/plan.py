@@ -27,10 +27,11 @@ BUDGET = {"cpu": 5 * 2**19, "cuda": 2**28}
 class Body(Protocol):
     """What a back end offers: components are taken in once, then rows come chunk by chunk.
 
-    Called with rows z (r, D), where they are latent (`keep`, boolean (r, D), or None for everywhere), bases (r, C)
-    and coefficients (blocks, r) or None for values only, it returns log q (blocks, r), the gradient of
-    Σ coef · log q in z (r, D), and in those bases that `wanted` marks. `finish` gives the gradients in mean and std
-    (C, D), summed over the chunks so far. `row_bytes` is what one more row of a chunk takes in its largest tensor.
+    Called with rows z (r, D), where they are latent (`keep`, boolean (r, D), or None for
+    everywhere), bases (r, C) and coefficients (blocks, r) or None for values only, it returns log q
+    (blocks, r), the gradient of Σ coef · log q in z (r, D), and in those bases that `wanted` marks.
+    `finish` gives the gradients in mean and std (C, D), summed over the chunks so far. `row_bytes`
+    is what one more row of a chunk takes in its largest tensor.
     """
 
     row_bytes: int
@@ -51,7 +52,9 @@ class Body(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How blocks are added up, from units and from one another, in slots sorted so that alike ones are slices."""
+    """How blocks are added up, from units and from one another, in slots sorted so that alike ones
+    are slices.
+    """
 
     slots: list[int]  # the block in each slot: first those of one unit
     base: list[int]  # of each slot
@@ -68,7 +71,9 @@ class Plan:
 
 @lru_cache(maxsize=256)
 def plan(blocks: Blocks, units: int) -> Plan:
-    """A sum takes in smaller sums where it can, largest first: on a tree each unit is added once a level at most."""
+    """A sum takes in smaller sums where it can, largest first: on a tree each unit is added once a
+    level at most.
+    """
     slots = sorted(
         range(len(blocks)), key=lambda b: (len(blocks[b][1]) != 1, blocks[b][0], blocks[b][1])
     )

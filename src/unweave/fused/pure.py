@@ -14,7 +14,9 @@ from .plan import BUDGET, HALF_LOG_2PI, Plan, consecutive
 
 
 class Pure:
-    """The primitive in tensor operations: units first, so that every reduction runs along contiguous memory."""
+    """The primitive in tensor operations: units first, so that every reduction runs along
+    contiguous memory.
+    """
 
     def __init__(self, mean: Tensor, std: Tensor, plan: Plan) -> None:
         self.plan, self.large = plan, dict[Any, Tensor]()
@@ -98,7 +100,9 @@ class Pure:
         return torch.einsum("brc,br->rc", g[slots], c[slots, :, 0])
 
     def _buffer(self, name: str, *shape: int) -> Tensor:
-        """Memory for the next chunk, and if it is small for the next call: fresh pages cost more than sums."""
+        """Memory for the next chunk, and if it is small for the next call: fresh pages cost more
+        than sums.
+        """
         size, key = math.prod(shape), (name, self.mean.dtype, self.mean.device)
         small = size * self.mean.element_size() <= 2 * BUDGET["cpu"]
         kept: dict[Any, Tensor] = _memory.__dict__ if small else self.large
@@ -116,7 +120,9 @@ def forget() -> None:
 
 
 def _add_up(terms: list[Tensor], out: Tensor) -> None:
-    """out = Σ terms (n, r, C), each of them summed in itself first: in float32 that is more exact than one by one."""
+    """out = Σ terms (n, r, C), each of them summed in itself first: in float32 that is more exact
+    than one by one.
+    """
     if terms:
         torch.sum(terms[0], 0, out=out)
     else:

@@ -1,15 +1,17 @@
-"""log q(z_block) of every block in one sweep over pairs, a few rows at a time, with its gradient made on the way.
+"""log q(z_block) of every block in one sweep over pairs, a few rows at a time, with its gradient
+made on the way.
 
 .. math:: \\log q_b(z_i) = \\log \\sum_j \\exp\\Big( w_{ij} + \\sum_{d \\in b} \\log q_d(z_{id} | x_j) \\Big)
 
-Naively this holds about eight tensors of batch × batch × units. Here a chunk of rows meets all components, small
-enough to stay in cache. Where it is known *ahead* which linear combination of the outputs will be differentiated, as
-an objective knows, values and gradients take one exponential an entry; otherwise the backward goes over the chunks
-once more. Normal units, nearly all of the work, are one primitive, `value_and_grad`, with several back ends; other
-sites enter it as matrices (rows, components) of log-densities, made and differentiated chunk by chunk.
+Naively this holds about eight tensors of batch × batch × units. Here a chunk of rows meets all
+components, small enough to stay in cache. Where it is known *ahead* which linear combination of the
+outputs will be differentiated, as an objective knows, values and gradients take one exponential an
+entry; otherwise the backward goes over the chunks once more. Normal units, nearly all of the work,
+are one primitive, `value_and_grad`, with several back ends; other sites enter it as matrices (rows,
+components) of log-densities, made and differentiated chunk by chunk.
 
-Sources: the fusion of value and gradient follows Hsu et al., "Liger Kernel" (2024), and the use of chunks Rabe and
-Staats, "Self-attention does not need O(n²) memory" (2021).
+Sources: the fusion of value and gradient follows Hsu et al., "Liger Kernel" (2024), and the use of
+chunks Rabe and Staats, "Self-attention does not need O(n²) memory" (2021).
 """
 
 from __future__ import annotations
@@ -39,13 +41,14 @@ def value_and_grad(
     keep: Tensor | None = None,
     body: type[Body] | None = None,
 ) -> tuple[Tensor, ...] | tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
-    r"""The primitive: log q (R, blocks), and with coefficients (R, blocks) the gradient of Σ coef · log q.
+    r"""The primitive: log q (R, blocks), and with coefficients (R, blocks) the gradient of Σ coef ·
+    log q.
 
     .. math:: \log q_{ib} = \log \sum_j \exp\Big( base_{b,ij} + \sum_{d \in b} \log N(z_{id}; mean_{jd}, std_{jd}) \Big)
 
-    for rows z (R, D), components mean and std (C, D) and bases (R, C); a block is (number of its base, its units).
-    Returns (log q,) or (log q, dz, dmean, dstd, [dbase]), in nats. The direct form (z − mean)/std keeps float32
-    accurate where the quadratic expansion is not.
+    for rows z (R, D), components mean and std (C, D) and bases (R, C); a block is (number of its
+    base, its units). Returns (log q,) or (log q, dz, dmean, dstd, [dbase]), in nats. The direct
+    form (z − mean)/std keeps float32 accurate where the quadratic expansion is not.
 
     >>> z, base = torch.zeros(1, 1), torch.zeros(1, 2)
     >>> value_and_grad(z, torch.zeros(2, 1), torch.ones(2, 1), [base], [(0, (0,)), (0, ())])[0]
@@ -83,8 +86,9 @@ _Fn = Callable[[int, slice, Any, Any], Tensor]
 class Pair(NamedTuple):
     """Log-densities (rows, components) of what is no Normal unit.
 
-    `fn(set, rows, row values, component values)` is given a slice of the set's rows, and the parts of `rows`
-    (P, R, …) and `components` (P, C, …) that belong there: gradients reach those two tensors, where there are such.
+    `fn(set, rows, row values, component values)` is given a slice of the set's rows, and the parts
+    of `rows` (P, R, …) and `components` (P, C, …) that belong there: gradients reach those two
+    tensors, where there are such.
     """
 
     fn: _Fn
@@ -135,9 +139,11 @@ def mixture(
     log_v: Tensor | None = None,
     ahead: Tensor | None = None,
 ) -> Tensor:
-    """log q (blocks, P, R) of rows z (P, R, D) under components mean and std (P, C, D), weighted also by log_v (P, C).
+    """log q (blocks, P, R) of rows z (P, R, D) under components mean and std (P, C, D), weighted
+    also by log_v (P, C).
 
-    `ahead` (blocks, P, R) are the coefficients, up to a common factor, of the sum that will be differentiated.
+    `ahead` (blocks, P, R) are the coefficients, up to a common factor, of the sum that will be
+    differentiated.
     """
     fns = [pair.fn for pair in pairs]
     tensors = [z, mean, std, log_v, *(t for pair in pairs for t in (pair.rows, pair.components))]
@@ -186,7 +192,9 @@ def _sweep(
     coef: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """log q (blocks, P, R), and with coefficients of that shape the gradients of Σ coef · log q in `tensors`."""
+    """log q (blocks, P, R), and with coefficients of that shape the gradients of Σ coef · log q in
+    `tensors`.
+    """
     z, mean, std, log_v, *inputs = tensors
     assert z is not None
     assert mean is not None
@@ -244,7 +252,9 @@ def _sweep(
 
 
 class _PairChunk:
-    """A chunk's small graph: a pair's densities (rows, C), whose gradient `pull` adds to that of its tensors."""
+    """A chunk's small graph: a pair's densities (rows, C), whose gradient `pull` adds to that of
+    its tensors.
+    """
 
     def __init__(
         self, fn: _Fn, p: int, rows: slice, tensors: list[Tensor | None], sinks: list[Tensor | None]

@@ -1,12 +1,15 @@
-"""The fused estimator's body for GPUs in Triton, where it is installed: what a tile of pairs needs stays in registers.
+"""The fused estimator's body for GPUs in Triton, where it is installed: what a tile of pairs needs
+stays in registers.
 
-Four kernels in turn, each output written by one program, so that the same numbers give the same bits: `_values` makes
-the log-sum-exp of every block and row, `_weights` the weights of the blocks of several units; of these `_rows` makes
-the gradients of rows and `_components` those of components, one unit a program, where blocks of one unit cost no
-memory. `_bases` adds those of the bases where they are wanted. Densities are made anew wherever they are needed.
+Four kernels in turn, each output written by one program, so that the same numbers give the same
+bits: `_values` makes the log-sum-exp of every block and row, `_weights` the weights of the blocks
+of several units; of these `_rows` makes the gradients of rows and `_components` those of
+components, one unit a program, where blocks of one unit cost no memory. `_bases` adds those of the
+bases where they are wanted. Densities are made anew wherever they are needed.
 
-Triton is no dependency: this module is imported when tensors on a GPU first arrive. Whatever fails, the tensor code
-of `pure.py` is used and `status` says why; the environment variable UNWEAVE_TRITON=0 asks for that.
+Triton is no dependency: this module is imported when tensors on a GPU first arrive. Whatever fails,
+the tensor code of `pure.py` is used and `status` says why; the environment variable
+UNWEAVE_TRITON=0 asks for that.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
@@ -70,10 +73,10 @@ def _unusable(wanted: str) -> str:
         return f"a kernel failed: {error}"
 
 
-# -- the kernels ---------------------------------------------------------------------------------------------
-#
-# i are the rows of a tile, j its components. Arrays are (units, rows) or (units, components) and the like, the last
-# index contiguous. Lists of numbers lie end to end: those of k are list[start[k]] to list[start[k + 1] - 1].
+# -- the kernels -----------------------------------------------------------------------------------
+#  i are the rows of a tile, j its components. Arrays are (units, rows) or (units, components) and
+# the like, the last index contiguous. Lists of numbers lie end to end: those of k are
+# list[start[k]] to list[start[k + 1] - 1].
 
 
 def _jit(fn: Any) -> Any:
@@ -97,7 +100,8 @@ def _unit(z, keep, params, d, i, j, rows, comps, units, KEEP: constexpr):
     precision = tl.load(param + units * comps, mask=j < comps, other=0.0)
     constant = tl.load(param + 2 * units * comps, mask=j < comps, other=0.0)
     t = (value[:, None] - mean[None, :]) * precision[None, :]
-    # one instruction, in every kernel: where densities are huge, other roundings would be other weights
+    # one instruction, in every kernel: where densities are huge, other roundings would be other
+    # weights
     density = tl.fma(-0.5 * t, t, tl.zeros_like(t) + constant[None, :])
     if KEEP:
         density = tl.where(latent[:, None], density, 0.0)
@@ -134,7 +138,9 @@ def _values(
     z, keep, params, bases, members_start, members, base_of, top_of, sum_of,
     rows, comps, units, slots, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """log q = top + log(sum), a slot and a tile of rows: apart, as the rounding of log q would come back in exp."""
+    """log q = top + log(sum), a slot and a tile of rows: apart, as the rounding of log q would come
+    back in exp.
+    """
     s = tl.program_id(0) % slots
     i = (tl.program_id(0) // slots).to(tl.int64) * R + tl.arange(0, R)
     top = tl.full((R,), float("-inf"), z.dtype.element_ty)
@@ -269,7 +275,7 @@ def _bases(
         tl.store(at, g, mask=(i < rows)[:, None] & (j < comps)[None, :])
 
 
-# -- the body ------------------------------------------------------------------------------------------------
+# -- the body --------------------------------------------------------------------------------------
 
 
 class _Lists(NamedTuple):
@@ -286,7 +292,9 @@ def _lists(rows: Sequence[Sequence[int]], device: torch.device) -> _Lists:
 
 
 class _Tables(NamedTuple):
-    """The plan as the kernels read it. Of each slot its block, base and units; of each unit its slots."""
+    """The plan as the kernels read it. Of each slot its block, base and units; of each unit its
+    slots.
+    """
 
     slots: Tensor
     place: Tensor

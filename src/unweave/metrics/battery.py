@@ -93,20 +93,18 @@ def scores(
     seed: int = 0,
     **settings: Any,
 ) -> list[Score]:
-    """The scores of codes (n, codes) against factors (n, factors), see `paired`, in the order asked for.
+    """The scores of codes (n, codes) against factors (n, factors), see `paired`, in the order asked
+    for.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors).
-        which: Names in `METRICS`; all if None.
-        level: Of intervals by `bootstrap`; None for none. Metrics in `SLOW` have none, and their notes say so.
-        resamples: Of `bootstrap`.
-        seed: Of what metrics and intervals draw.
-        settings: Keyword arguments such as `bins` or `convention`, given to those of the metrics that take them.
+        codes: (n, codes). factors: (n, factors). which: Names in `METRICS`; all if None. level: Of
+        intervals by `bootstrap`; None for none. Metrics in `SLOW` have none, and their notes say
+        so. resamples: Of `bootstrap`. seed: Of what metrics and intervals draw. settings: Keyword
+        arguments such as `bins` or `convention`, given to those of the metrics that take them.
 
     Returns:
-        A score a metric. One that cannot be computed on these arrays is NaN under its name in `METRICS`, with the
-        reason in `notes`.
+        A score a metric. One that cannot be computed on these arrays is NaN under its name in
+        `METRICS`, with the reason in `notes`.
 
     Raises:
         ValueError: As `paired`.

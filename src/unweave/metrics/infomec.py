@@ -1,7 +1,8 @@
 r"""InfoMEC: modularity, compactness and explicitness by information that needs no cells.
 
-I(z_j; v_k) of a continuous code and a discrete factor is estimated from distances to nearest neighbours, of a discrete
-code by counting; U_jk = I(z_j; v_k) / H(v_k). The convention is that of the authors' program, latent_quantization.
+I(z_j; v_k) of a continuous code and a discrete factor is estimated from distances to nearest
+neighbours, of a discrete code by counting; U_jk = I(z_j; v_k) / H(v_k). The convention is that of
+the authors' program, latent_quantization.
 
 Source: Hsu et al., "Disentanglement via latent quantization" (2023).
 """
@@ -34,8 +35,8 @@ def info_modularity(
     .. math:: \left( \frac1{|J|} \sum_{j \in J} \frac{\max_k U_{jk}}{\sum_k U_{jk}} - \frac1{|K|} \right)
         \Big/ \left( 1 - \frac1{|K|} \right)
 
-    over the active codes J: those whose range is above a twentieth of the widest (discrete ones: above 0). An active
-    code that knows of no factor counts as one that knows equally of all.
+    over the active codes J: those whose range is above a twentieth of the widest (discrete ones:
+    above 0). An active code that knows of no factor counts as one that knows equally of all.
 
     Args:
         codes: (n, codes).
@@ -44,8 +45,8 @@ def info_modularity(
         seed: Of the noise of 1e-10 that parts equal codes before distances are taken.
 
     Returns:
-        A score within [0, 1]; `parts` are "per_code" (the ratios, NaN for inactive codes) and "shares", U (codes,
-        factors).
+        A score within [0, 1]; `parts` are "per_code" (the ratios, NaN for inactive codes) and
+        "shares", U (codes, factors).
 
     Raises:
         ValueError: As `paired`, and for one factor.
@@ -75,7 +76,8 @@ def info_compactness(
     .. math:: \left( \frac1{|K|} \sum_k \frac{\max_{j \in J} U_{jk}}{\sum_{j \in J} U_{jk}} - \frac1{|J|} \right)
         \Big/ \left( 1 - \frac1{|J|} \right)
 
-    over the active codes J, as for `info_modularity`. A factor that no code knows of counts as known equally to all.
+    over the active codes J, as for `info_modularity`. A factor that no code knows of counts as
+    known equally to all.
 
     Args:
         codes: (n, codes), two of them active.
@@ -84,7 +86,8 @@ def info_compactness(
         seed: Of the noise of 1e-10 that parts equal codes before distances are taken.
 
     Returns:
-        A score within [0, 1]; `parts` are "per_factor" (the ratios) and "shares", U (codes, factors).
+        A score within [0, 1]; `parts` are "per_factor" (the ratios) and "shares", U (codes,
+        factors).
 
     Raises:
         ValueError: As `paired`, and for fewer than two active codes.
@@ -111,9 +114,10 @@ def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = 
 
     .. math:: \frac{1}{|K|} \sum_k \frac{\log |v_k| - \hat H(v_k | z)}{\log |v_k|}
 
-    with Ĥ the mean log loss, on the items it was fitted to, of an unpenalised logistic regression on standardised codes
-    (discrete ones: one-hot), classes weighing alike; without codes that is log |v_k|, for |v_k| classes. Being fitted
-    and measured on the same items it exceeds what new items would show where codes are many and items few.
+    with Ĥ the mean log loss, on the items it was fitted to, of an unpenalised logistic regression
+    on standardised codes (discrete ones: one-hot), classes weighing alike; without codes that is
+    log |v_k|, for |v_k| classes. Being fitted and measured on the same items it exceeds what new
+    items would show where codes are many and items few.
 
     Args:
         codes: (n, codes).
@@ -121,7 +125,8 @@ def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = 
         discrete: Whether codes are class numbers.
 
     Returns:
-        A score of at most 1 (below 0 only where classes are of unequal size); `parts` is "per_factor".
+        A score of at most 1 (below 0 only where classes are of unequal size); `parts` is
+        "per_factor".
 
     Raises:
         ValueError: As `paired`.
@@ -153,16 +158,17 @@ def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = 
 def neighbour_information(
     code: Floats, classes: NDArray[np.int64], neighbours: int = NEIGHBOURS
 ) -> float:
-    r"""Mutual information in nats of a continuous code and a discrete factor, (n,) each; no two codes may be equal.
+    r"""Mutual information in nats of a continuous code and a discrete factor, (n,) each; no two
+    codes may be equal.
 
     .. math:: \max(0, ψ(n) + \overline{ψ(k)} - \overline{ψ(n_v)} - \overline{ψ(m)})
 
-    with n_v the items of an item's class, m how many of all are nearer than the k-th neighbour of its class. On a line,
-    that neighbour ends one of the k + 1 runs of k + 1 sorted values that hold the item, and m is a look-up. Items that
-    are alone in their class are left out.
+    with n_v the items of an item's class, m how many of all are nearer than the k-th neighbour of
+    its class. On a line, that neighbour ends one of the k + 1 runs of k + 1 sorted values that hold
+    the item, and m is a look-up. Items that are alone in their class are left out.
 
-    Source: Ross, "Mutual information between discrete and continuous data sets" (2014); the value is that of
-    scikit-learn's `mutual_info_classif`.
+    Source: Ross, "Mutual information between discrete and continuous data sets" (2014); the value
+    is that of scikit-learn's `mutual_info_classif`.
     """
     counts = np.bincount(classes)
     kept = counts[classes] > 1
@@ -190,7 +196,9 @@ def _distance(x: Floats, k: int) -> Floats:
 
 
 def _reach(x: Floats, radius: Floats) -> NDArray[np.int64]:
-    """How many of the sorted values, from each on downwards, are nearer than the radius: itself, and those below."""
+    """How many of the sorted values, from each on downwards, are nearer than the radius: itself,
+    and those below.
+    """
     place = np.arange(len(x))
     first = np.minimum(np.searchsorted(x, x - radius), place)
     first += x - x[first] >= radius  # x − radius is rounded
@@ -218,7 +226,9 @@ def _counted(code: Floats, classes: NDArray[np.int64]) -> float:
 
 
 def _measured(codes: Floats, classes: NDArray[np.int64], seed: int) -> list[float]:
-    """Nearest-neighbour information of each code, scaled and parted by noise as `mutual_info_classif` does."""
+    """Nearest-neighbour information of each code, scaled and parted by noise as
+    `mutual_info_classif` does.
+    """
     z = StandardScaler().fit_transform(codes)
     noise = np.random.RandomState(seed).standard_normal(
         len(z)

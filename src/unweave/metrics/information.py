@@ -1,8 +1,9 @@
 r"""Scores made of the plug-in mutual information between single codes and single factors.
 
-Codes, and factors that are continuous, are cut into cells of equal width and counted; I(z_j; v_k), H(z_j) and H(v_k)
-are those of the counts, in nats. The scores differ in what they subtract and divide by. Counting n items overstates
-information by about (cells − 1)(classes − 1)/2n nats: compare scores at equal n and bins only.
+Codes, and factors that are continuous, are cut into cells of equal width and counted; I(z_j; v_k),
+H(z_j) and H(v_k) are those of the counts, in nats. The scores differ in what they subtract and
+divide by. Counting n items overstates information by about (cells − 1)(classes − 1)/2n nats:
+compare scores at equal n and bins only.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Information:
-    """Plug-in information between codes and factors in nats; what concerns a factor with one class is NaN.
+    """Plug-in information between codes and factors in nats; what concerns a factor with one class
+    is NaN.
 
-    `mutual` is I(z_j; v_k), (codes, factors); `codes` is H(z_j) among the items whose factor k is known, (codes,
-    factors); `factors` is H(v_k) and `classes` the number of values of v_k, both (factors,).
+    `mutual` is I(z_j; v_k), (codes, factors); `codes` is H(z_j) among the items whose factor k is
+    known, (codes, factors); `factors` is H(v_k) and `classes` the number of values of v_k, both
+    (factors,).
     """
 
     mutual: Floats
@@ -93,22 +96,23 @@ def mig(
 
     .. math:: \frac{1}{|K|} \sum_k \frac{I(z_{(1)}; v_k) - I(z_{(2)}; v_k)}{H(v_k)}
 
-    with z_(1), z_(2) the codes that tell most about v_k. It is 1 if every factor is a function of one code that no
-    other code knows of, 0 if two codes know each factor equally well (a code with its copy, a circle's sine and
-    cosine). Where there is one code only, the second tells nothing.
+    with z_(1), z_(2) the codes that tell most about v_k. It is 1 if every factor is a function of
+    one code that no other code knows of, 0 if two codes know each factor equally well (a code with
+    its copy, a circle's sine and cosine). Where there is one code only, the second tells nothing.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`.
-        bins: Cells of equal width that a code is cut into.
-        convention: "disentanglement_lib" as above. "ubisoft" divides I(z_j; v_k) by H(z_j) instead and then takes the
-            gap, so that codes with few used cells gain (that library's own default is 10 bins). "chen" divides by
-            log K_f, for K_f observed values of v_k, which differs where values are not equally frequent; Chen et al.
-            themselves estimate I(z_j; v_k) from samples of q(z|x) with the exact q(z), for which no cells are needed
-            and codes that are noise about a mean know less.
+        codes: (n, codes). factors: (n, factors), see `paired`. bins: Cells of equal width that a
+        code is cut into. convention: "disentanglement_lib" as above. "ubisoft" divides I(z_j; v_k)
+        by H(z_j) instead and then takes the
+            gap, so that codes with few used cells gain (that library's own default is 10 bins).
+            "chen" divides by log K_f, for K_f observed values of v_k, which differs where values
+            are not equally frequent; Chen et al. themselves estimate I(z_j; v_k) from samples of
+            q(z|x) with the exact q(z), for which no cells are needed and codes that are noise about
+            a mean know less.
 
     Returns:
-        A score within [0, 1]; `parts` are "per_factor" (the gaps) and "mutual_information" (codes, factors) in nats.
+        A score within [0, 1]; `parts` are "per_factor" (the gaps) and "mutual_information" (codes,
+        factors) in nats.
 
     Raises:
         ValueError: As `paired`, and for an unknown convention.
@@ -146,19 +150,20 @@ def mig_sup(
     A code that is constant, or noise, counts as 0.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`; one that varies has nothing beside it, and the gap is Ĩ itself.
-        bins: Cells of equal width that a code is cut into.
-        convention: "li" as above (the authors' program leaves inactive codes out of the mean, which raises it);
+        codes: (n, codes). factors: (n, factors), see `paired`; one that varies has nothing beside
+        it, and the gap is Ĩ itself. bins: Cells of equal width that a code is cut into. convention:
+        "li" as above (the authors' program leaves inactive codes out of the mean, which raises it);
             "ubisoft" divides by H(z_j).
 
     Returns:
-        A score within [0, 1]; `parts` are "per_code" and "mutual_information" (codes, factors) in nats.
+        A score within [0, 1]; `parts` are "per_code" and "mutual_information" (codes, factors) in
+        nats.
 
     Raises:
         ValueError: As `paired`, and for an unknown convention.
 
-    Source: Li et al., "Progressive learning and disentanglement of hierarchical representations" (2020).
+    Source: Li et al., "Progressive learning and disentanglement of hierarchical representations"
+    (2020).
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 3)
     >>> float(mig_sup(np.hstack([v, v]), v)), float(mig_sup(v.sum(1), v))
@@ -179,8 +184,8 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Score:
 
     .. math:: \frac{\sum_k \max_{j : k(j) = k} \left( I(z_j; v_k) - \max_{l \neq k} I(z_j; v_l) \right)}{\sum_k H(v_k)}
 
-    with k(j) the factor that z_j knows most of; a factor that is no code's best adds 0. It is what Ubisoft's library
-    prints.
+    with k(j) the factor that z_j knows most of; a factor that is no code's best adds 0. It is what
+    Ubisoft's library prints.
 
     Args:
         codes: (n, codes).
@@ -188,7 +193,8 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Score:
         bins: Cells of equal width that a code is cut into.
 
     Returns:
-        A score within [0, 1]; `parts` are "per_factor" (the numerator's terms over H(v_k)) and "mutual_information".
+        A score within [0, 1]; `parts` are "per_factor" (the numerator's terms over H(v_k)) and
+        "mutual_information".
 
     Raises:
         ValueError: As `paired`.
@@ -214,19 +220,20 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Score:
 def jemmig(
     codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, convention: str = "ubisoft"
 ) -> Score:
-    r"""Joint entropy minus mutual information gap: MIG that also asks that the best code know of nothing else.
+    r"""Joint entropy minus mutual information gap: MIG that also asks that the best code know of
+    nothing else.
 
     .. math:: J_k = H(z_{(1)}, v_k) - I(z_{(1)}; v_k) + I(z_{(2)}; v_k)
 
-    with z_(1), z_(2) the codes that tell most about v_k; in nats, 0 if z_(1) and v_k are functions of one another and
-    nothing else knows of v_k.
+    with z_(1), z_(2) the codes that tell most about v_k; in nats, 0 if z_(1) and v_k are functions
+    of one another and nothing else knows of v_k.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`.
-        bins: Cells of equal width that a code is cut into.
-        convention: "ubisoft" is the mean of 1 − J_k / (H(v_k) + log bins), within [0, 1], more being better. "do" is
-            the mean of J_k, less being better; Do and Tran themselves count q(z|x) in the cells, not one code an item.
+        codes: (n, codes). factors: (n, factors), see `paired`. bins: Cells of equal width that a
+        code is cut into. convention: "ubisoft" is the mean of 1 − J_k / (H(v_k) + log bins), within
+        [0, 1], more being better. "do" is
+            the mean of J_k, less being better; Do and Tran themselves count q(z|x) in the cells,
+            not one code an item.
 
     Returns:
         A score; `parts` are "per_factor" and "mutual_information" (codes, factors) in nats.
@@ -234,7 +241,8 @@ def jemmig(
     Raises:
         ValueError: As `paired`, and for an unknown convention.
 
-    Source: Do and Tran, "Theory and evaluation metrics for learning disentangled representations" (2020).
+    Source: Do and Tran, "Theory and evaluation metrics for learning disentangled representations"
+    (2020).
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 3)
     >>> float(jemmig(v, v, bins=2)), float(jemmig(v, v, convention="do"))
@@ -257,8 +265,9 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Sco
 
     .. math:: \frac{1}{|J|} \sum_j 1 - \frac{\sum_{k \neq k(j)} I(z_j; v_k)^2}{(|K| - 1) \max_k I(z_j; v_k)^2}
 
-    with k(j) the factor that z_j knows most of. Codes that know of nothing count as 0; a code of noise counts as if
-    what plug-in information it has by chance were meant, so that the score says little where codes are uninformative.
+    with k(j) the factor that z_j knows most of. Codes that know of nothing count as 0; a code of
+    noise counts as if what plug-in information it has by chance were meant, so that the score says
+    little where codes are uninformative.
 
     Args:
         codes: (n, codes).
@@ -266,12 +275,14 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> Sco
         bins: Cells of equal width that a code is cut into.
 
     Returns:
-        A score within [0, 1] of the convention "disentanglement_lib"; `parts` are "per_code" and "mutual_information".
+        A score within [0, 1] of the convention "disentanglement_lib"; `parts` are "per_code" and
+        "mutual_information".
 
     Raises:
         ValueError: As `paired`, and for one factor.
 
-    Source: Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss" (2018).
+    Source: Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss"
+    (2018).
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 3)
     >>> float(modularity(np.hstack([v, v]), v)), float(modularity(v.sum(1), v))
@@ -297,7 +308,9 @@ def modularity_per_code(mutual: Floats) -> Floats:
 
 
 def gap(values: Floats) -> Floats:
-    """What the largest value of each column has over the second largest, which is 0 where there is one row."""
+    """What the largest value of each column has over the second largest, which is 0 where there is
+    one row.
+    """
     ordered = np.sort(values, axis=0)
     return np.asarray(ordered[-1] - (ordered[-2] if len(ordered) > 1 else 0), dtype=np.float64)
 

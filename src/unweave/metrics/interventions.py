@@ -1,7 +1,9 @@
-r"""What codes do while a factor is held: FactorVAE's and β-VAE's scores, and interventional robustness.
+r"""What codes do while a factor is held: FactorVAE's and β-VAE's scores, and interventional
+robustness.
 
-The first two draw groups of items that agree in one factor, and ask which factor it was. Groups come from a labelled
-set, whose codes are computed once, or from a generator of items whose factors can be set: a `Source` is either.
+The first two draw groups of items that agree in one factor, and ask which factor it was. Groups
+come from a labelled set, whose codes are computed once, or from a generator of items whose factors
+can be set: a `Source` is either.
 """
 
 from __future__ import annotations
@@ -40,32 +42,33 @@ def factor_vae_score(
     least: float = 0.05,
     seed: int = 0,
 ) -> Score:
-    r"""FactorVAE score: does the code that varies least while a factor is held say which factor it was?
+    r"""FactorVAE score: does the code that varies least while a factor is held say which factor it
+    was?
 
     A vote draws a factor k and `batch` items that agree in it, and is for the code
 
     .. math:: \arg\min_j \mathrm{Var}(z_j \mid v_k) / \mathrm{Var}(z_j)
 
-    The score is the share of `test_votes` whose factor is the one that their code had most of `votes` for. Codes whose
-    standard deviation is below `least` take no part; with none left the score is 0.
+    The score is the share of `test_votes` whose factor is the one that their code had most of
+    `votes` for. Codes whose standard deviation is below `least` take no part; with none left the
+    score is 0.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`; continuous ones are cut into cells.
-        votes: To learn which factor a code stands for; Kim and Mnih take 800, batches of 200, and score those votes.
-        test_votes: To score.
-        batch: Items of a vote, at least 2.
-        least: Standard deviation of a code that takes part. Kim and Mnih leave codes out by their KL.
-        seed: Of the draws.
+        codes: (n, codes). factors: (n, factors), see `paired`; continuous ones are cut into cells.
+        votes: To learn which factor a code stands for; Kim and Mnih take 800, batches of 200, and
+        score those votes. test_votes: To score. batch: Items of a vote, at least 2. least: Standard
+        deviation of a code that takes part. Kim and Mnih leave codes out by their KL. seed: Of the
+        draws.
 
-    The value that is held is that of an item drawn among all; the others are drawn from the items with the same value,
-    with replacement, that item excluded, so that values that occur once are never held (`notes` say so). For few items
-    a value, votes see the same items again: that makes votes more alike, but favours no code.
+    The value that is held is that of an item drawn among all; the others are drawn from the items
+    with the same value, with replacement, that item excluded, so that values that occur once are
+    never held (`notes` say so). For few items a value, votes see the same items again: that makes
+    votes more alike, but favours no code.
 
     Returns:
-        A score within [0, 1] of the convention "disentanglement_lib", which draws new items from a generator for every
-        vote; `parts` are "train", the share among `votes`, "votes", (factors, codes) counts of those, and "active",
-        which codes take part.
+        A score within [0, 1] of the convention "disentanglement_lib", which draws new items from a
+        generator for every vote; `parts` are "train", the share among `votes`, "votes", (factors,
+        codes) counts of those, and "active", which codes take part.
 
     Raises:
         ValueError: As `paired`, for a batch below 2, and if no value of a factor occurs twice.
@@ -92,13 +95,14 @@ def factor_vae_score_of(
     items: int = 10_000,
     seed: int = 0,
 ) -> Score:
-    """FactorVAE score of a generator: as `factor_vae_score`, with new items for every vote, as disentanglement_lib.
+    """FactorVAE score of a generator: as `factor_vae_score`, with new items for every vote, as
+    disentanglement_lib.
 
     Args:
         encode: From factors (n, factors) to codes (n, codes), some thousand rows at a time.
-        draw_factors: From a random generator and n to factors (n, factors), any combination of which can occur.
-        items: To estimate the codes' variances from.
-        votes, test_votes, batch, least, seed: As for `factor_vae_score`.
+        draw_factors: From a random generator and n to factors (n, factors), any combination of
+        which can occur. items: To estimate the codes' variances from. votes, test_votes, batch,
+        least, seed: As for `factor_vae_score`.
 
     >>> score = factor_vae_score_of(lambda v: v[:, ::-1], lambda rng, n: rng.integers(0, 4, (n, 3)), votes=500)
     >>> float(score)
@@ -121,13 +125,14 @@ def beta_vae_score(
 ) -> Score:
     r"""β-VAE score: does how far codes of two items lie apart say which factor they agree in?
 
-    A point draws a factor k and `batch` pairs of items that agree in it, each pair in its own value:
+    A point draws a factor k and `batch` pairs of items that agree in it, each pair in its own
+    value:
 
     .. math:: \frac1B \sum_b |z_{b} - z'_{b}|
 
-    The score is the share of `test_points` whose factor is named by a multinomial logistic regression, with ½ |w|²
-    beside its log loss, fitted to `points`. It can be 1 for codes that know all but one of the factors, and depends on
-    the codes' scales.
+    The score is the share of `test_points` whose factor is named by a multinomial logistic
+    regression, with ½ |w|² beside its log loss, fitted to `points`. It can be 1 for codes that know
+    all but one of the factors, and depends on the codes' scales.
 
     Args:
         codes: (n, codes).
@@ -138,13 +143,14 @@ def beta_vae_score(
         seed: Of the draws, which are made as for `factor_vae_score`: the items of a pair are two.
 
     Returns:
-        A score within [0, 1] of the convention "disentanglement_lib", whose solver stops after 100 steps; `parts` has
-        "train", the share among `points`.
+        A score within [0, 1] of the convention "disentanglement_lib", whose solver stops after 100
+        steps; `parts` has "train", the share among `points`.
 
     Raises:
         ValueError: As `paired`, and if no value of a factor occurs twice.
 
-    Source: Higgins et al., "β-VAE: Learning basic visual concepts with a constrained variational framework" (2017).
+    Source: Higgins et al., "β-VAE: Learning basic visual concepts with a constrained variational
+    framework" (2017).
 
     >>> v = np.random.default_rng(0).integers(0, 4, (500, 3))
     >>> print(beta_vae_score(v, v, points=500, test_points=500))
@@ -164,7 +170,8 @@ def beta_vae_score_of(
     batch: int = 64,
     seed: int = 0,
 ) -> Score:
-    """β-VAE score of a generator: as `beta_vae_score`, with new items for every point, as disentanglement_lib.
+    """β-VAE score of a generator: as `beta_vae_score`, with new items for every point, as
+    disentanglement_lib.
 
     Args:
         encode, draw_factors: As for `factor_vae_score_of`.
@@ -184,25 +191,26 @@ def beta_vae_score_of(
 def irs(
     codes: ArrayLike, factors: ArrayLike, *, quantile: float = 0.99, bins: int | None = BINS
 ) -> Score:
-    r"""Interventional robustness: while a code's own factor is held, do the other factors leave the code where it is?
+    r"""Interventional robustness: while a code's own factor is held, do the other factors leave the
+    code where it is?
 
     .. math:: \mathrm{IRS} = \frac{\sum_j M_j \max_k R_{jk}}{\sum_j M_j}, \qquad
         R_{jk} = 1 - \frac{1}{|v_k|} \sum_v \frac{Q(|z_j - \mathrm{E}[z_j \mid v_k = v]| \mid v_k = v)}{M_j}
 
-    with Q a quantile over items and M_j the largest distance of z_j from its mean. Constant codes are left out; with no
-    other, the score is 0.
+    with Q a quantile over items and M_j the largest distance of z_j from its mean. Constant codes
+    are left out; with no other, the score is 0.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`. Values are taken for equally probable.
-        quantile: Q's; 1, the maximum, as Suter et al. define it.
-        bins: Cells of equal width that factors are cut into, as disentanglement_lib does: neighbouring values of a
-            factor with more values than that are held together. None holds each value (cells of continuous factors).
+        codes: (n, codes). factors: (n, factors), see `paired`. Values are taken for equally
+        probable. quantile: Q's; 1, the maximum, as Suter et al. define it. bins: Cells of equal
+        width that factors are cut into, as disentanglement_lib does: neighbouring values of a
+            factor with more values than that are held together. None holds each value (cells of
+            continuous factors).
 
     Returns:
-        A score of at most 1, above −1, of the convention "disentanglement_lib, 20 bins", or "suter" if `bins` is None;
-        `parts` are "per_code" (max R), "matrix", R (codes, factors), and "parents", the factor of the max, −1 for codes
-        that are left out.
+        A score of at most 1, above −1, of the convention "disentanglement_lib, 20 bins", or "suter"
+        if `bins` is None; `parts` are "per_code" (max R), "matrix", R (codes, factors), and
+        "parents", the factor of the max, −1 for codes that are left out.
 
     Raises:
         ValueError: As `paired`, and for a quantile outside [0, 1].
@@ -238,7 +246,9 @@ def irs(
 
 
 def _wander(codes: Floats, held: Numbers, quantile: float) -> Floats:
-    """Quantile of the distance to the group's mean, (codes,): its mean over groups; codes (codes, n), groups (n,)."""
+    """Quantile of the distance to the group's mean, (codes,): its mean over groups; codes (codes,
+    n), groups (n,).
+    """
     order, counts = (
         np.argsort(held.astype(np.min_scalar_type(held.max())), kind="stable"),
         np.bincount(held),
@@ -264,9 +274,11 @@ def _wander(codes: Floats, held: Numbers, quantile: float) -> Floats:
 
 @dataclass(frozen=True)
 class Source:
-    """What draws groups: `draw(rng, factors, size)` are codes (groups, size, codes), group g agreeing in `factors[g]`.
+    """What draws groups: `draw(rng, factors, size)` are codes (groups, size, codes), group g
+    agreeing in `factors[g]`.
 
-    `held` are the factors that can be held, of `factors` in all; `codes` are those of items drawn freely.
+    `held` are the factors that can be held, of `factors` in all; `codes` are those of items drawn
+    freely.
     """
 
     draw: Callable[[Generator, Numbers, int], Floats]
@@ -288,7 +300,8 @@ def _items(pairs: Pairs) -> Source:
     held = [k for k, (items, _, _) in members.items() if len(items)]
     if not held:
         raise ValueError(
-            "no value of a factor occurs twice: no two items agree in one; expected more items a value"
+            "no value of a factor occurs twice: no two items agree in one; expected more items a "
+            "value"
         )
 
     def draw(rng: Generator, factors: Numbers, size: int) -> Floats:
@@ -312,7 +325,9 @@ def _items(pairs: Pairs) -> Source:
 
 
 def _members(classes: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Items that share their class, sorted by it, and at each place where its class begins and how many it has."""
+    """Items that share their class, sorted by it, and at each place where its class begins and how
+    many it has.
+    """
     counts = np.bincount(classes[classes >= 0])
     shared = np.flatnonzero((classes >= 0) & (counts[classes] > 1))
     counts = counts[counts > 1]
@@ -369,14 +384,16 @@ def _factor_vae(
     )
     parts = {"train": train, "votes": counts[0], "active": active}
     still = (
-        f"{(~active).sum()} of {len(active)} codes have a standard deviation below {least}, and get no vote",
+        f"{(~active).sum()} of {len(active)} codes have a standard deviation below {least}, and "
+        "get no vote",
     )
     notes = source.notes + (() if active.all() else still)
     return Score("FactorVAE score", test, "disentanglement_lib", (0, 1), parts, notes)
 
 
 def least_varied(codes: Floats, variances: Floats) -> Numbers:
-    """Of each group of (groups, size, codes), the code whose variance is the least part of its variance overall.
+    """Of each group of (groups, size, codes), the code whose variance is the least part of its
+    variance overall.
 
     Codes whose variance overall is 0 take no part.
     """

@@ -1,7 +1,9 @@
-r"""Information in codes that are Normal posteriors, by the exact q(z): no cells, and noise about the mean counts.
+r"""Information in codes that are Normal posteriors, by the exact q(z): no cells, and noise about
+the mean counts.
 
-q(z|x_i) = N(μ_i, diag σ_i²) for i = 1, …, n, and q(z) = 1/n Σ_i q(z|x_i). Expectations over z are means over draws,
-the densities in them are sums over all items. The draws are spread evenly over the items.
+q(z|x_i) = N(μ_i, diag σ_i²) for i = 1, …, n, and q(z) = 1/n Σ_i q(z|x_i). Expectations over z are
+means over draws, the densities in them are sums over all items. The draws are spread evenly over
+the items.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ Floats: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = NDArray[np.int64]
 
 NUMBERS = 2**20
-"""Pairs of draws and items, times codes, that are held at a time: 8 MiB, a few of which are needed."""
+"""Pairs of draws and items, times codes, that are held at a time: 8 MiB, a few of which are
+needed.
+"""
 
 
 def posterior_information(
@@ -39,15 +43,16 @@ def posterior_information(
         seed: Of the draws.
 
     Returns:
-        A score within [0, log n], though by chance an estimate of next to nothing may be below 0; `parts` are
-        "per_code", I(x; z_j), "total_correlation", "dimension_kl", KL(q(z_j) ‖ N(0, 1)), "kl", the mean of
-        KL(q(z|x) ‖ N(0, 1)), (codes,), and "standard_error" of the value.
+        A score within [0, log n], though by chance an estimate of next to nothing may be below 0;
+        `parts` are "per_code", I(x; z_j), "total_correlation", "dimension_kl", KL(q(z_j) ‖ N(0,
+        1)), "kl", the mean of KL(q(z|x) ‖ N(0, 1)), (codes,), and "standard_error" of the value.
 
     Raises:
-        ValueError: For shapes that differ, numbers that are not finite, scales that are not positive, no points.
+        ValueError: For shapes that differ, numbers that are not finite, scales that are not
+        positive, no points.
 
-    Source: Hoffman and Johnson, "ELBO surgery" (2016); Chen et al., "Isolating sources of disentanglement in
-    variational autoencoders" (2018).
+    Source: Hoffman and Johnson, "ELBO surgery" (2016); Chen et al., "Isolating sources of
+    disentanglement in variational autoencoders" (2018).
 
     >>> apart = posterior_information(np.arange(8.0) * 100, np.ones(8))
     >>> round(float(np.exp(float(apart))), 6)
@@ -75,14 +80,15 @@ def posterior_information(
 def factor_information(
     means: ArrayLike, scales: ArrayLike, factors: ArrayLike, *, points: int = 1_000, seed: int = 0
 ) -> Floats:
-    r"""Information of each code about each factor, (codes, factors), in nats; NaN for factors with one class.
+    r"""Information of each code about each factor, (codes, factors), in nats; NaN for factors with
+    one class.
 
     .. math:: I(v_k; z_j) = \mathrm{E}\, \log q(z_j | v_k) - \log q(z_j), \qquad
         q(z_j | v) = \frac{1}{n_v} \sum_{i : v_{ik} = v} q(z_j | x_i)
 
-    over the items whose factor is known. Arguments and errors are those of `posterior_information`, and of `paired` for
-    the factors; continuous factors are cut into cells. Items are few for a class of few, for which q(z|v) is narrow:
-    information is overstated then, as by counting.
+    over the items whose factor is known. Arguments and errors are those of `posterior_information`,
+    and of `paired` for the factors; continuous factors are cut into cells. Items are few for a
+    class of few, for which q(z|v) is narrow: information is overstated then, as by counting.
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 3)
     >>> (factor_information(100 * v, np.ones((12, 2)), v) / np.log(2)).round(2)
@@ -100,8 +106,8 @@ def mig_exact(
 
     .. math:: \frac{1}{|K|} \sum_k \frac{I(z_{(1)}; v_k) - I(z_{(2)}; v_k)}{\log |v_k|}
 
-    as Chen et al. compute it, with `factor_information` and |v_k| the number of values. A code that is noise about a
-    mean knows less than by `mig`, which takes means for codes.
+    as Chen et al. compute it, with `factor_information` and |v_k| the number of values. A code that
+    is noise about a mean knows less than by `mig`, which takes means for codes.
 
     Args:
         means: (n, codes).
@@ -111,8 +117,8 @@ def mig_exact(
         seed: Of the draws.
 
     Returns:
-        A score within [0, 1] of the convention "chen, exact q(z)"; `parts` are "per_factor" (the gaps) and
-        "mutual_information" (codes, factors) in nats.
+        A score within [0, 1] of the convention "chen, exact q(z)"; `parts` are "per_factor" (the
+        gaps) and "mutual_information" (codes, factors) in nats.
 
     Raises:
         ValueError: As `factor_information`.
@@ -151,7 +157,9 @@ def _factor_information(pairs: Pairs, sigma: Floats, points: int, seed: int) -> 
 
 
 def draws(means: Floats, scales: Floats, points: int, seed: int) -> tuple[Numbers, Floats]:
-    """Items (points,), each as often as any other or once more, and a draw of z from each one's posterior."""
+    """Items (points,), each as often as any other or once more, and a draw of z from each one's
+    posterior.
+    """
     if points < 1:
         raise ValueError(f"points={points}: expected 1 or more")
     rng = np.random.default_rng(seed)
@@ -160,7 +168,8 @@ def draws(means: Floats, scales: Floats, points: int, seed: int) -> tuple[Number
 
 
 def aggregate(z: Floats, means: Floats, scales: Floats) -> tuple[Floats, Floats]:
-    """log q(z_j), (points, codes), and log q(z), (points,), of mixtures of all items with equal weights.
+    """log q(z_j), (points, codes), and log q(z), (points,), of mixtures of all items with equal
+    weights.
 
     >>> of_codes, of_whole = aggregate(np.zeros((1, 2)), np.zeros((5, 2)), np.ones((5, 2)))
     >>> (np.exp(of_codes) * np.sqrt(2 * np.pi)).round(12).tolist(), (np.exp(of_whole) * 2 * np.pi).round(12).tolist()
@@ -205,7 +214,7 @@ def _posteriors(means: ArrayLike, scales: ArrayLike) -> tuple[Floats, Floats]:
         )
     if (sigma <= 0).any():
         raise ValueError(
-            f"{(sigma <= 0).sum()} scales are not positive (the least is {sigma.min():g}): expected standard "
-            "deviations; of log-variances these are exp(0.5 * log_variance)"
+            f"{(sigma <= 0).sum()} scales are not positive (the least is {sigma.min():g}): "
+            "expected standard deviations; of log-variances these are exp(0.5 * log_variance)"
         )
     return mu, sigma

@@ -1,7 +1,8 @@
-"""What classifiers that see some codes tell of each factor on held-out items: where a factor is written.
+"""What classifiers that see some codes tell of each factor on held-out items: where a factor is
+written.
 
-A linear probe asks whether a group of codes holds a factor as halves of space, nearest neighbours whether it holds it
-at all. Codes are standardised, so that their scales are of no effect on either.
+A linear probe asks whether a group of codes holds a factor as halves of space, nearest neighbours
+whether it holds it at all. Codes are standardised, so that their scales are of no effect on either.
 """
 
 from __future__ import annotations
@@ -40,23 +41,25 @@ def linear_probe(
 
     .. math:: \frac{1}{|K|} \sum_k \Pr(\arg\max_v w_v \cdot z + b_v = v_k)
 
-    on held-out items, of a multinomial logistic regression on standardised codes, with ½ |w|² beside its log loss.
+    on held-out items, of a multinomial logistic regression on standardised codes, with ½ |w|²
+    beside its log loss.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`; continuous ones are cut into cells.
-        groups: Names of groups of codes and their columns, as in ``{"y": [0], "z": [1, 2]}``, each probed on its own.
-        test: Share of items that accuracies are measured on.
-        seed: Of the split.
+        codes: (n, codes). factors: (n, factors), see `paired`; continuous ones are cut into cells.
+        groups: Names of groups of codes and their columns, as in ``{"y": [0], "z": [1, 2]}``, each
+        probed on its own. test: Share of items that accuracies are measured on. seed: Of the split.
 
     Returns:
-        A score within [0, 1], of all codes; `parts` are "per_factor", "chance" (the share of the most frequent class,
-        (factors,)), and, of groups, "groups", their names, and "accuracy", (groups, factors).
+        A score within [0, 1], of all codes; `parts` are "per_factor", "chance" (the share of the
+        most frequent class, (factors,)), and, of groups, "groups", their names, and "accuracy",
+        (groups, factors).
 
     Raises:
-        ValueError: As `paired`, for columns that there are not, and a `test` share that leaves no items of a factor.
+        ValueError: As `paired`, for columns that there are not, and a `test` share that leaves no
+        items of a factor.
 
-    Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes" (2016).
+    Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes"
+    (2016).
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 30)
     >>> probe = linear_probe(v, v, groups={"first": [0], "second": [1]})
@@ -86,10 +89,10 @@ def neighbour_probe(
 ) -> Score:
     """Neighbour probe: how often do the nearest items by their codes name the factor's class?
 
-    The share of held-out items whose class is the most frequent one among their `neighbours` nearest items, by Euclid's
-    distance of standardised codes; the least class of those that are equally frequent. Arguments, returns and errors
-    are those of `linear_probe`; of two classes that share a half of space by chance only, neighbours know and lines do
-    not.
+    The share of held-out items whose class is the most frequent one among their `neighbours`
+    nearest items, by Euclid's distance of standardised codes; the least class of those that are
+    equally frequent. Arguments, returns and errors are those of `linear_probe`; of two classes that
+    share a half of space by chance only, neighbours know and lines do not.
 
     Source: Fix and Hodges, "Discriminatory analysis: nonparametric discrimination" (1951).
 
@@ -150,12 +153,15 @@ def _check(groups: Groups, codes: int) -> None:
     for name, chosen in groups.items():
         if not len(chosen) or not set(chosen) <= set(range(codes)):
             raise ValueError(
-                f"group {name!r} has columns {list(chosen)}: expected one or more of 0 to {codes - 1}"
+                f"group {name!r} has columns {list(chosen)}: expected one or more of 0 to "
+                f"{codes - 1}"
             )
 
 
 def logistic(codes: Floats, classes: Classes) -> tuple[LogisticRegression, bool]:
-    """Multinomial logistic regression with ½ |w|² beside the log loss, and whether its solver came to an end."""
+    """Multinomial logistic regression with ½ |w|² beside the log loss, and whether its solver came
+    to an end.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model = LogisticRegression(max_iter=STEPS).fit(codes, classes)
@@ -169,21 +175,27 @@ def standardised(codes: Floats, new: Floats) -> tuple[Floats, Floats]:
 
 
 def held_out(items: int, test: float, seed: int) -> Mask:
-    """Which items, drawn by the seed, are kept for measuring; raises ValueError if that is none or all."""
+    """Which items, drawn by the seed, are kept for measuring; raises ValueError if that is none or
+    all.
+    """
     hidden = np.random.default_rng(seed).permutation(items) < round(test * items)
     if hidden.all() or not hidden.any():
         raise ValueError(
-            f"test={test} of {items} items: expected a share that leaves items to fit and to measure"
+            f"test={test} of {items} items: expected a share that leaves items to fit and to "
+            "measure"
         )
     return np.asarray(hidden, dtype=bool)
 
 
 def split(pairs: Pairs, factor: int, hidden: Mask) -> tuple[Mask, Mask]:
-    """The items whose factor is known, to fit and to measure; raises ValueError if there are none of either."""
+    """The items whose factor is known, to fit and to measure; raises ValueError if there are none
+    of either.
+    """
     known = pairs.factors[:, factor] >= 0
     fitted, measured = known & ~hidden, known & hidden
     if not (fitted.any() and measured.any()):
         raise ValueError(
-            f"factor {factor} is known of {known.sum()} items, none of them to fit or none to measure"
+            f"factor {factor} is known of {known.sum()} items, none of them to fit or none to "
+            "measure"
         )
     return fitted, measured

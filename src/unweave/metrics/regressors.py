@@ -1,7 +1,7 @@
 r"""How predictors of the factors use the codes: DCI and explicitness.
 
-DCI fits one predictor a factor and reads off R_jk ≥ 0, how important code j is to the prediction of factor k. Which
-predictor it is decides the values: scores of two predictors must not be compared.
+DCI fits one predictor a factor and reads off R_jk ≥ 0, how important code j is to the prediction of
+factor k. Which predictor it is decides the values: scores of two predictors must not be compared.
 """
 
 from __future__ import annotations
@@ -33,41 +33,46 @@ def dci(
     seed: int = 0,
     jobs: int = 1,
 ) -> Score:
-    r"""DCI: is each code used to predict one factor, is each factor predicted from one code, and how well?
+    r"""DCI: is each code used to predict one factor, is each factor predicted from one code, and
+    how well?
 
     .. math:: D = \sum_j \frac{\sum_k R_{jk}}{\sum_{jk} R_{jk}} \left( 1 - H_{|K|}(R_{j \cdot}) \right), \qquad
         C = \sum_k \frac{\sum_j R_{jk}}{\sum_{jk} R_{jk}} \left( 1 - H_{|J|}(R_{\cdot k}) \right)
 
-    with H_b the entropy to base b of what is proportional to its argument. Informativeness I is the mean over factors
-    of the accuracy on held-out items.
+    with H_b the entropy to base b of what is proportional to its argument. Informativeness I is the
+    mean over factors of the accuracy on held-out items.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`.
-        part: Which of "disentanglement", "completeness", "informativeness" is the score's value; `parts` has all.
-        estimator: "gradient boosting" is scikit-learn's classifier, as disentanglement_lib has it. "lightgbm" boosts as
-            many trees of the same depth in a small part of the time, with other importances (R is the trees' gain): of
-            codes that are copies of one another it uses the first, and C does not tell. "lasso" and "random forest" are
-            Eastwood and Williams' own regressors on standardised codes and factors (of classes, on their numbers): R is
-            the size of coefficients, penalty 0.02, or the reduction of variance in 50 trees of the depth of 4, 8, 16
-            that errs least out of bag; C is the mean over factors, and I the root mean squared error over the factor's
-            standard deviation, less being better.
-        test: Share of items that I is measured on; disentanglement_lib draws 10,000 items to fit and 5,000.
-        seed: Of the split and the predictors.
-        jobs: Factors that are fitted at a time, one thread each; −1 for all cores.
+        codes: (n, codes). factors: (n, factors), see `paired`. part: Which of "disentanglement",
+        "completeness", "informativeness" is the score's value; `parts` has all. estimator:
+        "gradient boosting" is scikit-learn's classifier, as disentanglement_lib has it. "lightgbm"
+        boosts as
+            many trees of the same depth in a small part of the time, with other importances (R is
+            the trees' gain): of codes that are copies of one another it uses the first, and C does
+            not tell. "lasso" and "random forest" are Eastwood and Williams' own regressors on
+            standardised codes and factors (of classes, on their numbers): R is the size of
+            coefficients, penalty 0.02, or the reduction of variance in 50 trees of the depth of 4,
+            8, 16 that errs least out of bag; C is the mean over factors, and I the root mean
+            squared error over the factor's standard deviation, less being better.
+        test: Share of items that I is measured on; disentanglement_lib draws 10,000 items to fit
+        and 5,000. seed: Of the split and the predictors. jobs: Factors that are fitted at a time,
+        one thread each; −1 for all cores.
 
     Continuous factors are cut into cells for the classifiers.
 
     Returns:
-        A score within [0, 1] (I of regressors: within [0, ∞)) of the convention "disentanglement_lib, gradient
-        boosting", "lightgbm, 100 trees of depth 3", "eastwood, lasso" or "eastwood, random forest"; `parts` are
-        "disentanglement", "completeness", "informativeness", "informativeness_train", "per_code" and "per_factor" (the
-        terms 1 − H), "predictability" (factors,) and "importance" (codes, factors).
+        A score within [0, 1] (I of regressors: within [0, ∞)) of the convention
+        "disentanglement_lib, gradient boosting", "lightgbm, 100 trees of depth 3", "eastwood,
+        lasso" or "eastwood, random forest"; `parts` are "disentanglement", "completeness",
+        "informativeness", "informativeness_train", "per_code" and "per_factor" (the terms 1 − H),
+        "predictability" (factors,) and "importance" (codes, factors).
 
     Raises:
-        ValueError: As `paired`, for an unknown part or estimator, and a `test` share that leaves no items of a factor.
+        ValueError: As `paired`, for an unknown part or estimator, and a `test` share that leaves no
+        items of a factor.
 
-    Source: Eastwood and Williams, "A framework for the quantitative evaluation of disentangled representations" (2018).
+    Source: Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
+    representations" (2018).
 
     >>> v = np.random.default_rng(0).integers(0, 3, (90, 2))
     >>> found = dci(v[:, ::-1], v)
@@ -116,13 +121,15 @@ def dci(
 def explicitness(
     codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, seed: int = 0
 ) -> Score:
-    r"""Explicitness: does a linear function of the codes order items by whether a factor has a value?
+    r"""Explicitness: does a linear function of the codes order items by whether a factor has a
+    value?
 
     .. math:: \frac{1}{|K|} \sum_k \frac{1}{|v_k|} \sum_v \mathrm{AUC}_{kv}
 
-    AUC_kv is the probability that a held-out item with v_k = v gets a higher probability of v than one without, ties
-    counting half, from a multinomial logistic regression on standardised codes. It is ½ if codes know nothing, and not
-    rescaled; Ridgeway and Mozer themselves map [½, 1] onto [0, 1].
+    AUC_kv is the probability that a held-out item with v_k = v gets a higher probability of v than
+    one without, ties counting half, from a multinomial logistic regression on standardised codes.
+    It is ½ if codes know nothing, and not rescaled; Ridgeway and Mozer themselves map [½, 1] onto
+    [0, 1].
 
     Args:
         codes: (n, codes).
@@ -131,14 +138,17 @@ def explicitness(
         seed: Of the split.
 
     Returns:
-        A score within [0, 1] of the convention "disentanglement_lib", whose solver stops after 100 steps; `parts` are
-        "per_factor", of held-out items, and "train", of the items fitted, (factors,). Classes that do not occur among
-        both are left out, as is a factor with no class left.
+        A score within [0, 1] of the convention "disentanglement_lib", whose solver stops after 100
+        steps; `parts` are "per_factor", of held-out items, and "train", of the items fitted,
+        (factors,). Classes that do not occur among both are left out, as is a factor with no class
+        left.
 
     Raises:
-        ValueError: As `paired`, if no factor is left, and for a `test` share that leaves no items of a factor.
+        ValueError: As `paired`, if no factor is left, and for a `test` share that leaves no items
+        of a factor.
 
-    Source: Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss" (2018).
+    Source: Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss"
+    (2018).
 
     >>> v = np.random.default_rng(0).integers(0, 3, (90, 2))
     >>> print(explicitness(v, v))
@@ -153,7 +163,8 @@ def explicitness(
         both = np.intersect1d(v, new_v)
         if len(both) < len(np.unique(pairs.factors[pairs.factors[:, k] >= 0, k])):
             notes.append(
-                f"factor {k} has classes among the items to fit or to measure only: they are left out"
+                f"factor {k} has classes among the items to fit or to measure only: they are left "
+                "out"
             )
         if len(np.unique(v)) < 2 or len(np.unique(new_v)) < 2 or not len(both):
             continue
@@ -168,7 +179,8 @@ def explicitness(
         )
     if np.isnan(new).all():
         raise ValueError(
-            "no factor has two classes both among the items to fit and to measure: expected more items"
+            "no factor has two classes both among the items to fit and to measure: expected more "
+            "items"
         )
     parts = {"per_factor": new, "train": train}
     return Score(
@@ -181,7 +193,8 @@ def _probabilities(model: Any, codes: Floats) -> Floats:
 
 
 def areas(scores: Floats, truths: NDArray[np.bool_]) -> Floats:
-    """Areas under the curves of rates, (columns,), of scores and truths (n, columns): Mann and Whitney's U by ranks.
+    """Areas under the curves of rates, (columns,), of scores and truths (n, columns): Mann and
+    Whitney's U by ranks.
 
     >>> areas(np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([[False], [False], [True], [True]])).tolist()
     [0.75]
@@ -212,7 +225,9 @@ def completeness(importance: Floats) -> float:
 
 
 def concentration(importance: Floats) -> Floats:
-    """One minus the entropy of each row to the base of its length, 0 for a row of zeros, 1 for a row of one entry."""
+    """One minus the entropy of each row to the base of its length, 0 for a row of zeros, 1 for a
+    row of one entry.
+    """
     if importance.shape[1] == 1:
         return np.ones(len(importance))
     rows = (

@@ -1,7 +1,8 @@
-"""What every metric has in common: arrays that are checked once, a result that says what it is, intervals.
+"""What every metric has in common: arrays that are checked once, a result that says what it is,
+intervals.
 
-Codes are (n, codes) numbers. Factors are (n, factors): whole numbers are classes, −1 where they are missing; other
-numbers are continuous, NaN where they are missing; text is classes by name.
+Codes are (n, codes) numbers. Factors are (n, factors): whole numbers are classes, −1 where they are
+missing; other numbers are continuous, NaN where they are missing; text is classes by name.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ BINS = 20
 class Score:
     """A metric's value, and how it was computed.
 
-    `convention` names the definition where libraries differ; `range` is what the value can be; `parts` are named
-    numbers and arrays that the value is made of, per factor or code in the arrays' order with NaN for those left out;
-    `notes` say what was done about inputs that are out of the ordinary; `interval` is set by `bootstrap`.
+    `convention` names the definition where libraries differ; `range` is what the value can be;
+    `parts` are named numbers and arrays that the value is made of, per factor or code in the
+    arrays' order with NaN for those left out; `notes` say what was done about inputs that are out
+    of the ordinary; `interval` is set by `bootstrap`.
 
     >>> float(Score("MIG", 0.25, "disentanglement_lib", (0, 1)))
     0.25
@@ -53,10 +55,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Checked codes and factors: codes (n, c) float64; factors (n, f) class numbers from 0, −1 where missing.
+    """Checked codes and factors: codes (n, c) float64; factors (n, f) class numbers from 0, −1
+    where missing.
 
-    `targets` are the factors as floats, NaN where missing; `continuous` says which factors were cut into cells, and
-    `varied` which have two classes or more (the others say nothing, and metrics leave them out).
+    `targets` are the factors as floats, NaN where missing; `continuous` says which factors were cut
+    into cells, and `varied` which have two classes or more (the others say nothing, and metrics
+    leave them out).
     """
 
     codes: NDArray[np.float64]
@@ -76,7 +80,8 @@ class Pairs:
 
 
 def described(value: Any) -> Any:
-    """A score, or what it holds, as JSON: arrays and tuples are lists, None stands for NaN and infinity.
+    """A score, or what it holds, as JSON: arrays and tuples are lists, None stands for NaN and
+    infinity.
 
     >>> described(Score("MIG", 0.25, "disentanglement_lib", (0, np.inf)))["range"]
     [0, None]
@@ -102,21 +107,24 @@ def named(note: str, factors: Sequence[str]) -> str:
 
 
 def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
-    """Checks codes (n, codes) and factors (n, factors), a vector being one column; continuous factors get `bins` cells.
+    """Checks codes (n, codes) and factors (n, factors), a vector being one column; continuous
+    factors get `bins` cells.
 
     >>> pairs = paired(np.arange(12.0), np.arange(12) % 3 - 1)
     >>> pairs.factors.ravel()[:6].tolist(), pairs.notes
     ([-1, 0, 1, -1, 0, 1], ('items whose factor is missing are left out of its part (factor 0: 4)',))
 
     Raises:
-        ValueError: If they have no or different numbers of items, fewer than `least`, codes that are NaN, infinite or
+        ValueError: If they have no or different numbers of items, fewer than `least`, codes that
+        are NaN, infinite or
             no numbers, or no factor with two classes.
     """
     z = checked(codes)
     raw = _columns("factors", factors)
     if len(raw) != len(z):
         raise ValueError(
-            f"{len(z)} items of codes and {len(raw)} of factors: expected a row of each for every item"
+            f"{len(z)} items of codes and {len(raw)} of factors: expected a row of each for every "
+            "item"
         )
     if len(z) < least:
         raise ValueError(f"{len(z)} items: expected {least} or more to say anything")
@@ -131,13 +139,16 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
     )
     if not pairs.varied.any():
         raise ValueError(
-            f"no factor of {classes.shape[1]} has two classes among the items: nothing to score codes against"
+            f"no factor of {classes.shape[1]} has two classes among the items: nothing to score "
+            "codes against"
         )
     return pairs
 
 
 def checked(codes: ArrayLike) -> NDArray[np.float64]:
-    """Codes as finite numbers, (n, codes), a vector being one column; raises ValueError as `paired` does."""
+    """Codes as finite numbers, (n, codes), a vector being one column; raises ValueError as `paired`
+    does.
+    """
     z = _columns("codes", codes)
     try:
         z = z.astype(np.float64)
@@ -148,8 +159,9 @@ def checked(codes: ArrayLike) -> NDArray[np.float64]:
     if (broken := ~np.isfinite(z).all(1)).any():
         first = ", ".join(map(str, np.flatnonzero(broken)[:5])) + ", …" * bool(broken.sum() > 5)
         raise ValueError(
-            f"codes have NaN or infinite values in {broken.sum()} of {len(z)} items ({first}): expected finite "
-            "numbers: leave these items out of codes and factors, and find out what broke the encoder"
+            f"codes have NaN or infinite values in {broken.sum()} of {len(z)} items ({first}): "
+            "expected finite numbers: leave these items out of codes and factors, and find out "
+            "what broke the encoder"
         )
     return np.asarray(z, dtype=np.float64)
 
@@ -165,7 +177,9 @@ def _columns(what: str, array: ArrayLike) -> NDArray[Any]:
 
 
 def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
-    """Class numbers with −1 where missing, the same as numbers with NaN, and whether classes are cells of numbers."""
+    """Class numbers with −1 where missing, the same as numbers with NaN, and whether classes are
+    cells of numbers.
+    """
     try:
         value = column.astype(np.float64)
     except (TypeError, ValueError):  # text, None where missing
@@ -186,7 +200,9 @@ def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray
 
 
 def _numbered(value: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Whole numbers as those of the classes, in their order; by counting where there are not many."""
+    """Whole numbers as those of the classes, in their order; by counting where there are not
+    many.
+    """
     low, high = value.min(initial=0), value.max(initial=0)
     if high - low > 10 * len(value) + 1000:
         return np.asarray(np.unique(value, return_inverse=True)[1], dtype=np.int64)
@@ -195,7 +211,9 @@ def _numbered(value: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _marks_missing(value: NDArray[np.float64]) -> bool:
-    """Whether −1 stands for a missing class: it does unless other negative numbers or only ±1 occur."""
+    """Whether −1 stands for a missing class: it does unless other negative numbers or only ±1
+    occur.
+    """
     finite = value[np.isfinite(value)]
     return bool(finite.min(initial=0) >= -1 and not np.isin(finite, (-1, 1)).all())
 
@@ -222,7 +240,8 @@ def _notes(
             (single, f"factors with one class are left out: {', '.join(single)}"),
             (
                 cells_of,
-                f"continuous factors are cut into {bins} cells of equal width: {', '.join(cells_of)}",
+                f"continuous factors are cut into {bins} cells of equal width: "
+                f"{', '.join(cells_of)}",
             ),
         )
         if said
@@ -230,16 +249,19 @@ def _notes(
 
 
 def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
-    """Each column cut into `bins` cells of equal width from its least to its largest value, numbered from 0.
+    """Each column cut into `bins` cells of equal width from its least to its largest value,
+    numbered from 0.
 
-    The cells of `np.histogram`, as `np.digitize` of disentanglement_lib finds them; a constant column is one cell.
+    The cells of `np.histogram`, as `np.digitize` of disentanglement_lib finds them; a constant
+    column is one cell.
 
     >>> cells(np.array([[0.0], [0.4], [0.5], [1.0]]), bins=2).ravel().tolist()
     [0, 0, 1, 1]
     """
     if bins < 2:
         raise ValueError(
-            f"{bins} bins: expected 2 or more, or every code and continuous factor would be constant"
+            f"{bins} bins: expected 2 or more, or every code and continuous factor would be "
+            "constant"
         )
     low, high = codes.min(0), codes.max(0)
     edges = np.linspace(low, high, bins + 1)  # (bins + 1, columns)
@@ -263,19 +285,22 @@ def bootstrap(
     seed: int = 0,
     **settings: Any,
 ) -> Score:
-    r"""The metric's score with an interval that covers what other samples of as many items would give.
+    r"""The metric's score with an interval that covers what other samples of as many items would
+    give.
 
     Half of the items are drawn without replacement, `resamples` times; the interval is
 
     .. math:: \hat θ + \mathrm{quantiles}(θ^*_b - \bar θ^*)
 
-    A mean over half of the items differs from the mean over all by as much as that differs from the truth, and without
-    replacement no item stands on both sides of a metric's split into training and test items, nor do duplicates raise
-    plug-in information; what half of the items do to the level of a metric is taken out by the centre. The quantiles
-    are Weibull's, (b of resamples + 1), for which an interval of Normal deviations covers exactly `level`.
+    A mean over half of the items differs from the mean over all by as much as that differs from the
+    truth, and without replacement no item stands on both sides of a metric's split into training
+    and test items, nor do duplicates raise plug-in information; what half of the items do to the
+    level of a metric is taken out by the centre. The quantiles are Weibull's, (b of resamples + 1),
+    for which an interval of Normal deviations covers exactly `level`.
 
-    Source: Politis and Romano, "Large sample confidence regions based on subsamples" (1994); Præstgaard and Wellner,
-    "Exchangeably weighted bootstraps" (1993), of which half-sampling is one.
+    Source: Politis and Romano, "Large sample confidence regions based on subsamples" (1994);
+    Præstgaard and Wellner, "Exchangeably weighted bootstraps" (1993), of which half-sampling is
+    one.
     """
     whole = metric(codes, factors, **settings)
     z, v = np.asarray(codes), np.asarray(factors)

@@ -1,8 +1,10 @@
-r"""How well one code alone tells a factor by a straight line: the separated attribute predictability score (SAP).
+r"""How well one code alone tells a factor by a straight line: the separated attribute
+predictability score (SAP).
 
-For a discrete factor the line is scikit-learn's `LinearSVC`, one class against the rest. On one code that is a problem
-in two unknowns, and the items that violate the margin are those on one side of a threshold: sorted once, with running
-sums of 1, x and x² by class, each of Newton's steps is a look-up for every class, and the minimum is found exactly.
+For a discrete factor the line is scikit-learn's `LinearSVC`, one class against the rest. On one
+code that is a problem in two unknowns, and the items that violate the margin are those on one side
+of a threshold: sorted once, with running sums of 1, x and x² by class, each of Newton's steps is a
+look-up for every class, and the minimum is found exactly.
 """
 
 from __future__ import annotations
@@ -30,30 +32,32 @@ def sap(
     test: float = 1 / 3,
     seed: int = 0,
 ) -> Score:
-    r"""Separated attribute predictability: what each factor's best code predicts that the second best does not.
+    r"""Separated attribute predictability: what each factor's best code predicts that the second
+    best does not.
 
     .. math:: \frac{1}{|K|} \sum_k S_{(1) k} - S_{(2) k}
 
-    S_jk is, for a discrete factor, the accuracy on held-out items of a linear support vector classifier that sees z_j
-    alone (C = 0.01, classes balanced); for a continuous one the squared correlation of z_j and v_k, 0 for a constant
-    code. It takes factors to be ordered along a code: a factor that is a code's absolute value counts as unknown.
+    S_jk is, for a discrete factor, the accuracy on held-out items of a linear support vector
+    classifier that sees z_j alone (C = 0.01, classes balanced); for a continuous one the squared
+    correlation of z_j and v_k, 0 for a constant code. It takes factors to be ordered along a code:
+    a factor that is a code's absolute value counts as unknown.
 
     Args:
-        codes: (n, codes).
-        factors: (n, factors), see `paired`.
-        continuous: Whether all factors are taken for continuous; as `paired` finds them if None.
-        test: Share of items that accuracies are measured on; disentanglement_lib draws 10,000 items to fit and 5,000.
-        seed: Of the split.
+        codes: (n, codes). factors: (n, factors), see `paired`. continuous: Whether all factors are
+        taken for continuous; as `paired` finds them if None. test: Share of items that accuracies
+        are measured on; disentanglement_lib draws 10,000 items to fit and 5,000. seed: Of the
+        split.
 
     Returns:
-        A score within [0, 1] of the convention "disentanglement_lib", whose classifiers stop at a tolerance of 1e-4
-        where these are exact: accuracies may differ by the few items between the two lines. `parts` are "per_factor"
-        and "predictability" (codes, factors).
+        A score within [0, 1] of the convention "disentanglement_lib", whose classifiers stop at a
+        tolerance of 1e-4 where these are exact: accuracies may differ by the few items between the
+        two lines. `parts` are "per_factor" and "predictability" (codes, factors).
 
     Raises:
         ValueError: As `paired`, and for a `test` share that leaves nothing to fit or to measure.
 
-    Source: Kumar et al., "Variational inference of disentangled latent concepts from unlabeled observations" (2018).
+    Source: Kumar et al., "Variational inference of disentangled latent concepts from unlabeled
+    observations" (2018).
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 30)
     >>> float(sap(v, v)) > 0.3, float(sap(v, v, continuous=True))
@@ -70,7 +74,8 @@ def sap(
         fit, measure = pairs.factors[~hidden][:, classes], pairs.factors[hidden][:, classes]
         if not ((fit >= 0).any(0) & (measure >= 0).any(0)).all():
             raise ValueError(
-                f"a factor is known of no item to fit or of none to test: expected both with test={test}"
+                "a factor is known of no item to fit or of none to test: expected both with "
+                f"test={test}"
             )
         scores[:, classes] = [accuracy(c[~hidden], fit, c[hidden], measure) for c in pairs.codes.T]
     each = gap(scores)
@@ -79,7 +84,9 @@ def sap(
 
 
 def squared_correlation(codes: Floats, target: Floats) -> Floats:
-    """Of each code (n, codes) with a target (n,); 0 for codes of a variance below 1e-12, as in disentanglement_lib."""
+    """Of each code (n, codes) with a target (n,); 0 for codes of a variance below 1e-12, as in
+    disentanglement_lib.
+    """
     z, v = codes - codes.mean(0), target - target.mean()
     of_codes, of_target = (z**2).sum(0), float((v**2).sum())
     dead = of_codes <= 1e-12 * (len(z) - 1)
@@ -87,7 +94,9 @@ def squared_correlation(codes: Floats, target: Floats) -> Floats:
 
 
 def accuracy(code: Floats, classes: Classes, new_code: Floats, new_classes: Classes) -> Floats:
-    """Of the classifiers fitted on a code (n,) for factors (n, factors), on new ones where the factor is known."""
+    """Of the classifiers fitted on a code (n,) for factors (n, factors), on new ones where the
+    factor is known.
+    """
     slope, intercept, of = lines(code, classes)
     found = np.zeros(classes.shape[1])
     for k, new in enumerate(new_classes.T):
@@ -98,7 +107,8 @@ def accuracy(code: Floats, classes: Classes, new_code: Floats, new_classes: Clas
 
 
 def highest(slope: Floats, intercept: Floats, at: Floats) -> Classes:
-    """Which of the lines is highest, the first of equal ones: a look-up in their upper envelope, by rising slope.
+    """Which of the lines is highest, the first of equal ones: a look-up in their upper envelope, by
+    rising slope.
 
     >>> highest(np.array([1.0, -1.0, 0.0]), np.zeros(3), np.array([-2.0, 3.0])).tolist()
     [1, 0]
@@ -122,13 +132,14 @@ def highest(slope: Floats, intercept: Floats, at: Floats) -> Classes:
 def lines(
     code: Floats, classes: Classes, *, penalty: float = PENALTY
 ) -> tuple[Floats, Floats, Classes]:
-    r"""Slope w and intercept b of each class of each factor against the rest on one code; an item goes to the highest.
+    r"""Slope w and intercept b of each class of each factor against the rest on one code; an item
+    goes to the highest.
 
     .. math:: \arg\min_{w, b} \tfrac12 (w^2 + b^2) + \sum_i C_i \max(0, 1 - y_i (w x_i + b))^2
 
-    with y_i = 1 in the class and −1 outside it, C_i = penalty · n / (classes · count) in the class, so that classes
-    weigh alike, and penalty outside it; of two classes, both are balanced: liblinear's problem for `LinearSVC(C,
-    class_weight="balanced")`.
+    with y_i = 1 in the class and −1 outside it, C_i = penalty · n / (classes · count) in the class,
+    so that classes weigh alike, and penalty outside it; of two classes, both are balanced:
+    liblinear's problem for `LinearSVC(C, class_weight="balanced")`.
 
     Args:
         code: (n,).
@@ -157,11 +168,13 @@ def lines(
 
 @dataclass(frozen=True)
 class _Hinges:
-    """Squared hinges of classes against their rests on one code, as running sums over the sorted code.
+    """Squared hinges of classes against their rests on one code, as running sums over the sorted
+    code.
 
-    `sums` are those of 1, x, x² over items in the code's order, (3, n + 1); `by_class` the same over items by factor,
-    class (the missing are one) and then code, (3, factors · n + 1), and `place` where an item stands there, number of
-    its class · n + rank. `names`, `own` and `missing`, with weights `inside` and `outside`, are those of the lines.
+    `sums` are those of 1, x, x² over items in the code's order, (3, n + 1); `by_class` the same
+    over items by factor, class (the missing are one) and then code, (3, factors · n + 1), and
+    `place` where an item stands there, number of its class · n + rank. `names`, `own` and
+    `missing`, with weights `inside` and `outside`, are those of the lines.
     """
 
     code: Floats
@@ -208,13 +221,17 @@ class _Hinges:
         )
 
     def below(self, group: Classes, cut: Classes | int) -> Floats:
-        """Sums of 1, x, x² over those of the first `cut` items of the code that are of a group, (3, lines)."""
+        """Sums of 1, x, x² over those of the first `cut` items of the code that are of a group, (3,
+        lines).
+        """
         n = len(self.code)
         last, first = (np.searchsorted(self.place, group * n + end) for end in (cut, 0))
         return np.asarray(self.by_class[:, last] - self.by_class[:, first], dtype=np.float64)
 
     def violators(self, line: Floats) -> tuple[Floats, Floats]:
-        """Sums of 1, x, x², (3, lines), over the items inside and outside each class within their margin."""
+        """Sums of 1, x, x², (3, lines), over the items inside and outside each class within their
+        margin.
+        """
         slope, intercept = (
             line + 0.0
         )  # −0 is 0: a flat line's threshold is at an infinity of the right sign
@@ -231,7 +248,9 @@ class _Hinges:
         )
 
     def look(self, line: Floats) -> tuple[Floats, Floats]:
-        """The objective, (lines,), and where it were least if violators stayed who they are, (2, lines)."""
+        """The objective, (lines,), and where it were least if violators stayed who they are, (2,
+        lines).
+        """
         slope, intercept = line
         inside, outside = self.violators(line)
         one, x, xx = 2 * (self.inside * inside + self.outside * outside)

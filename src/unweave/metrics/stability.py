@@ -1,8 +1,10 @@
-r"""How alike the codes of models that differ by their seed are: unsupervised disentanglement ranking (UDR).
+r"""How alike the codes of models that differ by their seed are: unsupervised disentanglement
+ranking (UDR).
 
-It needs no factors. Models that disentangle find the same codes, up to their order and sign; how far two models' codes
-are a permutation of one another is read off a similarity R (codes, codes). Both of its variants are functions of the
-correlations between all models' codes, which one product of matrices gives.
+It needs no factors. Models that disentangle find the same codes, up to their order and sign; how
+far two models' codes are a permutation of one another is read off a similarity R (codes, codes).
+Both of its variants are functions of the correlations between all models' codes, which one product
+of matrices gives.
 """
 
 from __future__ import annotations
@@ -27,33 +29,37 @@ def udr(
     kl: Sequence[ArrayLike] | None = None,
     least: float = 0.01,
 ) -> tuple[Score, ...]:
-    r"""Unsupervised disentanglement ranking: a score for each of several models, from their codes of the same items.
+    r"""Unsupervised disentanglement ranking: a score for each of several models, from their codes
+    of the same items.
 
     .. math:: \mathrm{UDR}_b = \operatorname{median}_{a \neq b} \tfrac12 \left(
         \operatorname{mean}_i \frac{(\max_j R^{ab}_{ij})^2}{\sum_j R^{ab}_{ij}} +
         \operatorname{mean}_j \frac{(\max_i R^{ab}_{ij})^2}{\sum_i R^{ab}_{ij}} \right)
 
-    over the informative codes i of model a and j of model b. R^ab are the sizes of coefficients of a lasso (penalty
-    0.1) that predicts b's codes from a's, or of Spearman's correlations. The paper weighs the two means by their
-    numbers of codes, which is the same where both models have as many informative ones.
+    over the informative codes i of model a and j of model b. R^ab are the sizes of coefficients of
+    a lasso (penalty 0.1) that predicts b's codes from a's, or of Spearman's correlations. The paper
+    weighs the two means by their numbers of codes, which is the same where both models have as many
+    informative ones.
 
     Args:
-        codes: Of each model, (n, codes), the same n items in the same order; two models or more, of any widths.
-        similarity: "lasso" or "spearman".
-        kl: Of each model, (codes,), the mean KL(q(z_j|x) ‖ p(z_j)) in nats, by which codes count as informative. None
+        codes: Of each model, (n, codes), the same n items in the same order; two models or more, of
+        any widths. similarity: "lasso" or "spearman". kl: Of each model, (codes,), the mean
+        KL(q(z_j|x) ‖ p(z_j)) in nats, by which codes count as informative. None
             for the variance of codes, which is small for codes that keep to the prior.
         least: What KL or variance an informative code exceeds.
 
     Returns:
-        A score for each model, within [0, 1], in the convention "disentanglement_lib", whose lasso stops at a
-        tolerance of 1e-4 where this one is exact (with `kl` None, the convention says so); `parts` are "pairwise", the
-        terms of the median, NaN for the model itself, and "informative" (codes,). A model without informative codes
-        has 0 with all.
+        A score for each model, within [0, 1], in the convention "disentanglement_lib", whose lasso
+        stops at a tolerance of 1e-4 where this one is exact (with `kl` None, the convention says
+        so); `parts` are "pairwise", the terms of the median, NaN for the model itself, and
+        "informative" (codes,). A model without informative codes has 0 with all.
 
     Raises:
-        ValueError: For fewer than two models, other numbers of items or KLs, codes that are not finite.
+        ValueError: For fewer than two models, other numbers of items or KLs, codes that are not
+        finite.
 
-    Source: Duan et al., "Unsupervised model selection for variational disentangled representation learning" (2020).
+    Source: Duan et al., "Unsupervised model selection for variational disentangled representation
+    learning" (2020).
 
     >>> z = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
     >>> turned = z @ [[1, 1], [1, -1]]
@@ -65,7 +71,8 @@ def udr(
     models = [checked(z) for z in codes]
     if len(models) < 2 or len({len(z) for z in models}) > 1:
         raise ValueError(
-            f"models of {[len(z) for z in models]} items: expected two or more models of the same items"
+            f"models of {[len(z) for z in models]} items: expected two or more models of the same "
+            "items"
         )
     told = (
         [z.var(0) for z in models]
@@ -112,7 +119,8 @@ def udr(
 
 
 def relative_strength(similarity: Floats) -> float:
-    """How far a similarity (codes, codes) of no negative entries is a permutation, within [0, 1] if entries are.
+    """How far a similarity (codes, codes) of no negative entries is a permutation, within [0, 1] if
+    entries are.
 
     >>> relative_strength(np.eye(3)), relative_strength(np.ones((4, 4))), relative_strength(np.zeros((0, 2)))
     (1.0, 0.25, 0.0)
@@ -127,7 +135,8 @@ def relative_strength(similarity: Floats) -> float:
 
 
 def lasso(gram: Floats, cross: Floats, *, penalty: float = PENALTY) -> Floats:
-    r"""Coefficients W (codes, targets) of lassos of many targets, from correlations alone, to a step below 1e-12.
+    r"""Coefficients W (codes, targets) of lassos of many targets, from correlations alone, to a
+    step below 1e-12.
 
     .. math:: \arg\min_W \tfrac{1}{2n} |Y - X W|_2^2 + α |W|_1, \qquad \mathrm{gram} = X^\top X / n,
         \quad \mathrm{cross} = X^\top Y / n

@@ -1,4 +1,6 @@
-"""Scores of metrics, as JSON, as the rows of a table, for pages (`metrics.html.j2`) and the terminal."""
+"""Scores of metrics, as JSON, as the rows of a table, for pages (`metrics.html.j2`) and the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def words(scores: Iterable[Json]) -> list[tuple[str, ...]]:
 
 
 def rows(scores: Iterable[Json]) -> list[dict[str, Any]]:
-    """For each score its words, its parts that are numbers, and where it lies within its range, in percent."""
+    """For each score its words, its parts that are numbers, and where it lies within its range, in
+    percent.
+    """
     return [_row(score) for score in scores]
 
 

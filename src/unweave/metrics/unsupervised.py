@@ -1,7 +1,7 @@
 r"""Scores that take codes alone: how far codes are from being independent of one another.
 
-The first two take codes for jointly Normal with their covariance Σ, and D for its diagonal. They say nothing about
-factors: independent noise is as good as independent factors.
+The first two take codes for jointly Normal with their covariance Σ, and D for its diagonal. They
+say nothing about factors: independent noise is as good as independent factors.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ CONVENTION = "disentanglement_lib"
 
 
 def gaussian_total_correlation(codes: ArrayLike) -> Score:
-    r"""Total correlation of a Normal with the codes' covariance, in nats: 0 if they are uncorrelated.
+    r"""Total correlation of a Normal with the codes' covariance, in nats: 0 if they are
+    uncorrelated.
 
     .. math:: \mathrm{KL}(N(0, Σ) \| N(0, D)) = \tfrac12 \left( \sum_j \log Σ_{jj} - \log \det Σ \right)
 
-    It is infinite if a code is a linear function of others. Constant codes are independent of all others, and add 0.
+    It is infinite if a code is a linear function of others. Constant codes are independent of all
+    others, and add 0.
 
     Raises:
         ValueError: For fewer than two items, and codes that are not finite.
 
-    Source: Locatello et al., "Challenging common assumptions in the unsupervised learning of disentangled
-    representations" (2019).
+    Source: Locatello et al., "Challenging common assumptions in the unsupervised learning of
+    disentangled representations" (2019).
 
     >>> z = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
     >>> float(gaussian_total_correlation(z)), float(gaussian_total_correlation(np.hstack([z, z])))
@@ -49,12 +51,14 @@ def gaussian_total_correlation(codes: ArrayLike) -> Score:
 
 
 def gaussian_wasserstein_correlation(codes: ArrayLike, *, normalised: bool = False) -> Score:
-    r"""Squared Wasserstein distance between a Normal with the codes' covariance and the product of its marginals.
+    r"""Squared Wasserstein distance between a Normal with the codes' covariance and the product of
+    its marginals.
 
     .. math:: W_2^2(N(0, Σ), N(0, D)) = 2\,\mathrm{tr}\,Σ - 2\,\mathrm{tr}\,(D^{1/2} Σ D^{1/2})^{1/2}
 
-    It is 0 if codes are uncorrelated, and finite where they determine one another. Its unit is the codes' squared;
-    `normalised` divides by tr Σ, so that the codes' common scale is of no effect and the score lies within [0, 2).
+    It is 0 if codes are uncorrelated, and finite where they determine one another. Its unit is the
+    codes' squared; `normalised` divides by tr Σ, so that the codes' common scale is of no effect
+    and the score lies within [0, 2).
 
     Raises:
         ValueError: For fewer than two items, and codes that are not finite.
@@ -80,8 +84,9 @@ def pairwise_information(codes: ArrayLike, *, bins: int = BINS) -> Score:
 
     .. math:: \frac{1}{d (d - 1)} \sum_{i \neq j} I(z_i; z_j)
 
-    with codes cut into `bins` cells of equal width; within [0, log bins]. `parts` has the (codes, codes) matrix, the
-    entropies on its diagonal. Unlike the Gaussian scores it sees dependence without correlation.
+    with codes cut into `bins` cells of equal width; within [0, log bins]. `parts` has the (codes,
+    codes) matrix, the entropies on its diagonal. Unlike the Gaussian scores it sees dependence
+    without correlation.
 
     Raises:
         ValueError: For one code, fewer than two items, and codes that are not finite.
@@ -95,7 +100,8 @@ def pairwise_information(codes: ArrayLike, *, bins: int = BINS) -> Score:
     z = checked(codes)
     if z.shape[1] < 2 or len(z) < 2:
         raise ValueError(
-            f"codes of shape {z.shape}: expected two items and two codes or more, or there are no pairs"
+            f"codes of shape {z.shape}: expected two items and two codes or more, or there are no "
+            "pairs"
         )
     cell = cells(z, bins)
     own = entropy(joint_counts(cell, np.zeros(len(z), dtype=np.int64), bins)[:, :, 0])

@@ -1,4 +1,6 @@
-"""A model is an encoder that fills a trace q and a decoder that fills a trace p; one function per family."""
+"""A model is an encoder that fills a trace q and a decoder that fills a trace p; one function per
+family.
+"""
 
 from .counting import counting as counting
 from .counting import of_windows as of_windows

@@ -1,15 +1,18 @@
-r"""Exact messages on a chain: of a discrete state by forward and backward sums, of a linear-Gaussian one by quadratics.
+r"""Exact messages on a chain: of a discrete state by forward and backward sums, of a
+linear-Gaussian one by quadratics.
 
-A message is what is known of the state from one side of the chain. Discrete states s_t of K values with scores
-ℓ_t(k) = log p(data_t | s_t = k), missing ones 0, pass log-probabilities forward and backward. Continuous states
-z_t = A z_{t-1} + b + ε, ε ~ N(0, I), seen as x_t = C z_t + d + noise of standard deviation σ, pass
+A message is what is known of the state from one side of the chain. Discrete states s_t of K values
+with scores ℓ_t(k) = log p(data_t | s_t = k), missing ones 0, pass log-probabilities forward and
+backward. Continuous states z_t = A z_{t-1} + b + ε, ε ~ N(0, I), seen as x_t = C z_t + d + noise of
+standard deviation σ, pass
 
 .. math:: \log p(x_{t:T} | z_t) = -½ z_t^⊤ J_t z_t + h_t^⊤ z_t + c_t
 
-backward. Everything is in nats and log space; T = time stands before the last dimensions, other dimensions lead.
+backward. Everything is in nats and log space; T = time stands before the last dimensions, other
+dimensions lead.
 
-Sources: Rabiner, "A tutorial on hidden Markov models" (1989); the backward information filter as in Bishop, "Pattern
-Recognition and Machine Learning" (2006), section 13.3, solved from the other end.
+Sources: Rabiner, "A tutorial on hidden Markov models" (1989); the backward information filter as in
+Bishop, "Pattern Recognition and Machine Learning" (2006), section 13.3, solved from the other end.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ from torch import Tensor
 def forward_backward(
     scores: Tensor, log_initial: Tensor, log_transition: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """log p(data) (…) and log p(s_t | data) (…, T, K) of a hidden Markov chain, from scores (…, T, K).
+    """log p(data) (…) and log p(s_t | data) (…, T, K) of a hidden Markov chain, from scores (…, T,
+    K).
 
-    `log_initial` (K,) is log p(s_1), `log_transition` (K, K) log p(s_t | s_{t-1}), from rows to columns.
+    `log_initial` (K,) is log p(s_1), `log_transition` (K, K) log p(s_t | s_{t-1}), from rows to
+    columns.
 
     >>> evidence, states = forward_backward(torch.zeros(5, 3), torch.full((3,), 1 / 3).log(), torch.eye(3).log())
     >>> round(float(evidence), 5), states.exp()[4].tolist() == states.exp()[0].tolist()
@@ -72,7 +77,8 @@ def linear_messages(
 ) -> Quadratic:
     """log p(x_{t:T} | z_t) for every t, as quadratics in z_t with T before their dimensions.
 
-    x (…, T, P) where `seen` (…, T), anything finite elsewhere; a (D, D), b (D,), emit C (P, D), d (P,), sigma ().
+    x (…, T, P) where `seen` (…, T), anything finite elsewhere; a (D, D), b (D,), emit C (P, D), d
+    (P,), sigma ().
     """
     steps, size = x.shape[-2], a.shape[0]
     some = seen.to(x.dtype)
@@ -113,9 +119,11 @@ def _through(message: Quadratic, a: Tensor, b: Tensor, eye: Tensor) -> Quadratic
 
 
 def combined(message: Quadratic, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """N(z; loc, scale²) exp(message(z)), normalised: its mean, the root L of its precision LLᵀ, log of its integral.
+    """N(z; loc, scale²) exp(message(z)), normalised: its mean, the root L of its precision LLᵀ, log
+    of its integral.
 
-    With loc = A z_{t-1} + b it is the exact p(z_t | z_{t-1}, x_{t:T}); at t = 1, from the prior, the integral is p(x).
+    With loc = A z_{t-1} + b it is the exact p(z_t | z_{t-1}, x_{t:T}); at t = 1, from the prior,
+    the integral is p(x).
     """
     precision = message.j + torch.diag_embed(scale.expand(message.h.shape) ** -2)
     root = torch.linalg.cholesky(precision)

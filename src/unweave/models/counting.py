@@ -19,11 +19,13 @@ FAINT = 1e-3
 
 
 def lens(where: Tensor, side: int, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Rows (…, side, h) and columns (…, side, w) of a window about `where` (…, 2), its centre's row and column.
+    """Rows (…, side, h) and columns (…, side, w) of a window about `where` (…, 2), its centre's row
+    and column.
 
-    The scene's edges are at ±1. `rows @ scene @ columns.mT` reads the window, with zeros beyond the scene, and
-    `rows.mT @ window @ columns` draws it: the spatial transformer of Jaderberg et al. (2015) whose transformation is a
-    shift, and its adjoint, as bilinear weights are products of max(0, 1 − distance) down and across.
+    The scene's edges are at ±1. `rows @ scene @ columns.mT` reads the window, with zeros beyond the
+    scene, and `rows.mT @ window @ columns` draws it: the spatial transformer of Jaderberg et al.
+    (2015) whose transformation is a shift, and its adjoint, as bilinear weights are products of
+    max(0, 1 − distance) down and across.
 
     >>> rows, columns = lens(torch.zeros(5, 2), 4, (6, 8))
     >>> (rows @ torch.ones(6, 8) @ columns.mT).shape, (rows.mT @ torch.ones(5, 4, 4) @ columns).shape
@@ -87,7 +89,8 @@ class _Writer(nn.Module):
 
 
 class _Look(nn.Sequential):
-    """Maps (…, channels, cells down, cells across) of scenes (…, h, w): a cell is 4 pixels, of which it sees 26.
+    """Maps (…, channels, cells down, cells across) of scenes (…, h, w): a cell is 4 pixels, of
+    which it sees 26.
 
     Batch norm is for scenes that are of one kind, as wholes are and what is left of them is not.
     """
@@ -121,7 +124,8 @@ class _Counter(nn.Module):
 class _Finder(nn.Module):
     """q(where|what is left of the scene): the mean place of the cells that attention falls on.
 
-    A mean of two digits' places is at neither, so attention is sharp from the start and prefers what is on the left.
+    A mean of two digits' places is at neither, so attention is sharp from the start and prefers
+    what is on the left.
     """
 
     cells: Tensor
@@ -150,7 +154,9 @@ class _Finder(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """q(count|x) Π_k q(where_k|left_k) q(digit_k, style_k|window_k); left_k is x without the windows before."""
+    """q(count|x) Π_k q(where_k|left_k) q(digit_k, style_k|window_k); left_k is x without the
+    windows before.
+    """
 
     def __init__(
         self,
@@ -180,7 +186,9 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """p(count) Π_k p(where_k) p(digit_k) p(style_k); a pixel of x is white with probability 1 − exp(−its ink)."""
+    """p(count) Π_k p(where_k) p(digit_k) p(style_k); a pixel of x is white with probability 1 −
+    exp(−its ink).
+    """
 
     evenly: Tensor
 
@@ -250,9 +258,11 @@ class _WindowDecoder(nn.Module):
 
 
 def of_windows(model: Model) -> Model:
-    """The digit sub-model of `counting` by itself, q(digit, style|window) and p(window, digit, style), weights shared.
+    """The digit sub-model of `counting` by itself, q(digit, style|window) and p(window, digit,
+    style), weights shared.
 
-    Trained on single digits (items (side, side); `digit` may be given) it trains that part of the whole.
+    Trained on single digits (items (side, side); `digit` may be given) it trains that part of the
+    whole.
     """
     return Model(_WindowEncoder(model.encoder.reader), _WindowDecoder(model.decoder.writer))  # type: ignore[arg-type]
 
@@ -266,17 +276,20 @@ def counting(
     classes: int = 10,
     normals: int = 10,
 ) -> Model:
-    r"""A program whose number of steps is latent: 0 to `most` digits, one a step, each in a window of `side` pixels.
+    r"""A program whose number of steps is latent: 0 to `most` digits, one a step, each in a window
+    of `side` pixels.
 
     .. math:: p(x|z) = \prod_i \mathrm{Bernoulli}\Big(x_i \,\Big|\, 1 - \exp\Big(-\sum_{k<count} ink_{ki}\Big)\Big)
 
-    Digits overlay as causes of which any suffices (a noisy or). Each step's `where` is Normal, its `digit` Concrete on
-    `classes`, its `style` `normals` Normals; steps from the count on do not exist and count in no term. The count is
-    enumerated: the bound sums over it exactly. The encoder finds a digit in what is left of the scene, reads its
-    window, takes it out, and goes on; `p(where_k)` is Normal with learned means and scales.
+    Digits overlay as causes of which any suffices (a noisy or). Each step's `where` is Normal, its
+    `digit` Concrete on `classes`, its `style` `normals` Normals; steps from the count on do not
+    exist and count in no term. The count is enumerated: the bound sums over it exactly. The encoder
+    finds a digit in what is left of the scene, reads its window, takes it out, and goes on;
+    `p(where_k)` is Normal with learned means and scales.
 
-    Source: Siddharth et al., "Learning Disentangled Representations with Semi-Supervised Deep Generative Models"
-    (2017); the recurrence after Eslami et al., "Attend, Infer, Repeat" (2016). Groups: one a site.
+    Source: Siddharth et al., "Learning Disentangled Representations with Semi-Supervised Deep
+    Generative Models" (2017); the recurrence after Eslami et al., "Attend, Infer, Repeat" (2016).
+    Groups: one a site.
 
     >>> q, p = counting((50, 50))(torch.rand(5, 50, 50))
     >>> q["count"].value.shape, q["where_2"].exists.shape, p["x"].log_prob.shape

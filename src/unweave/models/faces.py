@@ -1,4 +1,6 @@
-"""Faces as intrinsic images: who it is sets the reflectance, where the light is the shading, and x is their product."""
+"""Faces as intrinsic images: who it is sets the reflectance, where the light is the shading, and x
+is their product.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ DARK = 0.02
 class _Kinds(nn.Module):
     """Normals of a code, one for each class: means apart, scales in common.
 
-    Means are kept in tenths: they have further to go than weights, and Adam's steps are of one length for all.
+    Means are kept in tenths: they have further to go than weights, and Adam's steps are of one
+    length for all.
     """
 
     def __init__(self, classes: int, size: int) -> None:
@@ -39,12 +42,16 @@ class _Kinds(nn.Module):
         return Normal(one_hot @ self.means, scale(self.log_scale), validate_args=False)
 
     def log_weights(self, code: Tensor) -> Tensor:
-        """log p(class|code) of equally frequent classes, up to a constant: (n, classes) of (n, size)."""
+        """log p(class|code) of equally frequent classes, up to a constant: (n, classes) of (n,
+        size).
+        """
         return -(((code.unsqueeze(-2) - self.means) / scale(self.log_scale)) ** 2).sum(-1) / 2
 
 
 class _Encoder(nn.Module):
-    """q(identity|x) q(lighting|view of x) q(r|x) q(s|x); q(identity|x) is p(identity|r) at the mean of q(r|x)."""
+    """q(identity|x) q(lighting|view of x) q(r|x) q(s|x); q(identity|x) is p(identity|r) at the mean
+    of q(r|x).
+    """
 
     def __init__(
         self,
@@ -79,7 +86,8 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """p(identity) p(lighting) p(r|identity) p(s|lighting) p(x|r, s): x is reflectance times shading, and noise.
+    """p(identity) p(lighting) p(r|identity) p(s|lighting) p(x|r, s): x is reflectance times
+    shading, and noise.
 
     The noise has a floor and a part in proportion to brightness.
     """
@@ -127,7 +135,8 @@ class _Decoder(nn.Module):
 
 
 class _Lighting(nn.Module):
-    """Log-weights of the lights, (n, lights): the mean of what the image says and the mirror image of mirrored lights.
+    """Log-weights of the lights, (n, lights): the mean of what the image says and the mirror image
+    of mirrored lights.
 
     While training one of the two is read, at random.
     """
@@ -173,7 +182,8 @@ def log(x: Tensor) -> Tensor:
 
 
 def contrast(x: Tensor, side: int = 9) -> Tensor:
-    """Log-brightness against its surroundings, in units of their spread: what is left of x where light changes slowly.
+    """Log-brightness against its surroundings, in units of their spread: what is left of x where
+    light changes slowly.
 
     Surroundings are squares of `side` pixels, averaged twice.
     """
@@ -198,15 +208,17 @@ def faces(
     surface: int = 32,
     shading: int = 16,
 ) -> Model:
-    """Intrinsic images of faces: identity i sets a code r of the surface, lighting l a code s of the shading.
+    """Intrinsic images of faces: identity i sets a code r of the surface, lighting l a code s of
+    the shading.
 
     .. math:: p(x, r, s, i, l) = p(i) p(l) p(r|i) p(s|l) N(x; R(r) S(s, r), σ_0 + σ_1 R S)
 
-    R is an image of reflectance, in (0, 1), and S one of shading, at half the resolution and hence smooth, in which the
-    surface has a part, as shading depends on shape. i and l are uniform and enumerated, p(r|i) and p(s|l) Normals with
-    a mean for each class. The encoder reads r off x with the slow changes of brightness taken out, and s off log x; it
-    infers i from r's mean by Bayes' rule, and l by a convolutional network that sees a randomly shifted view and its
-    mirror image, which is lit from the other side.
+    R is an image of reflectance, in (0, 1), and S one of shading, at half the resolution and hence
+    smooth, in which the surface has a part, as shading depends on shape. i and l are uniform and
+    enumerated, p(r|i) and p(s|l) Normals with a mean for each class. The encoder reads r off x with
+    the slow changes of brightness taken out, and s off log x; it infers i from r's mean by Bayes'
+    rule, and l by a convolutional network that sees a randomly shifted view and its mirror image,
+    which is lit from the other side.
 
     Args:
         shape: Height and width of the images, 16 pixels or more.
@@ -215,8 +227,9 @@ def faces(
         hidden: Units of the hidden layers.
         surface, shading: Units of r and of s.
 
-    Groups: (("identity", "r"), ("lighting", "s")). Source: the graph of Siddharth et al., "Learning Disentangled
-    Representations with Semi-Supervised Deep Generative Models" (2017), after Jampani et al. (2015).
+    Groups: (("identity", "r"), ("lighting", "s")). Source: the graph of Siddharth et al., "Learning
+    Disentangled Representations with Semi-Supervised Deep Generative Models" (2017), after Jampani
+    et al. (2015).
     """
     kinds = _Kinds(people, surface), _Kinds(len(mirror), shading)
     return Model(

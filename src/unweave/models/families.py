@@ -1,4 +1,6 @@
-"""Model families for data of any fixed shape: images or vectors, numbers in [0, 1] or any numbers."""
+"""Model families for data of any fixed shape: images or vectors, numbers in [0, 1] or any
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def one_of(kind: Any, value: str, what: str) -> str:
 
 
 class _Encoder(nn.Module):
-    """q(y|x) q(z|x, y), or q(z|x) q(y|x, z): a discrete y of `classes` values, `normals` Normals z; y may be absent.
+    """q(y|x) q(z|x, y), or q(z|x) q(y|x, z): a discrete y of `classes` values, `normals` Normals z;
+    y may be absent.
 
     With a temperature y is a Concrete variable, without one it is enumerated.
     """
@@ -110,7 +113,9 @@ PriorKind = Literal["standard", "learned", "correlated", "mixture"]
 
 
 class Prior(nn.Module):
-    """A learned p(z) over `size` numbers: factorised, correlated, or a mixture of `parts` factorised Normals."""
+    """A learned p(z) over `size` numbers: factorised, correlated, or a mixture of `parts`
+    factorised Normals.
+    """
 
     def __init__(self, kind: PriorKind, size: int, parts: int = 10) -> None:
         super().__init__()
@@ -137,8 +142,9 @@ class Prior(nn.Module):
 class Decoder(nn.Module):
     """p(y) p(z) p(x|y, z): uniform y; `prior=None` leaves p(z) out.
 
-    x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a number in vectors.
-    With `standard` the networks' x has mean 0 and standard deviation 1, and p(x|y, z) is a density of x as it is.
+    x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a
+    number in vectors. With `standard` the networks' x has mean 0 and standard deviation 1, and
+    p(x|y, z) is a density of x as it is.
     """
 
     y_log_weights: Tensor
@@ -160,7 +166,8 @@ class Decoder(nn.Module):
         self.likelihood, self.standard = one_of(Likelihood, likelihood, "likelihood"), standard
         if standard is not None and likelihood != "normal":
             raise ValueError(
-                f"standardise=True with likelihood={likelihood!r}: expected 'normal', for any numbers"
+                f"standardise=True with likelihood={likelihood!r}: expected 'normal', for any "
+                "numbers"
             )
         if likelihood == "normal":
             self.x_log_scale = nn.Parameter(torch.zeros(shape if len(shape) == 1 else ()))
@@ -199,7 +206,8 @@ class Decoder(nn.Module):
 
 
 def measured(model: Model, x: Tensor | np.ndarray[Any, Any]) -> Model:
-    """A model built with `standardise=True`, its means and standard deviations those of the items x (n, *shape).
+    """A model built with `standardise=True`, its means and standard deviations those of the items x
+    (n, *shape).
 
     Until then they are 0 and 1. Errors: ValueError for a model that does not standardise.
     """
@@ -226,13 +234,15 @@ def hfvae(
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
-    Without a temperature y is categorical, and enumerated. p(z) is standard Normal, or learned (see `Prior`).
+    Without a temperature y is categorical, and enumerated. p(z) is standard Normal, or learned (see
+    `Prior`).
 
-    Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from (400+10)-200;
-    (10+10)-200-400-x back; `net="conv"` puts convolutions between x and the first of `hidden`. Groups: ("y", "z").
-    `order="zy"` encodes style first, q(z|x) q(y|x, z), as Siddharth et al. (2017): where y is given, see `conditioned`.
-    `standardise` shows the networks each number of x with mean 0 and standard deviation 1, see `measured`; a Normal
-    p(x|y, z) stays a density of x in its own units.
+    Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from
+    (400+10)-200; (10+10)-200-400-x back; `net="conv"` puts convolutions between x and the first of
+    `hidden`. Groups: ("y", "z"). `order="zy"` encodes style first, q(z|x) q(y|x, z), as Siddharth
+    et al. (2017): where y is given, see `conditioned`. `standardise` shows the networks each number
+    of x with mean 0 and standard deviation 1, see `measured`; a Normal p(x|y, z) stays a density of
+    x in its own units.
     """
     seen = Standard(shape) if standardise else None
     return Model(
@@ -260,7 +270,8 @@ def vae(
     likelihood: Likelihood = "bernoulli",
     standardise: bool = False,
 ) -> Model:
-    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups: ("z",).
+    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups:
+    ("z",).
 
     `standardise` as in `hfvae`.
     """
@@ -275,5 +286,7 @@ def vae(
 def autoencoder(
     shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10
 ) -> Model:
-    """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from; train on `recon`."""
+    """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from;
+    train on `recon`.
+    """
     return Model(_Code(shape, hidden, normals), Decoder(shape, hidden, 0, normals, 1.0, prior=None))

@@ -1,4 +1,6 @@
-"""Model: an encoder and a decoder with what everybody does with them: encode, decode, reconstruct, sample."""
+"""Model: an encoder and a decoder with what everybody does with them: encode, decode, reconstruct,
+sample.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ from ..trace.trace import Concrete, Node, Trace
 class Model(nn.Module):
     """`encoder(x, **labels) -> q` and `decoder(x, q) -> p`, both programs that fill a `Trace`.
 
-    The decoder must accept x = None (nothing to score) and `q.free(n)` (nothing encoded). `config` says how to
-    build the model again, see `family`; a model without one is saved, but must be built by its user to be loaded.
+    The decoder must accept x = None (nothing to score) and `q.free(n)` (nothing encoded). `config`
+    says how to build the model again, see `family`; a model without one is saved, but must be built
+    by its user to be loaded.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
@@ -34,13 +37,16 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def posterior(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Trace:
-        """The encoder's trace for items x (n, …), drawn with a random state of its own; so are enumerated classes."""
+        """The encoder's trace for items x (n, …), drawn with a random state of its own; so are
+        enumerated classes.
+        """
         with seeded(seed):
             trace: Trace = self.encoder(self._tensor(x))
             return trace.draw()
 
     def encode(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
-        """Codes (n, units): posterior means, and class numbers for discrete sites; columns as in `units`.
+        """Codes (n, units): posterior means, and class numbers for discrete sites; columns as in
+        `units`.
 
         Sites that depend on a drawn site are given that draw, repeatable by `seed`.
         """
@@ -74,7 +80,8 @@ class Model(nn.Module):
             q = self.encoder(self._tensor(np.zeros((1, *shape), np.float32)))
             if all(node.dist is None for node in q.values()):
                 raise ValueError(
-                    "this model has no prior to draw from: its code is a function of x (decode codes instead)"
+                    "this model has no prior to draw from: its code is a function of x (decode "
+                    "codes instead)"
                 )
             return mean(self.decoder(None, q.free(n)))
 
@@ -139,7 +146,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def family(build: Callable[..., Model]) -> Callable[..., Model]:
-    """Marks a function that builds models: what it builds remembers the function's name and arguments."""
+    """Marks a function that builds models: what it builds remembers the function's name and
+    arguments.
+    """
 
     @functools.wraps(build)
     def wrapped(*args: Any, **kwargs: Any) -> Model:

@@ -1,14 +1,17 @@
-r"""State-space models of sequences of images: one latent site z_0, z_1, … a frame, each from the one before.
+r"""State-space models of sequences of images: one latent site z_0, z_1, … a frame, each from the
+one before.
 
 .. math:: p(x, z) = \prod_t p(z_t | z_{t-1}) \, p(x_t | z_t), \quad q(z | x) = \prod_t q(z_t | z_{t-1}, x_{t:T})
 
-The posterior is structured as the exact one is: given z_{t-1}, all else that z_t depends on is what follows, carried by
-messages from the end of the sequence: a recurrent network's, or in the linear-Gaussian model exact ones. Items are
-(T, h, w); frames of NaN are missing. A sequence ends with the last frame that is not, and z_t beyond it does not exist;
-where frames are missing within, z_t is there all the same. A program runs as long as its data, or the trace it reads.
+The posterior is structured as the exact one is: given z_{t-1}, all else that z_t depends on is what
+follows, carried by messages from the end of the sequence: a recurrent network's, or in the
+linear-Gaussian model exact ones. Items are (T, h, w); frames of NaN are missing. A sequence ends
+with the last frame that is not, and z_t beyond it does not exist; where frames are missing within,
+z_t is there all the same. A program runs as long as its data, or the trace it reads.
 
-Sources: Krishnan, Shalit and Sontag, "Structured Inference Networks for Nonlinear State Space Models" (2017); Johnson,
-Duvenaud, Wiltschko, Adams and Datta, "Composing graphical models with neural networks" (2016).
+Sources: Krishnan, Shalit and Sontag, "Structured Inference Networks for Nonlinear State Space
+Models" (2017); Johnson, Duvenaud, Wiltschko, Adams and Datta, "Composing graphical models with
+neural networks" (2016).
 """
 
 from __future__ import annotations
@@ -45,7 +48,9 @@ def lasting(seen: Tensor) -> Tensor:
 
 
 class _Frame(nn.Module):
-    """p(x_t | z_t): Normal about a network of z_t, with one learned scale; all frames of a sequence are one site."""
+    """p(x_t | z_t): Normal about a network of z_t, with one learned scale; all frames of a sequence
+    are one site.
+    """
 
     def __init__(self, shape: Sequence[int], normals: int, hidden: int) -> None:
         super().__init__()
@@ -65,7 +70,9 @@ class _Frame(nn.Module):
 
 
 class _Backward(nn.Module):
-    """q(z_t | z_{t-1}, x_{t:T}): a recurrent network reads the frames from the last; a missing one changes nothing."""
+    """q(z_t | z_{t-1}, x_{t:T}): a recurrent network reads the frames from the last; a missing one
+    changes nothing.
+    """
 
     def __init__(self, shape: Sequence[int], normals: int, hidden: int) -> None:
         super().__init__()
@@ -100,7 +107,9 @@ class _Backward(nn.Module):
 
 
 class _Gated(nn.Module):
-    """p(z_t | z_{t-1}): between a linear step and a network's, as a gate says; it begins as the identity."""
+    """p(z_t | z_{t-1}): between a linear step and a network's, as a gate says; it begins as the
+    identity.
+    """
 
     def __init__(self, normals: int, hidden: int) -> None:
         super().__init__()
@@ -134,10 +143,11 @@ class _Markov(nn.Module):
 
 
 class _Switching(nn.Module):
-    r"""p(z_t | z_{t-1}, s_t) = N(A_s z_{t-1} + b_s, diag σ_s²) with s_t a Markov chain that is summed out.
+    r"""p(z_t | z_{t-1}, s_t) = N(A_s z_{t-1} + b_s, diag σ_s²) with s_t a Markov chain that is
+    summed out.
 
-    Σ_s is exact: p(z_t | z_{<t}) = Σ_k p(s_t = k | z_{<t}) N(z_t; A_k z_{t-1} + b_k, σ_k²), a mixture whose weights the
-    forward messages of the chain give, so the product over t is p(z).
+    Σ_s is exact: p(z_t | z_{<t}) = Σ_k p(s_t = k | z_{<t}) N(z_t; A_k z_{t-1} + b_k, σ_k²), a
+    mixture whose weights the forward messages of the chain give, so the product over t is p(z).
     """
 
     def __init__(self, shape: Sequence[int], normals: int, hidden: int, states: int) -> None:
@@ -175,13 +185,17 @@ class _Switching(nn.Module):
         return self.log_initial.log_softmax(-1), self.log_transition.log_softmax(-1)
 
     def states(self, z: Tensor) -> Tensor:
-        """log p(s_t | z) (…, T − 1, K) of the steps into z_1, …, z_{T-1} of a path (…, T, D), by forward-backward."""
+        """log p(s_t | z) (…, T − 1, K) of the steps into z_1, …, z_{T-1} of a path (…, T, D), by
+        forward-backward.
+        """
         scores = self.step(z[..., :-1, :]).log_prob(z[..., 1:, None, :])
         return forward_backward(scores, *self.chain())[1]
 
 
 class _Linear(nn.Module):
-    """p(z_0) = N(m, diag s²), p(z_t | z_{t-1}) = N(A z_{t-1} + b, I), p(x_t | z_t) = N(C z_t + d, σ²)."""
+    """p(z_0) = N(m, diag s²), p(z_t | z_{t-1}) = N(A z_{t-1} + b, I), p(x_t | z_t) = N(C z_t + d,
+    σ²).
+    """
 
     def __init__(self, shape: Sequence[int], normals: int) -> None:
         super().__init__()
@@ -279,7 +293,9 @@ class _Frames(nn.Module):
 
 @family
 def deep_markov(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Model:
-    """The deep Markov model with its structured posterior (Krishnan et al., 2017), for items (T, h, w)."""
+    """The deep Markov model with its structured posterior (Krishnan et al., 2017), for items (T, h,
+    w).
+    """
     return Model(_Backward(shape, normals, hidden), _Markov(shape, normals, hidden))
 
 
@@ -287,17 +303,21 @@ def deep_markov(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Mo
 def switching_linear(
     shape: Sequence[int], normals: int = 8, hidden: int = 128, states: int = 8
 ) -> Model:
-    """A switching linear dynamical system under a network of images; its discrete states are summed out exactly.
+    """A switching linear dynamical system under a network of images; its discrete states are summed
+    out exactly.
 
-    After the model of Johnson et al. (2016) for mice, with the structured posterior of the deep Markov model in place
-    of conjugate potentials. `decoder.states(z)` recovers the states from a path.
+    After the model of Johnson et al. (2016) for mice, with the structured posterior of the deep
+    Markov model in place of conjugate potentials. `decoder.states(z)` recovers the states from a
+    path.
     """
     return Model(_Backward(shape, normals, hidden), _Switching(shape, normals, hidden, states))
 
 
 @family
 def linear_dynamics(shape: Sequence[int], normals: int = 16) -> Model:
-    """A linear dynamical system on pixels with its exact posterior: every draw of the ELBO is log p(x)."""
+    """A linear dynamical system on pixels with its exact posterior: every draw of the ELBO is log
+    p(x).
+    """
     p = _Linear(shape, normals)
     return Model(_Exact(p), p)
 

@@ -1,4 +1,6 @@
-"""A class that different views of an image agree on: clustering by a structured variational autoencoder."""
+"""A class that different views of an image agree on: clustering by a structured variational
+autoencoder.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,14 @@ from .model import Model, family
 
 @dataclass(frozen=True)
 class Views:
-    """Random views of images (batch, height, width): the changes that leave what an image shows as it is.
+    """Random views of images (batch, height, width): the changes that leave what an image shows as
+    it is.
 
-    Rotation up to `rotation` degrees, shear and log-scales up to `shear` and `zoom`, shifts up to `shift` pixels,
-    strokes thinner or bolder by up to `width` of a pixel on either side, brightness down by up to `dim`. With `window`
-    the view is a square of so many pixels about the centre of the image's mass, its sides in proportion to the root of
-    the mass: where a bright thing is, and how large, is then no part of what is seen. `still` views are not random.
+    Rotation up to `rotation` degrees, shear and log-scales up to `shear` and `zoom`, shifts up to
+    `shift` pixels, strokes thinner or bolder by up to `width` of a pixel on either side, brightness
+    down by up to `dim`. With `window` the view is a square of so many pixels about the centre of
+    the image's mass, its sides in proportion to the root of the mass: where a bright thing is, and
+    how large, is then no part of what is seen. `still` views are not random.
     """
 
     rotation: float = 20.0
@@ -78,7 +82,8 @@ class Views:
 
 
 def _mass(x: Tensor, roomy: float = 2.2) -> tuple[Tensor, Tensor]:
-    """The centre of images' mass, (n, 2) across and down in −1 to 1, and half the side of a window about it, (n,).
+    """The centre of images' mass, (n, 2) across and down in −1 to 1, and half the side of a window
+    about it, (n,).
 
     For a filled square of side s pixels the window's side is `roomy` · s.
     """
@@ -138,14 +143,16 @@ def invariant(
     normals: int = 10,
     views: dict[str, float] | None = None,
 ) -> Model:
-    """A class y of grey images and Normals z of their style; q(y|x) looks at a random view of x, q(z|x) at x itself.
+    """A class y of grey images and Normals z of their style; q(y|x) looks at a random view of x,
+    q(z|x) at x itself.
 
-    While training the encoder scores y in a second view, Σ_k q(k|view of x) log q(k|another view of x), as the site
-    "view", which the term `label` counts. y is enumerated. `views` overrides the fields of `Views`. A small
-    convolutional network with batch norm reads y. Groups: ("y", "z").
+    While training the encoder scores y in a second view, Σ_k q(k|view of x) log q(k|another view of
+    x), as the site "view", which the term `label` counts. y is enumerated. `views` overrides the
+    fields of `Views`. A small convolutional network with batch norm reads y. Groups: ("y", "z").
 
-    Source of the invariance: Hu et al., "Learning Discrete Representations via Information Maximizing Self-Augmented
-    Training" (2017); Ji et al., "Invariant Information Clustering" (2019).
+    Source of the invariance: Hu et al., "Learning Discrete Representations via Information
+    Maximizing Self-Augmented Training" (2017); Ji et al., "Invariant Information Clustering"
+    (2019).
     """
     seen = Views(**{**asdict(Views()), **(views or {})})
     return Model(

@@ -1,4 +1,6 @@
-"""Objectives: linear forms on a few log-densities, their relatives, and the literature's aliases."""
+"""Objectives: linear forms on a few log-densities, their relatives, and the literature's
+aliases.
+"""
 
 from .objective import Atom as Atom
 from .objective import Densities as Densities

@@ -29,23 +29,25 @@ class Conditioned:
 
 
 def conditioned(form: Objective) -> Objective:
-    r"""A form averaged over q(z|x, y) where y is given, though z was drawn from q(z|x): importance weights.
+    r"""A form averaged over q(z|x, y) where y is given, though z was drawn from q(z|x): importance
+    weights.
 
-    A program that draws z_s ~ q(z|x), then y ~ q(y|x, z_s), cannot draw z from q(z|x, y) ∝ q(z|x) q(y|x, z) where y is
-    given. Over S samples an item (`Recipe.samples`, in dimensions before the batch) the self-normalised estimate is
+    A program that draws z_s ~ q(z|x), then y ~ q(y|x, z_s), cannot draw z from q(z|x, y) ∝ q(z|x)
+    q(y|x, z) where y is given. Over S samples an item (`Recipe.samples`, in dimensions before the
+    batch) the self-normalised estimate is
 
     .. math:: E_{q(z|x,y)}[f] ≈ \sum_s w_s f(z_s), \quad w_s = q(y|x, z_s) \,/\, \sum_{s'} q(y|x, z_{s'})
 
-    in nats; each sample returns S·w_s·f, so that the mean over samples is the estimate. Its bias is of order 1/S; S = 1
-    has none of it and none of the weights either. Where nothing is given, or y is drawn before z, all weights are alike
-    and it is the plain mean. Weights count what `label` counts, and gradients pass through them. The label term itself
-    stays outside:
+    in nats; each sample returns S·w_s·f, so that the mean over samples is the estimate. Its bias is
+    of order 1/S; S = 1 has none of it and none of the weights either. Where nothing is given, or y
+    is drawn before z, all weights are alike and it is the plain mean. Weights count what `label`
+    counts, and gradients pass through them. The label term itself stays outside:
 
     >>> import unweave as uw
     >>> print(uw.conditioned(uw.elbo) + 50 * uw.label)
     50·log q(y|x) + E_q(z|x,y)[log p(x|z) - log q(z|x) + log p(z)]
 
-    Source: Siddharth et al., "Learning Disentangled Representations with Semi-Supervised Deep Generative Models"
-    (2017).
+    Source: Siddharth et al., "Learning Disentangled Representations with Semi-Supervised Deep
+    Generative Models" (2017).
     """
     return Objective({Conditioned(form): 1.0})

@@ -1,7 +1,8 @@
-"""Total correlation from a density ratio that a network learns beside the model: FactorVAE's critic.
+"""Total correlation from a density ratio that a network learns beside the model: FactorVAE's
+critic.
 
-A `Critic` is a value, a term of an objective that says what is to be estimated and by which network; `Critics` holds
-the networks. Training a `Recipe` does all of it; by hand, a step reads
+A `Critic` is a value, a term of an objective that says what is to be estimated and by which
+network; `Critics` holds the networks. Training a `Recipe` does all of it; by hand, a step reads
 
     >>> import torch, unweave as uw
     >>> q, p = uw.Trace(), uw.Trace()
@@ -35,7 +36,8 @@ from .schedule import Ramp
 
 @dataclass(frozen=True)
 class Critic:
-    """What a critic estimates, log q(z)/Π_b q(z_b) over the blocks b of a level, and the network that learns it.
+    """What a critic estimates, log q(z)/Π_b q(z_b) over the blocks b of a level, and the network
+    that learns it.
 
     See `critic_tc`.
     """
@@ -48,8 +50,9 @@ class Critic:
 
     def __call__(self, d: Densities) -> Tensor:
         raise ValueError(
-            "a critic is a network that learns beside the model, and this objective has none yet: train it by a "
-            "Recipe, or score critics.bind(objective, d), with critics = unweave.Critics()"
+            "a critic is a network that learns beside the model, and this objective has none yet: "
+            "train it by a Recipe, or score critics.bind(objective, d), with critics = "
+            "unweave.Critics()"
         )
 
     def blocks(self, d: Densities) -> list[Tensor]:
@@ -57,8 +60,8 @@ class Critic:
         parts = latent_blocks(d, self.of, self.level)
         if len(parts) < 2:
             raise ValueError(
-                f"level {self.level} of the groups has {len(parts)} block to be independent of others, expected 2 or "
-                "more: level 1 are the top groups, level -1 single units"
+                f"level {self.level} of the groups has {len(parts)} block to be independent of "
+                "others, expected 2 or more: level 1 are the top groups, level -1 single units"
             )
         return [
             numbers(d, {site: d.latents[site].value for site, _ in part}, part) for part in parts
@@ -81,25 +84,28 @@ def critic_tc(
     lr: float = Critic.lr,
     betas: tuple[float, float] = Critic.betas,
 ) -> Objective:
-    """The total correlation KL(q(z) ‖ Π_b q(z_b)) in nats, as a critic estimates it, one number an item.
+    """The total correlation KL(q(z) ‖ Π_b q(z_b)) in nats, as a critic estimates it, one number an
+    item.
 
     .. math:: T(z) ≈ \\log \\frac{q(z)}{\\prod_b q(z_b)}, \\qquad
               \\text{critic's loss} = \\tfrac12 E_{q(z)} \\log(1 + e^{-T}) + \\tfrac12 E_{\\prod q(z_b)} \\log(1 + e^T)
 
-    `level` counts partitions of the group tree: 1 is between the top groups, as `tc[0]`, −1 (default) between single
-    units, as `tc[:]`, each without the prior's part. A Concrete variable is one unit of K numbers. `of` names latents
-    as groups do; by default all take part.
+    `level` counts partitions of the group tree: 1 is between the top groups, as `tc[0]`, −1
+    (default) between single units, as `tc[:]`, each without the prior's part. A Concrete variable
+    is one unit of K numbers. `of` names latents as groups do; by default all take part.
 
-    Defaults are FactorVAE's: six layers of 1000 leaky ReLUs (slope 0.2) and Adam(1e-4, 0.5, 0.9). Its two logits enter
-    by their difference alone, so this network has one.
+    Defaults are FactorVAE's: six layers of 1000 leaky ReLUs (slope 0.2) and Adam(1e-4, 0.5, 0.9).
+    Its two logits enter by their difference alone, so this network has one.
 
-    Draws of the product are the batch's, each block's in an order of its own *across* items. (Implementations exist
-    that permute units within an item.) The same batch serves both parts, as in disentanglement_lib; the paper permutes
-    a second one. Blocks of one item meet again with probability 1/B, so an ideal critic stays below (blocks − 1)·log B.
-    The critic sees detached draws, and the model a frozen critic: no gradient crosses.
+    Draws of the product are the batch's, each block's in an order of its own *across* items.
+    (Implementations exist that permute units within an item.) The same batch serves both parts, as
+    in disentanglement_lib; the paper permutes a second one. Blocks of one item meet again with
+    probability 1/B, so an ideal critic stays below (blocks − 1)·log B. The critic sees detached
+    draws, and the model a frozen critic: no gradient crosses.
 
-    A critic falls short of what it has not learnt yet and lags behind its model: train with it, report exact values.
-    Measured in nats after 2,000 steps on 64 fresh draws, mean ± sd over 3 seeds (`python tests/objective/test_critic.py`):
+    A critic falls short of what it has not learnt yet and lags behind its model: train with it,
+    report exact values. Measured in nats after 2,000 steps on 64 fresh draws, mean ± sd over 3
+    seeds (`python tests/objective/test_critic.py`):
 
     | q(z) | exact | 64x64, lr 1e-3 | 256x256, lr 1e-3 | 256x256 | the default |
     |---|---|---|---|---|---|
@@ -109,8 +115,9 @@ def critic_tc(
     | 10 normals in pairs, 0.99 | 9.79 | 8.82 ± 0.23 | 9.35 ± 0.62 | 5.15 ± 0.26 | |
     | 4 units of 200 items, scale 0.4 | 1.02 | 0.72 ± 0.06 | 0.75 ± 0.11 | 0.72 ± 0.04 | 0.80 ± 0.13 |
 
-    Errors: ValueError if it is scored before a network is bound to it, the level has one block, or a site is observed
-    in part or enumerated. Source: Kim and Mnih, "Disentangling by Factorising" (2018).
+    Errors: ValueError if it is scored before a network is bound to it, the level has one block, or
+    a site is observed in part or enumerated. Source: Kim and Mnih, "Disentangling by Factorising"
+    (2018).
     """
     return Objective({Critic(level, of, tuple(hidden), lr, betas): 1.0})
 
@@ -118,9 +125,10 @@ def critic_tc(
 def factor_vae(gamma: float | Ramp = 35.0, critic: Critic | None = None) -> Objective:
     """ELBO − γ·TC with the total correlation of a critic: FactorVAE (Kim and Mnih, 2018).
 
-    γ = 35 is the paper's for dSprites (others use 6.4 to 100). `tc_vae(1 + γ)` is the same objective with a pairwise
-    estimate. With the default critic a step of the digits recipe takes about 15 ELBO steps on one CPU thread, with one
-    of 256x256 it takes 1.5 (`python tests/objective/test_critic.py`); smaller critics were as near to exact values.
+    γ = 35 is the paper's for dSprites (others use 6.4 to 100). `tc_vae(1 + γ)` is the same
+    objective with a pairwise estimate. With the default critic a step of the digits recipe takes
+    about 15 ELBO steps on one CPU thread, with one of 256x256 it takes 1.5 (`python
+    tests/objective/test_critic.py`); smaller critics were as near to exact values.
     """
     return elbo - Objective({critic or Critic(): gamma})
 
@@ -137,7 +145,9 @@ class Discriminator:
         )
 
     def __call__(self, d: Densities) -> Tensor:
-        """log q(z)/Π_b q(z_b), (*samples, batch): gradients reach z, and no weight of the critic."""
+        """log q(z)/Π_b q(z_b), (*samples, batch): gradients reach z, and no weight of the
+        critic.
+        """
         frozen = {name: w.detach() for name, w in self.net.named_parameters()}
         logit: Tensor = functional_call(self.net, frozen, torch.cat(self.critic.blocks(d), -1))
         return logit.squeeze(-1)
@@ -163,7 +173,9 @@ def shuffled(z: Tensor) -> Tensor:
 
 
 class Critics:
-    """The networks of an objective's critics, each made when its critic is first met, from `seed` alone."""
+    """The networks of an objective's critics, each made when its critic is first met, from `seed`
+    alone.
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -202,7 +214,9 @@ class Critics:
 
 
 def learn(objective: Objective, d: Densities) -> None:
-    """One step of every critic that is bound in the objective, on the draws of the batch; the model is left alone."""
+    """One step of every critic that is bound in the objective, on the draws of the batch; the model
+    is left alone.
+    """
     for term in objective.coefficients:
         if isinstance(term, Discriminator):
             term.learn(d)

@@ -1,4 +1,5 @@
-"""Objectives from text, for command lines and files: arithmetic on the terms and aliases, and nothing else.
+"""Objectives from text, for command lines and files: arithmetic on the terms and aliases, and
+nothing else.
 
 >>> from unweave import hfvae
 >>> formula("hfvae(beta=12, gamma=4)") == hfvae(beta=12, gamma=4)
@@ -61,9 +62,11 @@ NAMES: dict[str, Any] = {
 
 
 def formula(text: str) -> Objective:
-    """The objective that `text` writes in Python's own notation: + − * / and the names in `NAMES`, `.of(…)`, `[…]`.
+    """The objective that `text` writes in Python's own notation: + − * / and the names in `NAMES`,
+    `.of(…)`, `[…]`.
 
-    Errors: ValueError for anything else, and for a formula that is no objective; it runs no code of its own.
+    Errors: ValueError for anything else, and for a formula that is no objective; it runs no code of
+    its own.
     """
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body, text)

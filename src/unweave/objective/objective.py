@@ -7,7 +7,8 @@
     q[l]       Σ_blocks log q(z_block) over the blocks of level l of the group tree, under the aggregate posterior
     p[l]       Σ_blocks log p(z_block) likewise, under the prior
 
-Named terms are the non-negative quantities that people plot; objectives, to be maximised, carry minus signs:
+Named terms are the non-negative quantities that people plot; objectives, to be maximised, carry
+minus signs:
 
     mi    = posterior − q[0]                  I_q(x;z)                                            −②
     kl[l] = q[l] − p[l]                       Σ_blocks KL(q(z_block) ‖ p(z_block))                −④, −Ⓑ, −ⓘⓘ
@@ -22,8 +23,9 @@ Named terms are the non-negative quantities that people plot; objectives, to be 
     >>> print(uw.hfvae(alpha=1, beta=12, gamma=4).circled())
     ① + ② + ③ + 12Ⓐ + 4ⓘ + ⓘⓘ
 
-Source: Esmaeili et al., "Structured Disentangled Representations" (2019), whose table of objectives the aliases
-at the end spell out. Everything is in nats; the constant log N by which ① + ③ exceeds `recon` is dropped.
+Source: Esmaeili et al., "Structured Disentangled Representations" (2019), whose table of objectives
+the aliases at the end spell out. Everything is in nats; the constant log N by which ① + ③ exceeds
+`recon` is dropped.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ from .schedule import Ramp
 
 
 class Atom(NamedTuple):
-    """One log-density; `level` counts partitions of the group tree, `of` restricts it to some latents."""
+    """One log-density; `level` counts partitions of the group tree, `of` restricts it to some
+    latents.
+    """
 
     kind: Literal["recon", "label", "evidence", "posterior", "q", "p"]
     level: int = 0
@@ -64,10 +68,12 @@ class Atom(NamedTuple):
 
 
 class Term(Protocol):
-    """What is no log-density of one item and yet has a place in an objective: a moment, a distance, a critic.
+    """What is no log-density of one item and yet has a place in an objective: a moment, a distance,
+    a critic.
 
-    Called on the densities of a batch it returns one number an item, (*samples, batch), or one for the whole batch; its
-    `str` is how objectives print it. Terms are compared as values (frozen dataclasses).
+    Called on the densities of a batch it returns one number an item, (*samples, batch), or one for
+    the whole batch; its `str` is how objectives print it. Terms are compared as values (frozen
+    dataclasses).
     """
 
     def __call__(self, d: Densities, /) -> Tensor: ...
@@ -75,12 +81,14 @@ class Term(Protocol):
 
 @dataclass(frozen=True, eq=True)
 class Objective:
-    """A linear form on atoms, and on other terms: add, subtract and scale it, print it, call it on traces.
+    """A linear form on atoms, and on other terms: add, subtract and scale it, print it, call it on
+    traces.
 
-    Coefficients are numbers, or schedules (`Ramp`): `at(step)` then gives the objective of that step.
+    Coefficients are numbers, or schedules (`Ramp`): `at(step)` then gives the objective of that
+    step.
 
-    Called, it returns its value per item, `(*samples, batch)` in nats, to be maximised: the caller takes
-    `-objective(q, p, …).mean()` as the loss. See `Densities` for the arguments.
+    Called, it returns its value per item, `(*samples, batch)` in nats, to be maximised: the caller
+    takes `-objective(q, p, …).mean()` as the loss. See `Densities` for the arguments.
     """
 
     coefficients: Mapping[Atom | Term, float | Ramp]
@@ -112,7 +120,9 @@ class Objective:
         return self + -other
 
     def at(self, step: int) -> Objective:
-        """The objective of one step: schedules become numbers, in coefficients and in terms that have an `at` too."""
+        """The objective of one step: schedules become numbers, in coefficients and in terms that
+        have an `at` too.
+        """
         if not self._changes:
             return self
         now = {
@@ -128,9 +138,11 @@ class Objective:
         )
 
     def of(self, *latents: str) -> Objective:
-        """The same form on some of the latents: `mi.of("y")` is I(x;y), `tc[-1].of("z")` the correlation within z.
+        """The same form on some of the latents: `mi.of("y")` is I(x;y), `tc[-1].of("z")` the
+        correlation within z.
 
-        Latents are written as in groups ("z", "z[:5]", "z[3]"); level l of the tree keeps its blocks' parts.
+        Latents are written as in groups ("z", "z[:5]", "z[3]"); level l of the tree keeps its
+        blocks' parts.
         """
         return Objective(
             {
@@ -221,20 +233,24 @@ class Objective:
 
 
 class Densities:
-    """The atoms of one pair of traces, each computed once and when first asked for, shared by loss and log.
+    """The atoms of one pair of traces, each computed once and when first asked for, shared by loss
+    and log.
 
-    `groups` is a tree of latent sites or slices (default: one group a site); `aggregate` estimates log q(z_block)
-    (`minibatch(n)`, `exact(posterior)`); `batch_dim` says which dimension is the batch: dimensions before it are
-    samples. `kl="closed"` integrates KL(q(z|x) ‖ p(z)) analytically, site by site, where coefficients leave it
-    whole and the pair of distributions has a closed form; `kl="sampled"` never does.
+    `groups` is a tree of latent sites or slices (default: one group a site); `aggregate` estimates
+    log q(z_block) (`minibatch(n)`, `exact(posterior)`); `batch_dim` says which dimension is the
+    batch: dimensions before it are samples. `kl="closed"` integrates KL(q(z|x) ‖ p(z))
+    analytically, site by site, where coefficients leave it whole and the pair of distributions has
+    a closed form; `kl="sampled"` never does.
 
-    Latents are q's drawn sites; where a site is observed for some items only, it is latent for the others: at an
-    observed entry it leaves every block, and its log p counts in `recon`, its log q in `label`. Where a site's prior
-    depends on latents outside its block they are integrated: over enumerated ones exactly, over others by the mean over
-    `prior`, draws of the prior such as `decoder(None, q.free(1000))`, or a function that makes them when first needed.
+    Latents are q's drawn sites; where a site is observed for some items only, it is latent for the
+    others: at an observed entry it leaves every block, and its log p counts in `recon`, its log q
+    in `label`. Where a site's prior depends on latents outside its block they are integrated: over
+    enumerated ones exactly, over others by the mean over `prior`, draws of the prior such as
+    `decoder(None, q.free(1000))`, or a function that makes them when first needed.
 
-    Errors: KeyError if q draws a site that p lacks, or p draws one itself; ValueError if the objective needs an
-    aggregate and there is none, a site cannot be differentiated, or a prior has to be integrated without draws.
+    Errors: KeyError if q draws a site that p lacks, or p draws one itself; ValueError if the
+    objective needs an aggregate and there is none, a site cannot be differentiated, or a prior has
+    to be integrated without draws.
     """
 
     def __init__(
@@ -334,7 +350,7 @@ class Densities:
             total = total + c * self._atom(atom)
         return self._mean(total)
 
-    # -- atoms ---------------------------------------------------------------------------------------------
+    # -- atoms -------------------------------------------------------------------------------------
 
     def _compute(self, atom: Atom) -> Tensor:
         if atom.kind == "recon":
@@ -354,8 +370,8 @@ class Densities:
             return self._sum(self._log_q[b] for b in self._blocks(atom))
         if self.batch_dim == len(self.classes):
             raise ValueError(
-                "log p(x) is estimated from several samples an item, in dimensions before the batch: this trace "
-                "has none; expand x to (samples, batch, …) and say batch_dim=1"
+                "log p(x) is estimated from several samples an item, in dimensions before the "
+                "batch: this trace has none; expand x to (samples, batch, …) and say batch_dim=1"
             )
         weights = (
             self._atom(Atom("recon"))
@@ -383,8 +399,9 @@ class Densities:
     def _per_item(self, name: str, t: Tensor) -> Tensor:
         if t.ndim < self.lead:
             raise ValueError(
-                f"site {name!r} has log-densities of shape {tuple(t.shape)}: expected the batch in dimension "
-                f"{self.batch_dim} (batch_dim={self.batch_dim}), after the samples; expand its value to that shape"
+                f"site {name!r} has log-densities of shape {tuple(t.shape)}: expected the batch in "
+                f"dimension {self.batch_dim} (batch_dim={self.batch_dim}), after the samples; "
+                "expand its value to that shape"
             )
         return t.flatten(self.lead).sum(-1) if t.ndim > self.lead else t
 
@@ -395,7 +412,9 @@ class Densities:
         return self._sum(self._log_density(trace, [part]))
 
     def _log_prior(self, part: Block) -> Tensor:
-        """log p(block): over enumerated parents the exact sum, over other parents the mean over draws of the prior."""
+        """log p(block): over enumerated parents the exact sum, over other parents the mean over
+        draws of the prior.
+        """
         names = {site for site, _ in part}
         orphans = [name for name in names if name in self.latents and self._parents[name] - names]
         if not orphans:
@@ -405,9 +424,10 @@ class Densities:
                 sorted({repr(site) for name in orphans for site in self._parents[name] - names})
             )
             raise ValueError(
-                f"the density of {' and '.join(map(repr, sorted(names)))} under the prior integrates over {parents}, "
-                f"which {orphans[0]!r} depends on: give draws of the prior, prior=decoder(None, q.free(1000)), and "
-                "groups that do not split what hangs together within a block"
+                f"the density of {' and '.join(map(repr, sorted(names)))} under the prior "
+                f"integrates over {parents}, which {orphans[0]!r} depends on: give draws of the "
+                "prior, prior=decoder(None, q.free(1000)), and groups that do not split what "
+                "hangs together within a block"
             )
         if not isinstance(self.prior, Trace):
             self.prior = self.prior()
@@ -418,8 +438,8 @@ class Densities:
     def _parents(self) -> dict[str, set[str]]:
         """The drawn latents that each latent's prior may depend on, be it through others.
 
-        Those before it in p; of a `conditional`, the sites that it is given, and what these depend on. A prior that is
-        the same for all items depends on none.
+        Those before it in p; of a `conditional`, the sites that it is given, and what these depend
+        on. A prior that is the same for all items depends on none.
         """
         found: dict[str, set[str]] = {}
         for name in self.p:
@@ -469,7 +489,9 @@ class Densities:
         return parts
 
     def _prepare(self, atoms: Mapping[Atom, float]) -> None:
-        """All blocks that the atoms need are asked of the aggregate at once, which is told their coefficients."""
+        """All blocks that the atoms need are asked of the aggregate at once, which is told their
+        coefficients.
+        """
         weights: dict[Block, float] = {}
         for atom, c in atoms.items():
             for b in self._blocks(atom) if atom.kind == "q" else ():
@@ -478,8 +500,9 @@ class Densities:
         blocks = list(weights)
         if blocks and self.aggregate is None:
             raise ValueError(
-                "this objective needs log q(z), the aggregate posterior: say how to estimate it, with "
-                "aggregate=unweave.minibatch(n) for a data set of n items, or unweave.exact(posterior)"
+                "this objective needs log q(z), the aggregate posterior: say how to estimate it, "
+                "with aggregate=unweave.minibatch(n) for a data set of n items, or "
+                "unweave.exact(posterior)"
             )
         if blocks and self.aggregate is not None:
             share: float | Tensor = self._log_class.detach().exp() if self.classes else 1.0
@@ -491,10 +514,12 @@ class Densities:
             log_q = self.aggregate(self.q, blocks, self.batch_dim, **told)
             self._log_q.update(zip(blocks, log_q, strict=True))
 
-    # -- closed-form KL ------------------------------------------------------------------------------------
+    # -- closed-form KL ----------------------------------------------------------------------------
 
     def _kl(self, of: tuple[str, ...]) -> Tensor:
-        """KL(q(z|x) ‖ p(z)) per item, analytic for the sites that allow it and sampled for the others."""
+        """KL(q(z|x) ‖ p(z)) per item, analytic for the sites that allow it and sampled for the
+        others.
+        """
         parts = (part for b in self._blocks(Atom("posterior", 0, of)) for part in b)
         return self._sum(
             self._site_kl(name, units) for name, units in parts if name in self.latents
@@ -528,7 +553,9 @@ class Densities:
         )
 
     def _is_whole(self, atom: Atom) -> bool:
-        """Whether no class outside the form's latents has to be summed over, in q or in the prior."""
+        """Whether no class outside the form's latents has to be summed over, in q or in the
+        prior.
+        """
         blocks = [union(self._blocks(atom))] if self.classes else []
         return not any(
             classes_summed(self.q, t, b, self.batch_dim)
@@ -540,13 +567,16 @@ class Densities:
     def _is_integrable(self, name: str) -> bool:
         """Whether the prior's parameters can be held while z is integrated under q(z|x).
 
-        They can if they are the same for all items and samples, or if what they may read is all earlier in q too.
+        They can if they are the same for all items and samples, or if what they may read is all
+        earlier in q too.
         """
         before = {site for site in self._before(name) if site in self.latents}
         return self._is_fixed(name) or before <= set(list(self.q)[: list(self.q).index(name)])
 
     def _is_fixed(self, name: str, *, classes: bool = True) -> bool:
-        """Whether a site's prior is the same for all items and samples, and for all classes of enumerated sites."""
+        """Whether a site's prior is the same for all items and samples, and for all classes of
+        enumerated sites.
+        """
         value, dist = self.p[name].value, self.p[name].dist
         assert dist is not None
         dist = unwrap(dist)
@@ -555,7 +585,7 @@ class Densities:
         lead = lead if classes else lead[-(self.lead - len(self.classes)) :]
         return not lead or math.prod(lead) == 1 < math.prod(value.shape[: self.lead])
 
-    # -- small parts ---------------------------------------------------------------------------------------
+    # -- small parts -------------------------------------------------------------------------------
 
     def _resolve(self, atom: Atom) -> Atom:
         """Levels counted from the coarsest; levels of a factorised prior are one."""
@@ -564,7 +594,8 @@ class Densities:
         depth = len(self.levels) or 1
         if not -depth <= atom.level < depth:
             raise ValueError(
-                f"{atom}: the tree of groups has levels 0 to {depth - 1}, level {atom.level} was asked for"
+                f"{atom}: the tree of groups has levels 0 to {depth - 1}, level {atom.level} was "
+                "asked for"
             )
         level = atom.level % depth
         return atom._replace(level=0 if atom.kind == "p" and level and self.factorises else level)
@@ -609,15 +640,17 @@ class Densities:
         for name, node in self.latents.items():
             if name not in self.p:
                 raise KeyError(
-                    f"q draws {name!r}, but p has no such site; its sites are: {', '.join(map(repr, self.p))}"
+                    f"q draws {name!r}, but p has no such site; its sites are: "
+                    f"{', '.join(map(repr, self.p))}"
                 )
             dist = node.dist
             discrete = dist and not dist.has_rsample and node.role != "enumerated"
             if torch.is_grad_enabled() and discrete and node.log_prob.requires_grad:
                 raise ValueError(
-                    f"site {name!r} draws from a {type(dist).__name__}, whose samples carry no gradient: the "
-                    "objective's gradient would be biased. Use q.categorical(logits, …), which sums over its classes, "
-                    "or q.concrete(logits, temperature, …), observe the site, or evaluate under torch.no_grad()"
+                    f"site {name!r} draws from a {type(dist).__name__}, whose samples carry no "
+                    "gradient: the objective's gradient would be biased. Use "
+                    "q.categorical(logits, …), which sums over its classes, or q.concrete(logits, "
+                    "temperature, …), observe the site, or evaluate under torch.no_grad()"
                 )
         for name, node in self.p.items():
             if node.role in ("sampled", "enumerated"):
@@ -629,11 +662,13 @@ class Densities:
                 raise KeyError(f"p drew its own {name!r} instead of scoring a value: {hint}")
 
 
-# -- terms ---------------------------------------------------------------------------------------------------
+# -- terms -----------------------------------------------------------------------------------------
 
 
 class _Levels:
-    """A term for each level of the tree: `kl[0]`, `kl[-1]`, `tc[1]`, and `tc[a:b]`, the sum of levels a to b−1."""
+    """A term for each level of the tree: `kl[0]`, `kl[-1]`, `tc[1]`, and `tc[a:b]`, the sum of
+    levels a to b−1.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -654,7 +689,9 @@ class _Levels:
 
 
 def _above(level: int) -> int:
-    """The partition above tc[level]: counted from the end, there is one partition more than there are tcs."""
+    """The partition above tc[level]: counted from the end, there is one partition more than there
+    are tcs.
+    """
     return level if level >= 0 else level - 1
 
 
@@ -666,7 +703,7 @@ kl = _Levels("kl")
 tc = _Levels("tc")
 
 
-# -- the literature's table ----------------------------------------------------------------------------------
+# -- the literature's table ------------------------------------------------------------------------
 
 elbo = recon - mi - kl[0]
 """① + ② + ③ + ④: the evidence lower bound (Kingma and Welling, 2014; Rezende et al., 2014)."""
@@ -678,7 +715,9 @@ def beta_vae(beta: float | Ramp) -> Objective:
 
 
 def dip_vae(lam: float | Ramp) -> Objective:
-    """① + ② + ③ + λ④: DIP-VAE (Kumar et al., 2018) as a linear form; the paper trains on matched moments."""
+    """① + ② + ③ + λ④: DIP-VAE (Kumar et al., 2018) as a linear form; the paper trains on matched
+    moments.
+    """
     return recon - mi - lam * kl[0]
 
 
@@ -698,7 +737,9 @@ def bottleneck(beta: float | Ramp, gamma: float | Ramp) -> Objective:
 
 
 def tc_vae(beta: float | Ramp) -> Objective:
-    """① + ② + ③ + Ⓑ* + βⒶ*: FactorVAE (Kim and Mnih, 2018), β-TCVAE (Chen et al., 2018), over single units."""
+    """① + ② + ③ + Ⓑ* + βⒶ*: FactorVAE (Kim and Mnih, 2018), β-TCVAE (Chen et al., 2018), over
+    single units.
+    """
     return recon - mi - beta * tc[:] - kl[-1]
 
 
@@ -707,20 +748,22 @@ def hfvae(
 ) -> Objective:
     """① + ③ + ⓘⓘ + α② + βⒶ + γⓘ: HFVAE (Esmaeili et al., 2019).
 
-    β weighs the correlation between the top groups, γ that of every level below: for a coefficient of its own for
-    each level write `recon - alpha*mi - b0*tc[0] - b1*tc[1] - … - kl[-1]`.
+    β weighs the correlation between the top groups, γ that of every level below: for a coefficient
+    of its own for each level write `recon - alpha*mi - b0*tc[0] - b1*tc[1] - … - kl[-1]`.
     """
     return recon - alpha * mi - beta * tc[0] - gamma * tc[1:] - kl[-1]
 
 
 def _align(name: str, observed: Tensor, density: Tensor) -> Tensor:
-    """What was observed, (*samples, batch) or finer, with sizes of one for the density's further dimensions."""
+    """What was observed, (*samples, batch) or finer, with sizes of one for the density's further
+    dimensions.
+    """
     while observed.ndim > density.ndim and observed.shape[-1] == 1:
         observed = observed.squeeze(-1)
     if observed.ndim > density.ndim:
         raise ValueError(
-            f"site {name!r}: its units were observed one by one, but its density keeps an item's units together; "
-            "observe whole items, or let p factorise over the units"
+            f"site {name!r}: its units were observed one by one, but its density keeps an item's "
+            "units together; observe whole items, or let p factorise over the units"
         )
     return observed.reshape(*observed.shape, *[1] * (density.ndim - observed.ndim))
 

@@ -1,4 +1,5 @@
-"""Coefficients that change while training: piecewise linear functions of the step, which add and scale like numbers.
+"""Coefficients that change while training: piecewise linear functions of the step, which add and
+scale like numbers.
 
     >>> warm_up = ramp(0, 4, last=1000)
     >>> warm_up(0), warm_up(250), warm_up(5000)
@@ -6,8 +7,8 @@
     >>> print(1 - warm_up / 2)
     (1 to -1 over steps 0 to 1,000)
 
-An objective takes them wherever it takes a number: `beta_vae(ramp(0, 4, last=10_000))`; `objective.at(step)` has
-numbers again.
+An objective takes them wherever it takes a number: `beta_vae(ramp(0, 4, last=10_000))`;
+`objective.at(step)` has numbers again.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Ramp:
-    """A piecewise linear function of the step through (step, value) knots, constant before and after them."""
+    """A piecewise linear function of the step through (step, value) knots, constant before and
+    after them.
+    """
 
     knots: tuple[tuple[int, float], ...]
 
     def __post_init__(self) -> None:
         if not self.knots or any(a >= b for (a, _), (b, _) in pairwise(self.knots)):
             raise ValueError(
-                f"knots {self.knots} of a schedule: expected one or more (step, value), steps increasing"
+                f"knots {self.knots} of a schedule: expected one or more (step, value), steps "
+                "increasing"
             )
 
     def __call__(self, step: int) -> float:
@@ -80,5 +84,7 @@ class Ramp:
 
 
 def ramp(start: float, end: float, first: int = 0, last: int = 1000) -> Ramp:
-    """`start` until step `first`, then linearly to `end`, which `last` reaches. Errors: ValueError if last ≤ first."""
+    """`start` until step `first`, then linearly to `end`, which `last` reaches. Errors: ValueError
+    if last ≤ first.
+    """
     return Ramp(((first, start), (last, end)))

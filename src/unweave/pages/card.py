@@ -17,9 +17,10 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any
     lines = [
         f"# {config['recipe']}: a model trained by unweave {config['unweave']}",
         "",
-        f"Objective (nats, maximised): {config['circled'] or config['objective']}, that is `{config['objective']}`.",
-        f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, {data.get('test', 0):,} to "
-        "test.",
+        f"Objective (nats, maximised): {config['circled'] or config['objective']}, that is "
+        f"`{config['objective']}`.",
+        f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, "
+        f"{data.get('test', 0):,} to test.",
         f"Made by {made_by} in {config.get('seconds', 0):.0f} s on {config['machine']}.",
         "",
         "```python",
@@ -33,25 +34,29 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Mapping[str, Any
     ]
     for name, (value, error) in test.items():
         lines.append(
-            f"| {name} on test items | {value:.2f} ± {error:.2f} | mean and standard error over the test items |"
+            f"| {name} on test items | {value:.2f} ± {error:.2f} | mean and standard error over "
+            "the test items |"
         )
     for name, term in scores.get("terms", {}).items():
         lines.append(
-            f"| {name} | {term['exact']:.2f} ± {term['se']:.2f} | exact q(z) of {scores['exact_n']:,} items, averaged "
-            f"over {scores['exact_points']:,} of them; the minibatch value is {term['minibatch']:.2f} |"
+            f"| {name} | {term['exact']:.2f} ± {term['se']:.2f} | exact q(z) of "
+            f"{scores['exact_n']:,} items, averaged over {scores['exact_points']:,} of them; the "
+            f"minibatch value is {term['minibatch']:.2f} |"
         )
     for site, (value, error) in scores.get("error", {}).items():
         lines.append(
-            f"| error of {site} | {value:.4f} ± {error:.4f} (a share) | items whose most probable class is not their "
-            "label, test items |"
+            f"| error of {site} | {value:.4f} ± {error:.4f} (a share) | items whose most probable "
+            "class is not their label, test items |"
         )
     for site, value in scores.get("accuracy", {}).items():
         lines.append(
-            f"| accuracy of {site} | {value:.3f} (a share) | classes matched to labels one to one, test items |"
+            f"| accuracy of {site} | {value:.3f} (a share) | classes matched to labels one to one, "
+            "test items |"
         )
     lines += [
         "",
-        "Limits: scores are of this run's seed alone. Traversals, curves and information per unit: `report.html`.",
+        "Limits: scores are of this run's seed alone. Traversals, curves and information per "
+        "unit: `report.html`.",
         "",
     ]
     with replacing(folder / "README.md") as draft:

@@ -1,4 +1,6 @@
-"""Findings as a page shows them: numbers as tiles, everything else as a section, drawn by `findings.html.j2`."""
+"""Findings as a page shows them: numbers as tiles, everything else as a section, drawn by
+`findings.html.j2`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def tiles(findings: Sequence[Finding]) -> list[dict[str, str]]:
 
 
 def exhibits(findings: Sequence[Finding], chart: Chart) -> list[dict[str, Any]]:
-    """A section for each finding that is no number: its id, title, note, kind, and what its kind is drawn from."""
+    """A section for each finding that is no number: its id, title, note, kind, and what its kind is
+    drawn from.
+    """
     drawn: list[dict[str, Any]] = []
     for found in findings:
         match found:
@@ -54,7 +58,7 @@ def exhibits(findings: Sequence[Finding], chart: Chart) -> list[dict[str, Any]]:
     return drawn
 
 
-# -- tables ------------------------------------------------------------------------------------------------------
+# -- tables ----------------------------------------------------------------------------------------
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -84,11 +88,13 @@ def _reads_as_number(value: Any) -> bool:
     )
 
 
-# -- images ------------------------------------------------------------------------------------------------------
+# -- images ----------------------------------------------------------------------------------------
 
 
 def _images(found: Picture | Film) -> dict[str, Any]:
-    """The grid of images as one raster without text, and how wide it is shown, in whole multiples of its pixels."""
+    """The grid of images as one raster without text, and how wide it is shown, in whole multiples
+    of its pixels.
+    """
     frames = (
         np.asarray(found.images)[None] if isinstance(found, Picture) else np.asarray(found.images)
     )
@@ -118,7 +124,8 @@ def _images(found: Picture | Film) -> dict[str, Any]:
 
 
 def is_ink(images: np.ndarray | None) -> bool:
-    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground, which a light page shows as ink on paper.
+    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground, which a light page shows as
+    ink on paper.
 
     Floats in [0, 1] or bytes; NaN is left out.
     """
@@ -129,7 +136,7 @@ def is_ink(images: np.ndarray | None) -> bool:
     return bool(len(edges) and np.median(edges) < 0.01)
 
 
-# -- charts ------------------------------------------------------------------------------------------------------
+# -- charts ----------------------------------------------------------------------------------------
 
 
 def _scatter(found: Scatter, chart: Chart) -> dict[str, Any]:

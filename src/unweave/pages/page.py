@@ -1,4 +1,5 @@
-"""What every page has in common: one frame, charts as inline SVG in the page's own colours, numbers as they are read.
+"""What every page has in common: one frame, charts as inline SVG in the page's own colours, numbers
+as they are read.
 
 A page is one file that asks for nothing outside itself. Its template extends `page.html.j2`.
 """
@@ -31,7 +32,8 @@ Chart: TypeAlias = Callable[[Axes, str], Markup]
 ACCENT = "var(--accent)"
 """The first group's blue, lighter on a dark page."""
 
-# Colours that no chart uses: each becomes a CSS colour of the page, so that charts follow light and dark mode.
+# Colours that no chart uses: each becomes a CSS colour of the page, so that charts follow light and
+# dark mode.
 _INK, _PAGE = "#010203", "#fcfdfe"
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -54,7 +56,8 @@ def rendered(
 ) -> str:
     """The page that a template of this package makes of its content.
 
-    Nothing that content lacks is an error: the template asks for it and leaves it out. All text is escaped.
+    Nothing that content lacks is an error: the template asks for it and leaves it out. All text is
+    escaped.
     """
     environment = jinja2.Environment(
         autoescape=True,
@@ -70,8 +73,8 @@ def rendered(
 
 @contextmanager
 def charts() -> Iterator[Chart]:
-    """While it lasts, Axes are drawn in the page's style; `chart(ax, label)` turns one into SVG, `label` being what a
-    reader hears who does not see it.
+    """While it lasts, Axes are drawn in the page's style; `chart(ax, label)` turns one into SVG,
+    `label` being what a reader hears who does not see it.
 
     >>> with charts() as chart:
     ...     svg = chart(axes(300, 200), "An empty frame")
@@ -119,7 +122,9 @@ def axes(width: float, height: float) -> Axes:
 
 
 def _svg(ax: Axes, label: str, key: str) -> Markup:
-    """A chart as inline SVG in the page's own font and colours; `key` keeps its ids apart from other charts'."""
+    """A chart as inline SVG in the page's own font and colours; `key` keeps its ids apart from
+    other charts'.
+    """
     buffer = io.StringIO()
     figure: Any = ax.get_figure()
     figure.savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})
@@ -129,7 +134,8 @@ def _svg(ax: Axes, label: str, key: str) -> Markup:
     width, box = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', svg).groups()  # type: ignore[union-attr]
     body = svg[svg.index(">") + 1 :].replace("xlink:href", "href")
     body = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{key}-", body)
-    # matplotlib writes the font as one shorthand or, from 3.11 on, as properties: keep size and weight, drop the family
+    # matplotlib writes the font as one shorthand or, from 3.11 on, as properties: keep size and
+    # weight, drop the family
     body = re.sub(r"font: (?:(\d+) )?([\d.]+px) [^;\"]*", r"font-size: \2; font-weight: \1", body)
     body = re.sub(r"font-family: [^;\"]*;? ?|; font-weight: (?=[;\"])", "", body)
     body = (
@@ -149,7 +155,9 @@ def png(picture: np.ndarray) -> dict[str, Any]:
 
 
 def film(pictures: Sequence[np.ndarray], rate: float) -> dict[str, Any]:
-    """Pictures of one size as a film for an <img>, an animated PNG that loops, `rate` of them a second."""
+    """Pictures of one size as a film for an <img>, an animated PNG that loops, `rate` of them a
+    second.
+    """
     buffer = io.BytesIO()
     first, *others = [Image.fromarray(picture) for picture in pictures]
     first.save(

@@ -1,4 +1,6 @@
-"""Pictures of runs for pages and slides, from run folders: what each latent unit does, codes, a recipe's own."""
+"""Pictures of runs for pages and slides, from run folders: what each latent unit does, codes, a
+recipe's own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Pat
 
 
 def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
-    """The test items' codes of several runs in one row, each panel on its own scale, coloured by label."""
+    """The test items' codes of several runs in one row, each panel on its own scale, coloured by
+    label.
+    """
     figure = Figure(figsize=(4.4 * len(runs), 4.6), layout="constrained")
     for ax, run in zip(
         figure.subplots(1, len(runs), squeeze=False)[0], map(Path, runs), strict=True
@@ -54,7 +58,9 @@ def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 
 def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
-    """Runs of the ablation recipe, one a row: codes beside the prior's two standard deviations, items, prior draws."""
+    """Runs of the ablation recipe, one a row: codes beside the prior's two standard deviations,
+    items, prior draws.
+    """
     figure = Figure(figsize=(11, 2.5 * len(runs)), layout="constrained")
     panels = figure.subplots(len(runs), 3, squeeze=False, width_ratios=(1.0, 1.9, 1.9))
     around = np.linspace(0, 2 * np.pi, 100)
@@ -91,7 +97,8 @@ def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 
 def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
-    """The pictures that a recipe makes of its own run, one under another; of films the first column, over time.
+    """The pictures that a recipe makes of its own run, one under another; of films the first
+    column, over time.
 
     Errors: ValueError if the run has none.
     """
@@ -104,7 +111,8 @@ def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
     ]
     if not shown:
         raise ValueError(
-            f"{run} has no pictures of its recipe's own: draw its units or codes, or look at its report"
+            f"{run} has no pictures of its recipe's own: draw its units or codes, or look at its "
+            "report"
         )
     grids = [_grid(picture.images) for picture in shown]
     heights = [7.2 * grid.shape[0] / grid.shape[1] for grid in grids]

@@ -1,7 +1,8 @@
-"""One self-contained HTML file per run: what was learned, in pictures, and numbers with their errors.
+"""One self-contained HTML file per run: what was learned, in pictures, and numbers with their
+errors.
 
-Reads a run folder (config.json, metrics.jsonl, scores.json, evaluation.npz) and nothing else; what a run does not
-have, its report leaves out.
+Reads a run folder (config.json, metrics.jsonl, scores.json, evaluation.npz) and nothing else; what
+a run does not have, its report leaves out.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ _CIRCLED = {
 
 
 def write(folder: str | Path) -> Path:
-    """Write a run folder's `report.html`, whose path it returns, and its model card. A reader sees the old report or the new one, never
-    half of one.
+    """Write a run folder's `report.html`, whose path it returns, and its model card. A reader sees
+    the old report or the new one, never half of one.
 
-    Raises FileNotFoundError, with the command that makes what is missing, for a folder that is not a finished run.
+    Raises FileNotFoundError, with the command that makes what is missing, for a folder that is not
+    a finished run.
     """
     folder = Path(folder)
     for name, maker in (
@@ -107,9 +109,10 @@ def circled(text: str) -> Markup:
 
 
 def drawable(arrays: Arrays) -> Arrays:
-    """The arrays with every item a picture of 24 pixels or more: vectors as little bar charts, small images enlarged,
-    so that one pixel is a thin gap between them. Vectors of over 200 numbers and what is neither image nor vector show
-    nothing and are left out."""
+    """The arrays with every item a picture of 24 pixels or more: vectors as little bar charts,
+    small images enlarged, so that one pixel is a thin gap between them. Vectors of over 200 numbers
+    and what is neither image nor vector show nothing and are left out.
+    """
     drawn = dict(arrays)
     x = arrays.get("x", np.zeros((1, 24, 24)))
     low, high = min(float(np.nanmin(x)), 0.0), max(float(np.nanmax(x)), 0.0)
@@ -131,7 +134,9 @@ def drawable(arrays: Arrays) -> Arrays:
 
 
 def _shows(shape: tuple[int, ...]) -> bool:
-    """Whether items of this shape are images, grey or in colours, or vectors short enough to be drawn."""
+    """Whether items of this shape are images, grey or in colours, or vectors short enough to be
+    drawn.
+    """
     match shape:
         case (length,):
             return length <= 200
@@ -173,7 +178,9 @@ def _seed(config: Json) -> Any:
 
 
 def _scored(config: Json) -> str:
-    """The data behind reconstructions and test scores: a run without a test set is scored on what it was trained on."""
+    """The data behind reconstructions and test scores: a run without a test set is scored on what
+    it was trained on.
+    """
     return "training data" if config.get("data", {}).get("test") == 0 else "test data"
 
 
@@ -189,7 +196,9 @@ def duration(seconds: float) -> str:
 
 
 def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, str]:
-    """The sign of a term in the ELBO (0: it is no part of the sum) and, in a sentence, what it measures."""
+    """The sign of a term in the ELBO (0: it is no part of the sum) and, in a sentence, what it
+    measures.
+    """
     sites = config.get("groups") or ()
     groups = (
         " and ".join(sites)
@@ -209,22 +218,26 @@ def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, st
         case "tc" if depth == 1:
             return (
                 -1,
-                f"Total correlation: how far the units are from independent across the data set{less}.",
+                "Total correlation: how far the units are from independent across the data "
+                f"set{less}.",
             )
         case "tc" if l == 0:
             return (
                 -1,
-                f"Total correlation between groups: how far {groups} are from independent across the data set{less}.",
+                f"Total correlation between groups: how far {groups} are from independent across "
+                f"the data set{less}.",
             )
         case "tc" if l == depth - 1:
             return (
                 -1,
-                f"Total correlation within groups: how far a group's units are from independent{less}.",
+                "Total correlation within groups: how far a group's units are from "
+                f"independent{less}.",
             )
         case "tc":
             return (
                 -1,
-                f"Total correlation of the groups at level {l + 1} inside those at level {l}{less}.",
+                f"Total correlation of the groups at level {l + 1} inside those at level "
+                f"{l}{less}.",
             )
         case "kl" if l == 0:
             return (
@@ -235,7 +248,8 @@ def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, st
             parts = "unit" if l == depth else f"group at level {l}"
             return (
                 summed,
-                f"Σ KL(q ‖ p) of each {parts} alone: how far it is from the prior across the data set.",
+                f"Σ KL(q ‖ p) of each {parts} alone: how far it is from the prior across the data "
+                "set.",
             )
         case "elbo":
             return 0, "Evidence lower bound on log p(x): the sum of the terms above."
@@ -247,7 +261,9 @@ def _explain(term: str, depth: int, config: Json, scores: Json) -> tuple[int, st
 
 
 def _terms(config: Json, scores: Json) -> list[dict[str, Any]]:
-    """Rows of the decomposition, in the order of the sum, with the span of a waterfall that ends at the ELBO."""
+    """Rows of the decomposition, in the order of the sum, with the span of a waterfall that ends at
+    the ELBO.
+    """
     terms, test = scores.get("terms", {}), scores.get("test", {})
     depth = sum(t.startswith("tc[") for t in terms)
     rows, total = [], 0.0
@@ -476,7 +492,9 @@ def _remarks(scores: Json) -> list[str]:
 
 
 def _factors(scores: Json, chart: Chart, most: int = 40) -> Markup | None:
-    """Heat map of what each group and each unit tells of each factor; of very many units, those that tell most."""
+    """Heat map of what each group and each unit tells of each factor; of very many units, those
+    that tell most.
+    """
     table = scores.get("I(v;z)")
     if not table:
         return None

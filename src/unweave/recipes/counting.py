@@ -1,4 +1,6 @@
-"""Scenes of 0 to 3 digits: how many there are is known of some scenes; where, which and how are found."""
+"""Scenes of 0 to 3 digits: how many there are is known of some scenes; where, which and how are
+found.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,14 @@ PUBLISHED = {
     0.5: ("93.27 ± 2.15", "80.27 ± 5.45"),
     1.0: ("99.81 ± 1.81", "84.79 ± 5.11"),
 }
-"""By share of scenes whose count is known: without and with MNIST, of Siddharth et al. (2017), as count accuracy, %."""
+"""By share of scenes whose count is known: without and with MNIST, of Siddharth et al. (2017), as
+count accuracy, %.
+"""
 
 SIZE, MOST, BOX, SIDE = 50, 3, 20, 24
-"""Pixels of a scene's side, its digits at most, and pixels of the sides of a digit's box and of a window."""
+"""Pixels of a scene's side, its digits at most, and pixels of the sides of a digit's box and of a
+window.
+"""
 
 OF_TEST = 1_000_000
 """The seed of the test scenes, whatever the run's."""
@@ -60,17 +66,20 @@ def counting(
     ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Multi-digit MNIST: 0 to 3 digits a scene, and a program that takes as many steps (Siddharth et al., 2017).
+    """Multi-digit MNIST: 0 to 3 digits a scene, and a program that takes as many steps (Siddharth
+    et al., 2017).
 
-    Scenes of 50x50 pixels are composed as a run begins; nobody says where a digit is, which it is, or how it looks.
+    Scenes of 50x50 pixels are composed as a run begins; nobody says where a digit is, which it is,
+    or how it looks.
 
-    Measured, mean ± sd over seeds 0, 1, 2, with a tenth, half and all of the counts known: count accuracy 99.90 ±
-    0.02, 99.94 ± 0.01 and 99.95 ± 0.01 % without MNIST, 99.90 ± 0.03, 99.94 ± 0.01 and 99.95 ± 0.01 % with it;
-    published are 85.45, 93.27 and 99.81 %, and 76.33, 80.27 and 84.79 %. The counting network alone, on the same
-    labels: 99.94 ± 0.01, 99.93 ± 0.02 and 99.92 ± 0.02 %. Digits named right: 84.9 ± 1.6, 83.7 ± 2.3 and 84.7 ± 1.0 %
-    with MNIST, 20 to 21 % without. A run takes 47 to 93 s of processor time, one thread of a 2-core AMD EPYC (157 to
-    513 s of training as busy as it was), and about two minutes more for its evaluation. docs/results/counting.md has
-    what was tried.
+    Measured, mean ± sd over seeds 0, 1, 2, with a tenth, half and all of the counts known: count
+    accuracy 99.90 ± 0.02, 99.94 ± 0.01 and 99.95 ± 0.01 % without MNIST, 99.90 ± 0.03, 99.94 ± 0.01
+    and 99.95 ± 0.01 % with it; published are 85.45, 93.27 and 99.81 %, and 76.33, 80.27 and 84.79
+    %. The counting network alone, on the same labels: 99.94 ± 0.01, 99.93 ± 0.02 and 99.92 ± 0.02
+    %. Digits named right: 84.9 ± 1.6, 83.7 ± 2.3 and 84.7 ± 1.0 % with MNIST, 20 to 21 % without. A
+    run takes 47 to 93 s of processor time, one thread of a 2-core AMD EPYC (157 to 513 s of
+    training as busy as it was), and about two minutes more for its evaluation.
+    docs/results/counting.md has what was tried.
     """
     if not 0 < rate <= 1:
         raise ValueError(
@@ -117,7 +126,9 @@ def _model(latents: int, seed: int | None, root: str | None, quick: bool) -> Mod
 
 @cache
 def _learned(latents: int, seed: int, root: str | None, quick: bool) -> dict[str, Any]:
-    """The digit sub-model's weights after three passes over MNIST, digits off the middle of their windows."""
+    """The digit sub-model's weights after three passes over MNIST, digits off the middle of their
+    windows.
+    """
     from unweave.training.trainer import trained
 
     windows = uw.data.windows(uw.data.mnist("train", root), SIDE, seed=seed)
@@ -316,7 +327,9 @@ SHOWN = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11)
 
 
 def _windows(model: Model, q: Trace, few: uw.data.Data) -> Picture:
-    """Rows: a scene with the frames of its windows, its reconstruction, then each window and what is drawn in it."""
+    """Rows: a scene with the frames of its windows, its reconstruction, then each window and what
+    is drawn in it.
+    """
     import torch
 
     from unweave.models.counting import lens
@@ -349,7 +362,9 @@ def _windows(model: Model, q: Trace, few: uw.data.Data) -> Picture:
 
 
 def _large(images: Tensor) -> Array:
-    """Images (n, h, w) in colour, twice as large, in the middle of as many pixels as a scene has then."""
+    """Images (n, h, w) in colour, twice as large, in the middle of as many pixels as a scene has
+    then.
+    """
     large = images.numpy().repeat(2, 1).repeat(2, 2)
     gap = SIZE - images.shape[-1]
     padded = np.pad(large, ((0, 0), (gap, gap), (gap, gap)))
@@ -357,7 +372,9 @@ def _large(images: Tensor) -> Array:
 
 
 def _frame(scene: Array, centre: Array, colour: Array) -> None:
-    """Draws the frame of a window about `centre`, in a scene's pixels, into the scene shown twice as large."""
+    """Draws the frame of a window about `centre`, in a scene's pixels, into the scene shown twice
+    as large.
+    """
     first = np.rint(2 * centre + 1 - SIDE).astype(int)
     (top, left), (bottom, right) = (
         first.clip(0, 2 * SIZE - 1),

@@ -1,4 +1,6 @@
-"""Faces of 38 people under 64 lights: identity and lighting named where they are known, images taken apart by both."""
+"""Faces of 38 people under 64 lights: identity and lighting named where they are known, images
+taken apart by both.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ PUBLISHED = (
     ("Siddharth et al. 2017, semi-supervised", "3.5 ± 3.4", "17.6 ± 1.8"),
     ("Jampani et al. 2015, off plots", "≈ 30", "≈ 10"),
 )
-"""Errors in per cent, of identity and of lighting, on a split and with a share of labels that are not known to us."""
+"""Errors in per cent, of identity and of lighting, on a split and with a share of labels that are
+not known to us.
+"""
 
 
 def yaleb(
@@ -48,11 +52,13 @@ def yaleb(
     ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Yale B faces, 48x42: identity and lighting, a code for each, and x = reflectance times shading.
+    """Yale B faces, 48x42: identity and lighting, a code for each, and x = reflectance times
+    shading.
 
-    Measured, mean ± sd over seeds 0 to 4, errors of identity and of lighting on test faces: 0.2 ± 0.1 % and 1.4 ± 0.4 %
-    with all labels, 2.1 ± 1.4 % and 14.0 ± 1.0 % with `--labels 0.2`; docs/results/yaleb.md says how they are defined
-    and what the classifiers reach alone. 66 to 113 s a run, one thread of a 2-core AMD EPYC, as long to evaluate.
+    Measured, mean ± sd over seeds 0 to 4, errors of identity and of lighting on test faces: 0.2 ±
+    0.1 % and 1.4 ± 0.4 % with all labels, 2.1 ± 1.4 % and 14.0 ± 1.0 % with `--labels 0.2`;
+    docs/results/yaleb.md says how they are defined and what the classifiers reach alone. 66 to 113
+    s a run, one thread of a 2-core AMD EPYC, as long to evaluate.
     """
     flags = locals()
     if not 0 < labels <= 1:
@@ -89,10 +95,11 @@ def yaleb(
 
 
 def some_cells(data: uw.data.Data, share: float, seed: int) -> Mask:
-    """Which items are in a share of the cells identity x lighting: as many a row and a column, give or take one.
+    """Which items are in a share of the cells identity x lighting: as many a row and a column, give
+    or take one.
 
-    People and lights stand in a random order, each on a circle of length one: chosen are the cells whose places add up
-    to less than the share, as the next round begins.
+    People and lights stand in a random order, each on a circle of length one: chosen are the cells
+    whose places add up to less than the share, as the next round begins.
     """
     person, light = (
         _places(size, (seed, k))[data.factors[:, k]] for k, size in enumerate(data.sizes[:2])
@@ -133,14 +140,17 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
                 ),
                 *PUBLISHED,
             ],
-            f"Of {len(test)} test faces. Lighting is wrong where the most probable of 64 directions is another.",
+            f"Of {len(test)} test faces. Lighting is wrong where the most probable of 64 "
+            "directions is another.",
         ),
         *([] if recipe.flags["alone"] else _pictures(model.decoder, q, test)),
     ]
 
 
 def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 8) -> list[Finding]:
-    """What the decoder makes of codes: of a face, of another person, of another light, and of the labels alone."""
+    """What the decoder makes of codes: of a face, of another person, of another light, and of the
+    labels alone.
+    """
     chosen = _spread(test, columns)
     some = test.subset(chosen)
     r, s = (q[site].dist.mean[chosen] for site in ("r", "s"))  # type: ignore[union-attr]
@@ -174,7 +184,8 @@ def _pictures(decoder: Any, q: uw.Trace, test: uw.data.Data, columns: int = 8) -
             np.stack([person.floats(), _product(decoder, *named)]),
             ("photograph", "prediction"),
             tuple(person.values[1][k] for k in person.factors[:, 1]),
-            f"{person.values[0][person.factors[0, 0]]}, predicted from the person's name and the light's direction.",
+            f"{person.values[0][person.factors[0, 0]]}, predicted from the person's name and the "
+            "light's direction.",
         ),
     ]
 

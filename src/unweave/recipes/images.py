@@ -1,4 +1,6 @@
-"""Handwritten digits and clothes: the structured model, its baseline, and autoencoders against VAEs."""
+"""Handwritten digits and clothes: the structured model, its baseline, and autoencoders against
+VAEs.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +57,12 @@ def digits(
 ) -> Recipe:
     """HFVAE on scikit-learn's 1,797 real 8x8 digits, which need no download: the demo.
 
-    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/digits-seed*`), nats per item: ELBO −24.8 ± 0.3 and
-    reconstruction −20.5 ± 0.2 on the test data; exact I(x;z) 3.54 ± 0.11, total correlation 0.59 ± 0.06 between y and
-    z, which the training's estimator does not see (it says −0.16), and 0.05 ± 0.01 within z. Three or four Normals are
-    in use, with I(digit;z) 0.91 ± 0.06 and I(digit;y) 0.28 ± 0.00 of 2.30; accuracy of y 0.33 ± 0.07 (Hungarian).
-    26 s a run, one thread of a 2-core AMD EPYC that trained another run beside it.
+    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/digits-seed*`), nats per item:
+    ELBO −24.8 ± 0.3 and reconstruction −20.5 ± 0.2 on the test data; exact I(x;z) 3.54 ± 0.11,
+    total correlation 0.59 ± 0.06 between y and z, which the training's estimator does not see (it
+    says −0.16), and 0.05 ± 0.01 within z. Three or four Normals are in use, with I(digit;z) 0.91 ±
+    0.06 and I(digit;y) 0.28 ± 0.00 of 2.30; accuracy of y 0.33 ± 0.07 (Hungarian). 26 s a run, one
+    thread of a 2-core AMD EPYC that trained another run beside it.
     """
     return _structured("digits", "digits", locals())
 
@@ -80,11 +83,12 @@ def mnist(
 ) -> Recipe:
     """HFVAE on MNIST: one Concrete(10) and ten Normals, beta=12, gamma=4 (Esmaeili et al., 2019).
 
-    Measured, mean ± sd over seeds 0 to 4 (`unweave compare runs/mnist-seed*`), nats per item: ELBO −116.1 ± 0.3 and
-    reconstruction −106.7 ± 0.3 on the test data; exact I(x;z) 8.65 ± 0.09, total correlation 0.004 ± 0.011 between y
-    and z and 0.61 ± 0.06 within z, where the training's estimator says −1.05. Six Normals are in use, with
-    I(digit;z) 2.14 ± 0.02 of 2.30. The Concrete stays idle: H(y|x) 2.30 of 2.30, accuracy 0.29 ± 0.05 (Hungarian).
-    248 to 751 s a run, one thread of a 2-core AMD EPYC that was busy with one to seven other things.
+    Measured, mean ± sd over seeds 0 to 4 (`unweave compare runs/mnist-seed*`), nats per item: ELBO
+    −116.1 ± 0.3 and reconstruction −106.7 ± 0.3 on the test data; exact I(x;z) 8.65 ± 0.09, total
+    correlation 0.004 ± 0.011 between y and z and 0.61 ± 0.06 within z, where the training's
+    estimator says −1.05. Six Normals are in use, with I(digit;z) 2.14 ± 0.02 of 2.30. The Concrete
+    stays idle: H(y|x) 2.30 of 2.30, accuracy 0.29 ± 0.05 (Hungarian). 248 to 751 s a run, one
+    thread of a 2-core AMD EPYC that was busy with one to seven other things.
     """
     return _structured("mnist", "mnist", locals())
 
@@ -105,11 +109,11 @@ def fashion_mnist(
 ) -> Recipe:
     """HFVAE on Fashion-MNIST, as on MNIST (Esmaeili et al., 2019).
 
-    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/fashion-mnist-seed*`), nats per item: ELBO
-    −246.7 ± 1.9 and reconstruction −238.8 ± 2.3 on the test data; exact I(x;z) 7.53 ± 0.30, total correlation
-    0.07 ± 0.04 between y and z and 0.23 ± 0.07 within z. Three or four Normals are in use, with I(class;z) 1.75 ± 0.04
-    of 2.30. The Concrete stays idle: H(y|x) 2.30 of 2.30, accuracy 0.29 ± 0.07 (Hungarian). 314 ± 91 s a run, as for
-    MNIST.
+    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/fashion-mnist-seed*`), nats per
+    item: ELBO −246.7 ± 1.9 and reconstruction −238.8 ± 2.3 on the test data; exact I(x;z) 7.53 ±
+    0.30, total correlation 0.07 ± 0.04 between y and z and 0.23 ± 0.07 within z. Three or four
+    Normals are in use, with I(class;z) 1.75 ± 0.04 of 2.30. The Concrete stays idle: H(y|x) 2.30 of
+    2.30, accuracy 0.29 ± 0.07 (Hungarian). 314 ± 91 s a run, as for MNIST.
     """
     return _structured("fashion-mnist", "fashion-mnist", locals())
 
@@ -125,14 +129,16 @@ def beta_vae(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """The baseline of the HFVAE figures: the same networks and latents as a beta-VAE (Higgins et al., 2017).
+    """The baseline of the HFVAE figures: the same networks and latents as a beta-VAE (Higgins et
+    al., 2017).
 
-    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/beta-vae-seed*`), nats per item. MNIST: ELBO
-    −118.5 ± 0.2 and reconstruction −110.3 ± 0.3 on the test data; exact I(x;z) 7.63 ± 0.12, total correlation
-    0.007 ± 0.002 between y and z and 0.54 ± 0.01 within z, I(digit;z) 2.08 ± 0.00, six Normals in use.
-    Fashion-MNIST: −249.0 ± 0.3, −242.9 ± 0.3, 5.80 ± 0.09, 0.012 ± 0.000, 0.34 ± 0.02, 1.72 ± 0.02, four in use. The
-    Concrete stays idle on both (H(y|x) 2.30, accuracy 0.28 ± 0.04 and 0.29 ± 0.06). 227 s a run on average, one thread
-    of a 2-core AMD EPYC that trained another run beside it.
+    Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/beta-vae-seed*`), nats per item.
+    MNIST: ELBO −118.5 ± 0.2 and reconstruction −110.3 ± 0.3 on the test data; exact I(x;z) 7.63 ±
+    0.12, total correlation 0.007 ± 0.002 between y and z and 0.54 ± 0.01 within z, I(digit;z) 2.08
+    ± 0.00, six Normals in use. Fashion-MNIST: −249.0 ± 0.3, −242.9 ± 0.3, 5.80 ± 0.09, 0.012 ±
+    0.000, 0.34 ± 0.02, 1.72 ± 0.02, four in use. The Concrete stays idle on both (H(y|x) 2.30,
+    accuracy 0.28 ± 0.04 and 0.29 ± 0.06). 227 s a run on average, one thread of a 2-core AMD EPYC
+    that trained another run beside it.
     """
     return _structured("beta-vae", data, locals(), uw.beta_vae(beta))
 
@@ -148,10 +154,12 @@ def vae(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """The plain VAE with 2 or 50 latents, to hold against the plain autoencoder: its codes have a scale.
+    """The plain VAE with 2 or 50 latents, to hold against the plain autoencoder: its codes have a
+    scale.
 
-    Measured on MNIST, one run each with seed 0, nats per item on the test data: 2 latents ELBO −141.4, reconstruction
-    −134.7, 163 s; 50 latents ELBO −101.6, reconstruction −81.4, 113 s; one thread, as for `beta_vae`.
+    Measured on MNIST, one run each with seed 0, nats per item on the test data: 2 latents ELBO
+    −141.4, reconstruction −134.7, 163 s; 50 latents ELBO −101.6, reconstruction −81.4, 113 s; one
+    thread, as for `beta_vae`.
     """
     return _recipe("vae", data, partial(uw.models.vae, normals=latents), uw.elbo, ("z",), locals())
 
@@ -169,8 +177,8 @@ def autoencoder(
 ) -> Recipe:
     """The plain autoencoder with 2 or 50 latents: nothing keeps its codes to a scale.
 
-    Measured on MNIST, one run each with seed 0, nats per item on the test data: reconstruction −132.6 with 2 latents
-    (134 s) and −59.4 with 50 (85 s); one thread, as for `beta_vae`.
+    Measured on MNIST, one run each with seed 0, nats per item on the test data: reconstruction
+    −132.6 with 2 latents (134 s) and −59.4 with 50 (85 s); one thread, as for `beta_vae`.
     """
     return _recipe(
         "autoencoder",
@@ -197,16 +205,18 @@ def clustering(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Digits found without labels: ten classes that different views of an image agree on, and their style.
+    """Digits found without labels: ten classes that different views of an image agree on, and their
+    style.
 
-    The ELBO with y summed out, a reward of 10 for the information I(x;y), for which the ELBO pays 1, a weight of 50 on
-    KL(q(y) ‖ p(y)), which keeps the classes equally frequent, and of 10 on the class in a second view. The learning
-    rate rises for 50 steps and falls to a twentieth.
+    The ELBO with y summed out, a reward of 10 for the information I(x;y), for which the ELBO pays
+    1, a weight of 50 on KL(q(y) ‖ p(y)), which keeps the classes equally frequent, and of 10 on the
+    class in a second view. The learning rate rises for 50 steps and falls to a twentieth.
 
-    Measured on MNIST, mean ± sd over seeds 0 to 4 (`unweave compare runs/clustering-seed*`), nats per item: accuracy of
-    y 0.975 ± 0.006 (Hungarian; 0.970 to 0.983), H(y|x) 0.026 ± 0.001, ELBO −120.8 ± 0.4 and reconstruction −104.3 ± 0.9
-    on the test data; exact I(x;z) 10.24 ± 0.06, total correlation 2.20 ± 0.02 between y and z: z knows the digit too,
-    I(digit;z) 2.23 ± 0.03 of 2.30. 419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. What failed is in
+    Measured on MNIST, mean ± sd over seeds 0 to 4 (`unweave compare runs/clustering-seed*`), nats
+    per item: accuracy of y 0.975 ± 0.006 (Hungarian; 0.970 to 0.983), H(y|x) 0.026 ± 0.001, ELBO
+    −120.8 ± 0.4 and reconstruction −104.3 ± 0.9 on the test data; exact I(x;z) 10.24 ± 0.06, total
+    correlation 2.20 ± 0.02 between y and z: z knows the digit too, I(digit;z) 2.23 ± 0.03 of 2.30.
+    419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. What failed is in
     docs/clustering.md.
     """
     flags = locals()
@@ -237,10 +247,11 @@ def ablation(
 ) -> Recipe:
     """The ELBO without one of its four terms, to see what each is there for.
 
-    ① = log p(x|z) − log p(x) and ③ = log p(x) up to a constant, with log p(x) estimated by importance sampling over the
-    `samples`, too low by what `unweave verify` prints for it; ② = −I(x;z); ④ = −KL(q(z) ‖ p(z)). Two latents, so that
-    `unweave picture ablation RUN...` can show the codes as they are. What is left without ③ is −KL(q(z|x) ‖ p(z|x)),
-    which an idle latent brings to 0.
+    ① = log p(x|z) − log p(x) and ③ = log p(x) up to a constant, with log p(x) estimated by
+    importance sampling over the `samples`, too low by what `unweave verify` prints for it; ② =
+    −I(x;z); ④ = −KL(q(z) ‖ p(z)). Two latents, so that `unweave picture ablation RUN...` can show
+    the codes as they are. What is left without ③ is −KL(q(z|x) ‖ p(z|x)), which an idle latent
+    brings to 0.
     """
     flags = locals()
     left = {

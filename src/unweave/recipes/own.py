@@ -54,11 +54,13 @@ def own(
     patience: Patience = None,
     seed: Seed = 0,
 ) -> Recipe:
-    """A VAE of your own images or tables, `--data FOLDER_OR_FILE`; every choice made for you is said.
+    """A VAE of your own images or tables, `--data FOLDER_OR_FILE`; every choice made for you is
+    said.
 
-    Images of 16 pixels or more a side get convolutions, others two layers of 400 and 200 units. Numbers in [0, 1] are
-    Bernoulli, others Normal with learned scales. Columns of tables that are Normal reach the networks with mean 0 and
-    standard deviation 1 over the training part; densities and codes are of the columns as they are.
+    Images of 16 pixels or more a side get convolutions, others two layers of 400 and 200 units.
+    Numbers in [0, 1] are Bernoulli, others Normal with learned scales. Columns of tables that are
+    Normal reach the networks with mean 0 and standard deviation 1 over the training part; densities
+    and codes are of the columns as they are.
     """
     flags = locals()
 
@@ -73,12 +75,14 @@ def own(
     if net == "auto":
         net = "conv" if len(shape) in (2, 3) and min(shape[:2]) >= 16 else "mlp"
         say(
-            f"networks: {'convolutions' if net == 'conv' else 'two layers'}, as items are of shape {shape} (--net)"
+            f"networks: {'convolutions' if net == 'conv' else 'two layers'}, as items are of shape "
+            f"{shape} (--net)"
         )
     if likelihood == "auto":
         likelihood = "bernoulli" if whole.is_unit else "normal"
         say(
-            f"likelihood: {likelihood}, as x {'lies' if whole.is_unit else 'does not lie'} in [0, 1] (--likelihood)"
+            f"likelihood: {likelihood}, as x {'lies' if whole.is_unit else 'does not lie'} in [0, "
+            "1] (--likelihood)"
         )
     train, held = whole.split(max(2, round(test * len(whole))))
     families: dict[str, Callable[..., Model]] = {

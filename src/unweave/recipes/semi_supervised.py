@@ -1,4 +1,6 @@
-"""Digits with a hundred labels: the class is named where it is known, summed over where it is not."""
+"""Digits with a hundred labels: the class is named where it is known, summed over where it is
+not.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 Method = Annotated[
     Literal["views", "yz", "zy"],
-    "views: y is what views agree on. yz: q(y|x) q(z|x, y). zy: q(z|x) q(y|x, z), z weighted where y is given.",
+    "views: y is what views agree on. yz: q(y|x) q(z|x, y). zy: q(z|x) q(y|x, z), z weighted "
+    "where y is given.",
 ]
 
 VIEWS = {"rotation": 12.0, "shear": 0.15, "zoom": 0.1, "shift": 1.5}
@@ -83,14 +86,17 @@ def semi_supervised(
     ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """MNIST with a few labels: a class y that is known for some digits, and Normals z of their style.
+    """MNIST with a few labels: a class y that is known for some digits, and Normals z of their
+    style.
 
-    Where y is not known it is summed out, and views of a digit agree on it; its correlation with z is a cost, so that a
-    style goes with other digits. Sources of the two-step programs `yz` and `zy`: Kingma et al., "Semi-Supervised
-    Learning with Deep Generative Models" (2014); Siddharth et al. (2017), see `conditioned`.
+    Where y is not known it is summed out, and views of a digit agree on it; its correlation with z
+    is a cost, so that a style goes with other digits. Sources of the two-step programs `yz` and
+    `zy`: Kingma et al., "Semi-Supervised Learning with Deep Generative Models" (2014); Siddharth et
+    al. (2017), see `conditioned`.
 
-    Measured, mean ± sd over seeds 0 to 4: test error 1.67 ± 0.09, 1.47 ± 0.13, 1.43 ± 0.10 and 1.31 ± 0.11 % with 100,
-    600, 1,000 and 3,000 labels. docs/results/semi_supervised.md has the published figures, and what failed.
+    Measured, mean ± sd over seeds 0 to 4: test error 1.67 ± 0.09, 1.47 ± 0.13, 1.43 ± 0.10 and 1.31
+    ± 0.11 % with 100, 600, 1,000 and 3,000 labels. docs/results/semi_supervised.md has the
+    published figures, and what failed.
     """
     flags = locals()
     train, test = (uw.data.mnist(split, root=data_dir) for split in ("train", "test"))
@@ -151,7 +157,8 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
                 ("this run", f"{100 * np.mean(guess != truth):.2f}"),
                 *((who, errors[n]) for who, errors in PUBLISHED.items() if n in errors),
             ],
-            "Others as published: mean and standard deviation over draws of the labels, where stated.",
+            "Others as published: mean and standard deviation over draws of the labels, where "
+            "stated.",
         ),
         Picture(
             "Style fixed, digit varied",
@@ -179,7 +186,8 @@ def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
                 (who, *(float(probe(codes, digit[:, None])) for probe in probes))
                 for who, codes in styles.items()
             ],
-            "Share of test digits that a classifier of z names, fitted on other test digits; chance is about 0.1.",
+            "Share of test digits that a classifier of z names, fitted on other test digits; "
+            "chance is about 0.1.",
         ),
         _mistakes(some, digit, guess[: len(some)]),
     ]

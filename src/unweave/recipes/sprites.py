@@ -1,4 +1,6 @@
-"""Sprites with known factors: one model or another on dSprites, for studies of what disentangles."""
+"""Sprites with known factors: one model or another on dSprites, for studies of what
+disentangles.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ Source = Annotated[
 ]
 Kind = Annotated[
     Literal["vae", "hfvae", "invariant"],
-    "vae: Normals z. hfvae: also a Concrete y of three classes. invariant: y enumerated, of what views agree on.",
+    "vae: Normals z. hfvae: also a Concrete y of three classes. invariant: y enumerated, of what "
+    "views agree on.",
 ]
 GROUPS = {"vae": ("z",), "hfvae": ("y", "z[:5]", "z[5:]"), "invariant": ("y", "z[:5]", "z[5:]")}
 VIEWS = {
@@ -49,15 +52,16 @@ def dsprites(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Sprites of known shape, scale, rotation and place: ten Normals, and a class of shape in structured models.
+    """Sprites of known shape, scale, rotation and place: ten Normals, and a class of shape in
+    structured models.
 
-    `invariant` sees no label, but is told what a class does not depend on, place, size and rotation: its class looks at
-    windows about the mass of the image, turned at random.
+    `invariant` sees no label, but is told what a class does not depend on, place, size and
+    rotation: its class looks at windows about the mass of the image, turned at random.
 
-    Measured on the re-rendered grid, mean ± half of the 95 % interval over seeds 0 to 4 (`unweave study
-    dsprites-small`, "HFVAE, views"): accuracy of y as the shape 1.000 ± 0.000 (Hungarian), MIG 0.260 ± 0.049, DCI
-    disentanglement 0.394 ± 0.059 (LightGBM), FactorVAE score 0.80 ± 0.15, ELBO −114.7 ± 4.9 nats. docs/studies.md has
-    the other methods.
+    Measured on the re-rendered grid, mean ± half of the 95 % interval over seeds 0 to 4 (`unweave
+    study dsprites-small`, "HFVAE, views"): accuracy of y as the shape 1.000 ± 0.000 (Hungarian),
+    MIG 0.260 ± 0.049, DCI disentanglement 0.394 ± 0.059 (LightGBM), FactorVAE score 0.80 ± 0.15,
+    ELBO −114.7 ± 4.9 nats. docs/studies.md has the other methods.
     """
     flags = locals()
     whole = (

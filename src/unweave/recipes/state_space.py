@@ -1,4 +1,6 @@
-"""A simulated mouse: state-space models of what it does, against a model of single frames and a linear one."""
+"""A simulated mouse: state-space models of what it does, against a model of single frames and a
+linear one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 Kind = Annotated[
     Literal["deep-markov", "switching", "static", "linear"],
-    "deep-markov: gated steps. switching: linear ones, by states. static: single frames. linear: on pixels, exactly.",
+    "deep-markov: gated steps. switching: linear ones, by states. static: single frames. linear: "
+    "on pixels, exactly.",
 ]
 
 COLOURS = np.array(
@@ -56,12 +59,14 @@ def mouse(
     quick: Annotated[bool, "A smaller run, for tests."] = False,
     seed: Seed = 0,
 ) -> Recipe:
-    """Deep state-space models of a simulated mouse, frame by frame: what it does, what it does next.
+    """Deep state-space models of a simulated mouse, frame by frame: what it does, what it does
+    next.
 
-    Measured, mean ± sd over seeds 0, 1, 2, held-out log p(x) in nats a frame (bounds by 50 draws, `linear` exact):
-    deep-markov 616.2 ± 0.4, switching 615.3 ± 0.3, static 607.2 ± 1.0, linear 589.61 ± 0.03. ARI of the switching
-    model's states with the true syllables 0.373 ± 0.020; of states fitted to the static model's codes 0.150 ± 0.008.
-    A run takes 1 to 6 minutes of one thread. docs/results/state_space.md has forecasts, and what was tried.
+    Measured, mean ± sd over seeds 0, 1, 2, held-out log p(x) in nats a frame (bounds by 50 draws,
+    `linear` exact): deep-markov 616.2 ± 0.4, switching 615.3 ± 0.3, static 607.2 ± 1.0, linear
+    589.61 ± 0.03. ARI of the switching model's states with the true syllables 0.373 ± 0.020; of
+    states fitted to the static model's codes 0.150 ± 0.008. A run takes 1 to 6 minutes of one
+    thread. docs/results/state_space.md has forecasts, and what was tried.
     """
     flags = locals()
     if quick:
@@ -97,7 +102,9 @@ def _shortest(length: int) -> int:
 
 
 def _principal(data: uw.data.Data, shape: Sequence[int], normals: int) -> Model:
-    """The linear model, begun at the frames' principal components, at the scale that steps of N(0, I) give them."""
+    """The linear model, begun at the frames' principal components, at the scale that steps of N(0,
+    I) give them.
+    """
     import torch
 
     model = uw.models.linear_dynamics(shape, normals)
@@ -118,14 +125,15 @@ def _principal(data: uw.data.Data, shape: Sequence[int], normals: int) -> Model:
     return model
 
 
-# -- what it is worth ------------------------------------------------------------------------------------------
+# -- what it is worth ------------------------------------------------------------------------------
 
 
 def likelihood(model: Model, x: Array, *, draws: int = 50) -> dict[str, tuple[float, float]]:
-    """Nats a frame of sequences x (n, T, h, w) with their standard errors over sequences: bounds, and their parts.
+    """Nats a frame of sequences x (n, T, h, w) with their standard errors over sequences: bounds,
+    and their parts.
 
-    "bound" is log 1/S Σ_s p(x, z_s)/q(z_s|x) with S draws of the whole path, for single frames of each; below log p(x)
-    in the mean, and equal to it where q is exact.
+    "bound" is log 1/S Σ_s p(x, z_s)/q(z_s|x) with S draws of the whole path, for single frames of
+    each; below log p(x) in the mean, and equal to it where q is exact.
     """
     import torch
 
@@ -160,11 +168,12 @@ def path(model: Model, x: Array, *, seed: int = 0) -> Tensor:
 
 
 def recovered(model: Model, recording: Recording) -> dict[str, Array]:
-    """States of every step into frames 1, 2, … (n, T − 1), by each way to find them; −1 beyond the end.
+    """States of every step into frames 1, 2, … (n, T − 1), by each way to find them; −1 beyond the
+    end.
 
-    Of the switching model the most probable ones given its path. Of all, as many as there are syllables: those of a
-    switching linear system fitted to the codes, k-means of codes, and of codes beside their differences from the frame
-    before.
+    Of the switching model the most probable ones given its path. Of all, as many as there are
+    syllables: those of a switching linear system fitted to the codes, k-means of codes, and of
+    codes beside their differences from the frame before.
     """
     from sklearn.cluster import KMeans
 
@@ -185,10 +194,11 @@ def recovered(model: Model, recording: Recording) -> dict[str, Array]:
 
 
 def _by_dynamics(z: Tensor, there: Array, steps: int = 400) -> Array:
-    """States (n, T − 1) of a switching linear system of greatest likelihood on paths z (n, T, latents), by gradient.
+    """States (n, T − 1) of a switching linear system of greatest likelihood on paths z (n, T,
+    latents), by gradient.
 
-    −1 where there is no step. So syllables of real mice are found on principal components (Wiltschko et al., "Mapping
-    Sub-Second Structure in Mouse Behavior", 2015).
+    −1 where there is no step. So syllables of real mice are found on principal components
+    (Wiltschko et al., "Mapping Sub-Second Structure in Mouse Behavior", 2015).
     """
     import torch
 
@@ -228,7 +238,9 @@ def agreement(states: Array, recording: Recording) -> float:
 
 
 def forecast(model: Model, x: Array, known: int, *, seed: int = 0) -> Array:
-    """Frames (n, T, h, w) of which the model saw the first `known`: those reconstructed, then what one draw brings."""
+    """Frames (n, T, h, w) of which the model saw the first `known`: those reconstructed, then what
+    one draw brings.
+    """
     import torch
 
     from unweave.models.model import mean, seeded
@@ -242,7 +254,9 @@ def forecast(model: Model, x: Array, known: int, *, seed: int = 0) -> Array:
 
 
 def errors(model: Model, n: int, length: int, known: int, *, draws: int = 20) -> dict[str, Array]:
-    """Root mean squared errors a pixel at each step after the `known` frames, against frames without noise."""
+    """Root mean squared errors a pixel at each step after the `known` frames, against frames
+    without noise.
+    """
     x, clean = (record("test", n, length=length, noise=noise).x for noise in (NOISE, 0.0))
     drawn = [forecast(model, x, known, seed=s) for s in range(draws)]
     guesses = {
@@ -258,7 +272,7 @@ def errors(model: Model, n: int, length: int, known: int, *, draws: int = 20) ->
     }
 
 
-# -- the report ------------------------------------------------------------------------------------------------
+# -- the report ------------------------------------------------------------------------------------
 
 
 def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
@@ -341,7 +355,9 @@ def _named(table: Array, what: str) -> Table:
 
 
 def _strips(states: Array, recording: Recording, own: Array, what: str, rows: int = 8) -> Picture:
-    """Time from left to right: true syllables above, states below, coloured by `own`, the syllable each is mostly."""
+    """Time from left to right: true syllables above, states below, coloured by `own`, the syllable
+    each is mostly.
+    """
     syllable = recording.syllable[:, 1:]
     long = np.flatnonzero((syllable >= 0).all(1))[:rows]
     each = np.stack([COLOURS[syllable[long]], COLOURS[own[states[long]]]], 1)  # (rows, 2, T − 1, 3)

@@ -1,4 +1,6 @@
-"""A model as one folder: model.safetensors and config.json, read back without running anything from the folder."""
+"""A model as one folder: model.safetensors and config.json, read back without running anything from
+the folder.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,12 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 
 def load(folder: str | Path, model: Model | None = None) -> Model:
-    """The model in `folder`, rebuilt from its family's name and arguments, or its weights put into `model`.
+    """The model in `folder`, rebuilt from its family's name and arguments, or its weights put into
+    `model`.
 
-    Only tensors and JSON are read. Errors: FileNotFoundError for a missing file; ValueError for a folder of another
-    version, a family this version lacks, arguments or tensors that do not fit, a damaged file.
+    Only tensors and JSON are read. Errors: FileNotFoundError for a missing file; ValueError for a
+    folder of another version, a family this version lacks, arguments or tensors that do not fit, a
+    damaged file.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -61,7 +65,8 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(
-            f"the tensors in {path} do not fit the model that {folder}/config.json describes: {error}"
+            f"the tensors in {path} do not fit the model that {folder}/config.json describes: "
+            f"{error}"
         ) from None
     return model.eval()
 
@@ -72,8 +77,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     held: dict[str, Any] = config if isinstance(config, dict) else {}
     if held.get("format") != FORMAT:
         raise ValueError(
-            f"{folder} has format {held.get('format')!r}, this version of unweave reads format {FORMAT}: "
-            f"use the version that wrote it ({held.get('unweave', 'unknown')})"
+            f"{folder} has format {held.get('format')!r}, this version of unweave reads format "
+            f"{FORMAT}: use the version that wrote it ({held.get('unweave', 'unknown')})"
         )
     return held
 

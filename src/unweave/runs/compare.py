@@ -12,9 +12,11 @@ from .files import read_json
 
 
 def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Column heads, and a row a score: its value in each run, then mean and standard deviation over the runs.
+    """Column heads, and a row a score: its value in each run, then mean and standard deviation over
+    the runs.
 
-    Scores are nats per item (accuracies and errors are shares); a run's own standard error stands in its report.
+    Scores are nats per item (accuracies and errors are shares); a run's own standard error stands
+    in its report.
     """
     scores = [
         _flat(read_json(Path(run) / "config.json"), read_json(Path(run) / "scores.json"))
@@ -31,7 +33,9 @@ def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]
 
 
 def _flat(config: dict[str, Any], scores: dict[str, Any]) -> dict[str, float]:
-    """Every score of a run by a name that means the same in another: units of a group go by rank, not by number."""
+    """Every score of a run by a name that means the same in another: units of a group go by rank,
+    not by number.
+    """
     flat = {"seconds": float(config.get("seconds", math.nan))}
     flat |= {f"{name}, test": value for name, (value, _) in scores.get("test", {}).items()}
     flat |= {name: term["exact"] for name, term in scores.get("terms", {}).items()}

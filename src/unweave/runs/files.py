@@ -67,7 +67,9 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines, none if there is no file; a line that a crash cut off is left out."""
+    """The objects of a file of JSON lines, none if there is no file; a line that a crash cut off is
+    left out.
+    """
     path, lines = Path(path), []
     for line in (
         path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []

@@ -1,7 +1,9 @@
-"""What a recipe shows of its own model: numbers, tables, pictures, films, scatters and curves, for a run's report.
+"""What a recipe shows of its own model: numbers, tables, pictures, films, scatters and curves, for
+a run's report.
 
-A recipe's `findings` is a function (model, recipe) -> findings; evaluation runs it and writes what it returns into the
-run folder (`packed`), the report reads it (`unpacked`) and draws it. None of them knows torch.
+A recipe's `findings` is a function (model, recipe) -> findings; evaluation runs it and writes what
+it returns into the run folder (`packed`), the report reads it (`unpacked`) and draws it. None of
+them knows torch.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a reader wants first, with its standard error where it has one; `unit` says what it is in.
+    """A number that a reader wants first, with its standard error where it has one; `unit` says
+    what it is in.
 
-    `better` is 1 if more is better, −1 if less is, 0 if neither: a study of such runs compares them by it.
+    `better` is 1 if more is better, −1 if less is, 0 if neither: a study of such runs compares them
+    by it.
     """
 
     title: str
@@ -43,13 +47,16 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"{self.title!r}: a row of {len(row)} cells, {list(row)!r}, under {len(self.columns)} heads"
+                    f"{self.title!r}: a row of {len(row)} cells, {list(row)!r}, under "
+                    f"{len(self.columns)} heads"
                 )
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Images in rows and columns, (rows, columns, h, w) or (rows, columns, h, w, 3), in [0, 1]; NaN leaves a gap."""
+    """Images in rows and columns, (rows, columns, h, w) or (rows, columns, h, w, 3), in [0, 1]; NaN
+    leaves a gap.
+    """
 
     title: str
     images: Array
@@ -78,7 +85,9 @@ class Film:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points (n, 2) side by side, a panel each, coloured by class numbers (n,), −1 where there is none."""
+    """Points (n, 2) side by side, a panel each, coloured by class numbers (n,), −1 where there is
+    none.
+    """
 
     title: str
     panels: Mapping[str, Array]
@@ -90,8 +99,8 @@ class Scatter:
         for name, points in self.panels.items():
             if np.shape(points) != (len(self.labels), 2):
                 raise ValueError(
-                    f"{self.title!r}: the points of {name!r} have shape {np.shape(points)}, expected "
-                    f"({len(self.labels)}, 2), a point for each label"
+                    f"{self.title!r}: the points of {name!r} have shape {np.shape(points)}, "
+                    f"expected ({len(self.labels)}, 2), a point for each label"
                 )
 
 
@@ -110,8 +119,8 @@ class Lines:
         for name, values in self.curves.items():
             if np.shape(values) != np.shape(self.x) or np.ndim(self.x) != 1:
                 raise ValueError(
-                    f"{self.title!r}: the curve {name!r} has shape {np.shape(values)} over x of {np.shape(self.x)}: "
-                    "expected a number for each of x"
+                    f"{self.title!r}: the curve {name!r} has shape {np.shape(values)} over x of "
+                    f"{np.shape(self.x)}: expected a number for each of x"
                 )
 
 
@@ -165,7 +174,9 @@ def packed(findings: Sequence[Finding]) -> tuple[list[dict[str, Any]], dict[str,
 
 
 def unpacked(described: Sequence[Mapping[str, Any]], arrays: Mapping[str, Array]) -> list[Finding]:
-    """What `packed` was given, from what it returned; a finding whose arrays are gone is left out."""
+    """What `packed` was given, from what it returned; a finding whose arrays are gone is left
+    out.
+    """
 
     def whole(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -195,7 +206,8 @@ def _check_images(finding: Picture | Film, lead: str) -> None:
     fits = len(shape) == first + 2 or (len(shape) == first + 3 and shape[-1] == 3)
     if not fits:
         raise ValueError(
-            f"{finding.title!r}: images of shape {shape}, expected ({lead}, h, w), or ({lead}, h, w, 3) for colours"
+            f"{finding.title!r}: images of shape {shape}, expected ({lead}, h, w), or ({lead}, h, "
+            "w, 3) for colours"
         )
     for what, names, size in (
         ("rows", finding.rows, shape[first - 2]),
@@ -203,5 +215,6 @@ def _check_images(finding: Picture | Film, lead: str) -> None:
     ):
         if len(names) not in (0, size):
             raise ValueError(
-                f"{finding.title!r}: {len(names)} names for {size} {what} of images: expected one each"
+                f"{finding.title!r}: {len(names)} names for {size} {what} of images: expected one "
+                "each"
             )

@@ -1,4 +1,6 @@
-"""Any model's codes against known factors: scores with intervals, what each code tells of each factor, and a page."""
+"""Any model's codes against known factors: scores with intervals, what each code tells of each
+factor, and a page.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,20 @@ SHOWN = 40
 """Rows of the page's heat maps: of more codes, those that tell most of a factor."""
 
 IDLE = 0.1
-"""A code that tells a smaller share than this of every factor's entropy stands at the end of the heat maps."""
+"""A code that tells a smaller share than this of every factor's entropy stands at the end of the
+heat maps.
+"""
 
 
 @dataclass(frozen=True)
 class ScoreCard:
     """What `score` found, of codes and factors by name.
 
-    `information` is I(z_j; v_k) in nats, (codes, factors), of codes cut into 20 cells of equal width; `entropies` are
-    H(v_k), its ceilings, (factors,); `importance` is DCI's matrix, (codes, factors), if DCI was among the scores;
-    `asks` says in a sentence what a score asks; `warnings` say what was done about inputs that are out of the
-    ordinary; `source` holds the settings, where codes and factors came from, and the command that repeats it.
+    `information` is I(z_j; v_k) in nats, (codes, factors), of codes cut into 20 cells of equal
+    width; `entropies` are H(v_k), its ceilings, (factors,); `importance` is DCI's matrix, (codes,
+    factors), if DCI was among the scores; `asks` says in a sentence what a score asks; `warnings`
+    say what was done about inputs that are out of the ordinary; `source` holds the settings, where
+    codes and factors came from, and the command that repeats it.
     """
 
     scores: tuple[Score, ...]
@@ -77,14 +82,19 @@ def score(
     factor_names: Sequence[str] | None = None,
     **settings: Any,
 ) -> ScoreCard:
-    """Scores codes against factors of variation that are known, with intervals; `write` makes a page of the result.
+    """Scores codes against factors of variation that are known, with intervals; `write` makes a
+    page of the result.
 
     Args:
-        codes: An array or a tensor (n, codes), a data frame, or a file that ends in .npy, .npz, .csv, .tsv or
-            .parquet; with an `encoder`, the items that it turns into codes, as an array, a tensor or an .npy.
-        factors: The same for factors, in the order of the codes' rows. Whole numbers are classes, −1 where missing;
+        codes: An array or a tensor (n, codes), a data frame, or a file that ends in .npy, .npz,
+        .csv, .tsv or
+            .parquet; with an `encoder`, the items that it turns into codes, as an array, a tensor
+            or an .npy.
+        factors: The same for factors, in the order of the codes' rows. Whole numbers are classes,
+        −1 where missing;
             other numbers are continuous, NaN where missing; text and truths are classes.
-        encoder: Called on 256 items at a time, returns their codes (256, codes) as an array or a tensor.
+        encoder: Called on 256 items at a time, returns their codes (256, codes) as an array or a
+        tensor.
         which: Names out of `metrics.battery.METRICS`.  Default: all that suit these factors.
         level: Of the intervals, which cover what other samples of as many items would give; None for no intervals.
         seed: Of whatever metrics and intervals draw.
@@ -93,11 +103,12 @@ def score(
         factor_names: The same for factors, ``"v[0]"`` and on.
         settings: Handed on to `metrics.battery.scores`.
 
-    Columns that number the rows, factors with one class, and factors with a class of its own for each item are left
-    out, and `warnings` say so.
+    Columns that number the rows, factors with one class, and factors with a class of its own for
+    each item are left out, and `warnings` say so.
 
     Raises:
-        ValueError: If codes and factors have different numbers of rows, codes are not finite numbers, a name matches
+        ValueError: If codes and factors have different numbers of rows, codes are not finite
+        numbers, a name matches
             no column, or no factor is left.
         KeyError: If a metric is unknown.
         TypeError: If no metric takes one of the settings.
@@ -164,7 +175,9 @@ def _unsuited(scores: Sequence[Score]) -> list[str]:
 
 
 def _notes(scores: Sequence[Score], known: Sequence[str], level: float | None) -> list[str]:
-    """What metrics note, but for what the inputs' remarks say by name; a note that several have is said once."""
+    """What metrics note, but for what the inputs' remarks say by name; a note that several have is
+    said once.
+    """
     without = [s.name for s in scores if s.interval is None]
     said = (
         [f"{listed(without)}: no intervals, which would take too long"] if level and without else []
@@ -202,7 +215,9 @@ _FLAGS = {
 
 
 def _command(codes: Any, factors: Any, settings: Mapping[str, Any]) -> str | None:
-    """The command line that computes the same; None of arrays, and of settings that only Python has."""
+    """The command line that computes the same; None of arrays, and of settings that only Python
+    has.
+    """
     if not all(isinstance(source, str | Path) for source in (codes, factors)) or set(
         settings
     ) - set(_FLAGS):
@@ -218,7 +233,7 @@ def _command(codes: Any, factors: Any, settings: Mapping[str, Any]) -> str | Non
     return shlex.join([*words, "--no-intervals"] if settings["level"] is None else words)
 
 
-# -- tables and files --------------------------------------------------------------------------------------------
+# -- tables and files ------------------------------------------------------------------------------
 
 
 def table(card: ScoreCard) -> list[tuple[str, ...]]:
@@ -227,7 +242,8 @@ def table(card: ScoreCard) -> list[tuple[str, ...]]:
 
 
 def write(card: ScoreCard, folder: str | Path) -> Path:
-    """Writes score.html, scores.json and scores.csv into a folder, which is made if need be; returns the page's path.
+    """Writes score.html, scores.json and scores.csv into a folder, which is made if need be;
+    returns the page's path.
 
     Each replaces what was there at once, or leaves it as it was.
     """
@@ -263,7 +279,7 @@ def contents(card: ScoreCard) -> dict[str, Any]:
     }
 
 
-# -- the page ----------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def render(card: ScoreCard) -> str:
@@ -293,8 +309,9 @@ def render(card: ScoreCard) -> str:
 
 
 def _order(information: Floats, entropies: Floats) -> list[int]:
-    """Codes as heat maps show them: by the factor of which they tell the largest share, and by that share; at the end
-    those that tell next to nothing."""
+    """Codes as heat maps show them: by the factor of which they tell the largest share, and by that
+    share; at the end those that tell next to nothing.
+    """
     share = information / entropies
     best, top = share.argmax(1), share.max(1)
     kept = np.argsort(-top, kind="stable")[:SHOWN]
@@ -334,7 +351,8 @@ def _gaps(card: ScoreCard, chart: Chart) -> Markup:
     )
     return chart(
         ax,
-        "Bars of what the best code tells of each factor, and how much more that is than the second best",
+        "Bars of what the best code tells of each factor, and how much more that is than the "
+        "second best",
     )
 
 

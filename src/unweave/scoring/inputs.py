@@ -1,4 +1,6 @@
-"""Codes and factors as people have them, files, frames, arrays, or a model and its items, to what metrics take."""
+"""Codes and factors as people have them, files, frames, arrays, or a model and its items, to what
+metrics take.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,10 @@ _TRAINING = "the encoder is in training mode, so that its codes may depend on ch
 
 @dataclass(frozen=True)
 class Inputs:
-    """Codes (n, codes) and factors (n, factors) as numbers with names, NaN where a factor is missing; `pairs` are the
-    same as metrics see them, and `remarks` say what is out of the ordinary, and what was done about it."""
+    """Codes (n, codes) and factors (n, factors) as numbers with names, NaN where a factor is
+    missing; `pairs` are the same as metrics see them, and `remarks` say what is out of the
+    ordinary, and what was done about it.
+    """
 
     codes: Floats
     factors: Floats
@@ -66,10 +70,12 @@ def read(
 
 
 def encode(encoder: Callable[[Any], Any], items: Any, chunk: int = CHUNK) -> Floats:
-    """The codes (n, codes) of items (n, *shape), some at a time, from arrays or tensors to an array.
+    """The codes (n, codes) of items (n, *shape), some at a time, from arrays or tensors to an
+    array.
 
     Raises:
-        ValueError: If there are no items, or an encoder returns something else than a row of codes for each.
+        ValueError: If there are no items, or an encoder returns something else than a row of codes
+        for each.
 
     >>> encode(lambda x: x.sum(1), np.ones((3, 4)), chunk=2).ravel().tolist()
     [4.0, 4.0, 4.0]
@@ -87,15 +93,15 @@ def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
     if isinstance(made, tuple | list | dict):
         kind = f"a {type(made).__name__} of {len(made)}"
         raise ValueError(
-            f"the encoder returned {kind}: expected codes ({len(x)}, codes): give one that picks the mean out of it, "
-            "such as `lambda x: encoder(x)[0]`"
+            f"the encoder returned {kind}: expected codes ({len(x)}, codes): give one that picks "
+            "the mean out of it, such as `lambda x: encoder(x)[0]`"
         )
     codes = _array(made)
     codes = codes[:, None] if codes.ndim == 1 else codes
     if codes.ndim != 2 or len(codes) != len(x):
         raise ValueError(
-            f"the encoder made codes of shape {codes.shape} of {len(x)} items: expected ({len(x)}, codes); "
-            "`.flatten(1)` makes rows of a tensor, `.reshape(len(x), -1)` of an array"
+            f"the encoder made codes of shape {codes.shape} of {len(x)} items: expected ({len(x)}, "
+            "codes); `.flatten(1)` makes rows of a tensor, `.reshape(len(x), -1)` of an array"
         )
     return codes.astype(np.float64)
 
@@ -111,7 +117,9 @@ def _array(values: Any) -> NDArray[Any]:
 
 
 def _table(source: Any, letter: str, names: Sequence[str] | None) -> Table:
-    """The columns that names choose, or name; those of an array are z[0], z[1], …, a file's one column its stem."""
+    """The columns that names choose, or name; those of an array are z[0], z[1], …, a file's one
+    column its stem.
+    """
     table = columns(_array(source) if hasattr(source, "detach") else source)
     unnamed = list(table) == [str(k) for k in range(len(table))]
     if unnamed and len(table) == 1 and isinstance(source, str | Path):
@@ -133,7 +141,8 @@ def _table(source: Any, letter: str, names: Sequence[str] | None) -> Table:
         if not found:
             what = "codes" if letter == "z" else "factors"
             raise ValueError(
-                f"no column of the {what} matches {name!r}; expected one of: {listed(list(table), 20)}"
+                f"no column of the {what} matches {name!r}; expected one of: "
+                f"{listed(list(table), 20)}"
             )
         chosen |= {other: table[other] for other in found}
     return chosen
@@ -148,8 +157,8 @@ def _check_rows(codes: Table, factors: Table) -> None:
             else ""
         )
         raise ValueError(
-            f"codes have {n:,} rows and factors {m:,}{why or ':'} expected a row in both for each item, in the same "
-            "order"
+            f"codes have {n:,} rows and factors {m:,}{why or ':'} expected a row in both for each "
+            "item, in the same order"
         )
 
 
@@ -174,8 +183,8 @@ def _counts_rows(column: NDArray[Any]) -> bool:
 def _numbers(codes: Table) -> Table:
     if words := [name for name, column in codes.items() if column.dtype.kind not in "bif"]:
         raise ValueError(
-            f"codes {listed(words)} hold text: expected numbers; choose columns by name or pattern with code_names, "
-            "`--code` on the command line, or take these out of the file"
+            f"codes {listed(words)} hold text: expected numbers; choose columns by name or pattern "
+            "with code_names, `--code` on the command line, or take these out of the file"
         )
     return {name: column.astype(np.float64) for name, column in codes.items()}
 
@@ -204,14 +213,15 @@ def _worth_scoring(factors: Table, pairs: Pairs, remarks: list[str]) -> Table:
             remarks.append(f"factor {name} has one class only and is left out")
         elif is_own:
             remarks.append(
-                f"factor {name} has a class of its own for each item and is left out (whole numbers are classes: give "
-                "a continuous factor as fractions)"
+                f"factor {name} has a class of its own for each item and is left out (whole "
+                "numbers are classes: give a continuous factor as fractions)"
             )
         else:
             kept[name] = column
     if not kept:
         raise ValueError(
-            f"nothing to score against: {'; '.join(remarks)}; expected a factor with several classes"
+            f"nothing to score against: {'; '.join(remarks)}; expected a factor with several "
+            "classes"
         )
     return kept
 
@@ -225,8 +235,8 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
     missing = (pairs.factors < 0).sum(0)
     if len(factors) == 1:
         remarks.append(
-            "one factor only: scores that ask whether codes keep factors apart, such as DCI disentanglement and the "
-            "FactorVAE score, are 1 whatever the codes"
+            "one factor only: scores that ask whether codes keep factors apart, such as DCI "
+            "disentanglement and the FactorVAE score, are 1 whatever the codes"
         )
     if constant:
         remarks.append(f"code {listed(constant)} is constant")
@@ -238,7 +248,8 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
     if pairs.continuous.any():
         cut = [name for name, is_cut in zip(factors, pairs.continuous, strict=True) if is_cut]
         remarks.append(
-            f"factor {listed(cut)} is continuous, and cut into {BINS} cells where classes are asked for"
+            f"factor {listed(cut)} is continuous, and cut into {BINS} cells where classes are "
+            "asked for"
         )
     # of a code that fills its cells and says nothing, in shares of the factor's entropy
     chance = (BINS - 1) * pairs.factors.max(0) / (2 * (n - missing)) / information(pairs).factors
@@ -249,8 +260,8 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
             if share > 0.05
         ]
         remarks.append(
-            f"few items: counting {n:,} of them gives a code that says nothing up to about this share of a factor's "
-            f"entropy by chance: {listed(each)}"
+            f"few items: counting {n:,} of them gives a code that says nothing up to about this "
+            f"share of a factor's entropy by chance: {listed(each)}"
         )
     return remarks
 

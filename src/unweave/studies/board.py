@@ -1,4 +1,6 @@
-"""What a study shows while it runs: a table of its runs in a terminal, a line a finished run elsewhere."""
+"""What a study shows while it runs: a table of its runs in a terminal, a line a finished run
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ SIGNS = {
 class Board:
     """A row a method, a sign a seed; how many runs are done, and how long the rest may take.
 
-    `look(job)` gives a run's state and the share of it that is done, 1 of a finished one; jobs have a `method` and
-    a `seed`.
+    `look(job)` gives a run's state and the share of it that is done, 1 of a finished one; jobs have
+    a `method` and a `seed`.
     """
 
     def __init__(
@@ -50,7 +52,8 @@ class Board:
             self._live.start()
         else:
             self._say(
-                f"{self.name}: {len(self.jobs)} runs, {self._done()} of them done, {self.workers} at once"
+                f"{self.name}: {len(self.jobs)} runs, {self._done()} of them done, {self.workers} "
+                "at once"
             )
         return self
 
@@ -63,7 +66,8 @@ class Board:
         if self._live is None:
             what = "done" if finished else "not finished"
             self._say(
-                f"{job.method}, seed {job.seed}: {what} ({self._done()} of {len(self.jobs)}; {self._left()})"
+                f"{job.method}, seed {job.seed}: {what} ({self._done()} of {len(self.jobs)}; "
+                f"{self._left()})"
             )
 
     def table(self) -> Table:

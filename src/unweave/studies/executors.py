@@ -1,7 +1,7 @@
 """Where the runs of a study are worked on: processes of this machine, Slurm, or Ray.
 
-Each takes the runs, a function that works on one and says whether it finished, and how many to have at once; each
-gives (run, whether it finished) as they end.
+Each takes the runs, a function that works on one and says whether it finished, and how many to have
+at once; each gives (run, whether it finished) as they end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Work = Callable[[Job], bool]
 
 
 def local(jobs: Sequence[Job], work: Work, workers: int, out: Path) -> Iterator[tuple[Job, bool]]:
-    """Processes of this machine, `workers` at once; what has not begun is left when the study is stopped."""
+    """Processes of this machine, `workers` at once; what has not begun is left when the study is
+    stopped.
+    """
     pool = ThreadPoolExecutor(workers)
     pending: dict[Future[bool], Job] = {pool.submit(work, job): job for job in jobs}
     try:
@@ -35,7 +37,8 @@ def slurm(
 ) -> Iterator[tuple[Job, bool]]:
     """An array of Slurm jobs through submitit, `workers` at once.
 
-    `options` go to submitit (`timeout_min`, `slurm_partition`, …); `cluster="local"` runs the same on this machine.
+    `options` go to submitit (`timeout_min`, `slurm_partition`, …); `cluster="local"` runs the same
+    on this machine.
     """
     try:
         import submitit
@@ -61,7 +64,9 @@ def slurm(
 def ray(
     jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
 ) -> Iterator[tuple[Job, bool]]:
-    """Tasks of a Ray cluster, the one that is running or a new one on this machine, `workers` at once."""
+    """Tasks of a Ray cluster, the one that is running or a new one on this machine, `workers` at
+    once.
+    """
     try:
         import ray
     except ImportError:

@@ -1,8 +1,9 @@
-"""Studies: a grid of methods x coefficients x seeds of one recipe, each run in a folder named by its settings.
+"""Studies: a grid of methods x coefficients x seeds of one recipe, each run in a folder named by
+its settings.
 
-A study's folder holds study.json (what is to be run), a folder a run, logs/, and, once something has finished, the
-report. Whatever stopped a study, starting it again goes on where it was: finished runs are left as they are, half
-trained ones resume, failed ones are tried again.
+A study's folder holds study.json (what is to be run), a folder a run, logs/, and, once something
+has finished, the report. Whatever stopped a study, starting it again goes on where it was: finished
+runs are left as they are, half trained ones resume, failed ones are tried again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from .. import recipes
 
 @dataclass(frozen=True)
 class Job:
-    """One run: the method it belongs to, and its recipe with every flag, those left at their defaults included."""
+    """One run: the method it belongs to, and its recipe with every flag, those left at their
+    defaults included.
+    """
 
     method: str
     recipe: str
@@ -34,7 +37,9 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The run's folder: ten digits of the SHA-256 of recipe and flags, but for where its data lies."""
+        """The run's folder: ten digits of the SHA-256 of recipe and flags, but for where its data
+        lies.
+        """
         flags = {name: value for name, value in self.flags.items() if name != "data_dir"}
         text = json.dumps([self.recipe, flags], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -49,17 +54,19 @@ class Study:
     """A grid of runs of one recipe.
 
     Args:
-        name: What the study is called; its folder by default.
-        recipe: The recipe that every run trains.
-        methods: By name, what makes a method: flags of the recipe, and coefficients that stand in braces in its
-            objective, as in ``{"β-VAE": {"objective": "beta_vae({beta})", "beta": [2, 4]}}``. A list is a grid.
-        seeds: Seeds that every method runs with, the same for all, so that differences can be paired.
-        flags: Flags of all runs, where a method does not set them.
-        baseline: The method that others are compared with; the first, if none is named.
-        about: A sentence or two for the report.
+        name: What the study is called; its folder by default. recipe: The recipe that every run
+        trains. methods: By name, what makes a method: flags of the recipe, and coefficients that
+        stand in braces in its
+            objective, as in ``{"β-VAE": {"objective": "beta_vae({beta})", "beta": [2, 4]}}``. A
+            list is a grid.
+        seeds: Seeds that every method runs with, the same for all, so that differences can be
+        paired. flags: Flags of all runs, where a method does not set them. baseline: The method
+        that others are compared with; the first, if none is named. about: A sentence or two for the
+        report.
 
     Raises:
-        ValueError: For a flag that the recipe lacks, a value that its flag does not take, a coefficient that no
+        ValueError: For a flag that the recipe lacks, a value that its flag does not take, a
+        coefficient that no
             objective names, or two methods that are one.
     """
 
@@ -72,7 +79,9 @@ class Study:
     about: str = ""
 
     def jobs(self) -> list[Job]:
-        """The runs, seed by seed, so that a study that is stopped early has all methods at the first seeds."""
+        """The runs, seed by seed, so that a study that is stopped early has all methods at the
+        first seeds.
+        """
         kinds = [kind for name, settings in self.methods.items() for kind in _grid(name, settings)]
         jobs = [
             Job(name, self.recipe, _complete(self.recipe, {**self.flags, **settings, "seed": seed}))
@@ -83,20 +92,23 @@ class Study:
         for job in jobs:
             if job.key in seen:
                 raise ValueError(
-                    f"study {self.name!r}: methods {seen[job.key]!r} and {job.method!r} have the same settings, seed "
-                    f"{job.seed} included: leave one of them out"
+                    f"study {self.name!r}: methods {seen[job.key]!r} and {job.method!r} have the "
+                    f"same settings, seed {job.seed} included: leave one of them out"
                 )
             seen[job.key] = job.method
         if self.baseline is not None and self.baseline not in seen.values():
             names = ", ".join(dict.fromkeys(seen.values()))
             raise ValueError(
-                f"study {self.name!r}: baseline {self.baseline!r} is no method; expected one of: {names}"
+                f"study {self.name!r}: baseline {self.baseline!r} is no method; expected one of: "
+                f"{names}"
             )
         return jobs
 
 
 def _grid(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A method's flags for each point of its grid, coefficients put into the objective; named by what varies."""
+    """A method's flags for each point of its grid, coefficients put into the objective; named by
+    what varies.
+    """
     lists = {key: value if isinstance(value, list) else [value] for key, value in settings.items()}
     varied = [key for key, values in lists.items() if len(values) > 1]
     for point in itertools.product(*lists.values()):
@@ -108,7 +120,8 @@ def _grid(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[st
         for key in re.findall(r"{(\w+)}", objective):
             if key not in at:
                 raise ValueError(
-                    f"method {name!r}: the objective {objective!r} names {{{key}}}, which has no value"
+                    f"method {name!r}: the objective {objective!r} names {{{key}}}, which has no "
+                    "value"
                 )
             value = at.pop(key)
             objective = objective.replace(
@@ -134,8 +147,8 @@ def _complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
         key = flag.replace("-", "_")
         if key not in flags:
             raise ValueError(
-                f"{flag!r} is no flag of the recipe {recipe}, nor a coefficient of the objective; its flags are: "
-                f"{', '.join(flags)}"
+                f"{flag!r} is no flag of the recipe {recipe}, nor a coefficient of the objective; "
+                f"its flags are: {', '.join(flags)}"
             )
         flags[key] = _typed(flag, value, hints[key])
     if missing := [name for name, value in flags.items() if value is inspect.Parameter.empty]:
@@ -171,13 +184,14 @@ def _typed(flag: str, value: Any, hint: Any) -> Any:
     raise ValueError(f"{flag} = {value!r}: expected {expected}")
 
 
-# -- from a file, by name ----------------------------------------------------------------------------------------
+# -- from a file, by name --------------------------------------------------------------------------
 
 
 def read(source: str | Path, **changes: Any) -> Study:
     """The study in a TOML or JSON file, or the one of that name that comes with the package.
 
-    `changes` replace its parts (seeds, or single flags in `flags`). A whole number of seeds counts from 0.
+    `changes` replace its parts (seeds, or single flags in `flags`). A whole number of seeds counts
+    from 0.
 
     Raises:
         FileNotFoundError: If there is no such file or name.

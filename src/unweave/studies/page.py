@@ -1,4 +1,6 @@
-"""One self-contained page a study: methods side by side over seeds, what is sure of their order, and what is not."""
+"""One self-contained page a study: methods side by side over seeds, what is sure of their order,
+and what is not.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ Looks: TypeAlias = Mapping[str, tuple[str, str]]
 
 
 def write(out: str | Path) -> Path:
-    """Writes study.html, study.csv and study_scores.csv into a study's folder; the path of the page.
+    """Writes study.html, study.csv and study_scores.csv into a study's folder; the path of the
+    page.
 
     Whatever has finished is in them, and how much that is; so it may be written while a study runs.
 
@@ -109,7 +112,7 @@ def _mark(look: tuple[str, str]) -> Markup:
     return Markup(shape).format(box, steps, fill)
 
 
-# -- what was compared -------------------------------------------------------------------------------------------
+# -- what was compared -----------------------------------------------------------------------------
 
 
 def _method(results: Results, method: str) -> dict[str, Any]:
@@ -170,11 +173,13 @@ def _hours(results: Results) -> str:
     return f"{report.duration(sum(held))} for {len(held)} runs, {low} to {high} each"
 
 
-# -- numbers -----------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 def _table(results: Results, measures: Sequence[Measure]) -> dict[str, list[dict[str, Any]]]:
-    """By method, a cell a measure: mean, half width, of how many runs where some lack it, bold or not."""
+    """By method, a cell a measure: mean, half width, of how many runs where some lack it, bold or
+    not.
+    """
     columns = [_column(results, measure) for measure in measures]
     return {method: [column[method] for column in columns] for method in results.methods}
 
@@ -227,11 +232,13 @@ def _rank_column(results: Results, measure: Measure) -> dict[str, Any] | None:
     return {"cells": cells, "n": len(common), "w": w, "rho": rho and rho.replace("-", "−")}
 
 
-# -- charts ------------------------------------------------------------------------------------------------------
+# -- charts ----------------------------------------------------------------------------------------
 
 
 def _panel(results: Results, rows: int) -> Any:
-    """Axes of one size and one frame, so that panels align; its left edge leaves room for the methods' names."""
+    """Axes of one size and one frame, so that panels align; its left edge leaves room for the
+    methods' names.
+    """
     height = 40 + 27 * rows
     left = min(0.45, (14 + 6.7 * max(map(len, results.methods))) / 460)
     return Figure(figsize=(460 / 72, height / 72)).add_axes(
@@ -373,12 +380,14 @@ def _told(scores: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _best_units(table: Mapping[str, Any]) -> np.ndarray:
-    """(factors,): the largest information that one unit has, never below 0, which an estimate may be."""
+    """(factors,): the largest information that one unit has, never below 0, which an estimate may
+    be.
+    """
     columns = [i for i, name in enumerate(table["names"]) if name in table["units"]]
     return np.asarray(np.array(table["total"], dtype=np.float64)[:, columns].max(1).clip(min=0))
 
 
-# -- pictures ----------------------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 
 def _traversed(results: Results, measure: Measure | None) -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""What a study measured: its runs with their scores by stable names, and the same as a table, as Markdown, as CSV."""
+"""What a study measured: its runs with their scores by stable names, and the same as a table, as
+Markdown, as CSV.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,9 @@ HEADLINE = (
 
 LESS_IS_BETTER = ("gaussian_", "pairwise_information", "error.")
 NEITHER = ("kl", "mi_", "tc[", "active_units", "seconds")
-"""Terms that an objective trades against others, and time, which depends on what else the machine did: neither more nor
-less of them is better."""
+"""Terms that an objective trades against others, and time, which depends on what else the machine
+did: neither more nor less of them is better.
+"""
 
 
 OF_SEVERAL = ("dci", "factor_vae_score")
@@ -45,8 +48,9 @@ OF_SEVERAL = ("dci", "factor_vae_score")
 
 @dataclass(frozen=True)
 class Measure:
-    """A score as all runs of a study have it: its stable name, how a page names it, how it was computed, and `better`:
-    1 if more is, −1 if less is, 0 if neither."""
+    """A score as all runs of a study have it: its stable name, how a page names it, how it was
+    computed, and `better`: 1 if more is, −1 if less is, 0 if neither.
+    """
 
     key: str
     name: str
@@ -68,7 +72,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a study: its settings, how far it is, and, of a finished one, what scores.json and config.json say."""
+    """A run of a study: its settings, how far it is, and, of a finished one, what scores.json and
+    config.json say.
+    """
 
     job: Job
     state: work.State
@@ -79,7 +85,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """A study's runs and measures. `failed` holds, of each failed run, its exit status, attempts and last words."""
+    """A study's runs and measures. `failed` holds, of each failed run, its exit status, attempts
+    and last words.
+    """
 
     folder: Path
     study: Mapping[str, Any]
@@ -132,7 +140,9 @@ class Results:
         return sorted(means, key=lambda method: -(measure.better or 1) * means[method])
 
     def winner(self, measure: Measure) -> str | None:
-        """The method of the best mean, where its paired interval against the runner-up excludes 0."""
+        """The method of the best mean, where its paired interval against the runner-up excludes
+        0.
+        """
         if not measure.better or len(order := self.order(measure)) < 2:
             return None
         values = self.values(measure.key)
@@ -244,12 +254,12 @@ def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tupl
     return [(m, float(v)) for m, v in found if isinstance(v, int | float) and math.isfinite(v)]
 
 
-# -- numbers in columns ------------------------------------------------------------------------------------------
+# -- numbers in columns ----------------------------------------------------------------------------
 
 
 def digits(estimates: Sequence[Estimate]) -> int:
-    """Decimals that suit a column: two of its typical half width within what suits its size, which decides where
-    nothing has a half width.
+    """Decimals that suit a column: two of its typical half width within what suits its size, which
+    decides where nothing has a half width.
 
     >>> wide, narrow = Estimate(-97.1, 2.0, 2.5, 5), Estimate(0.5, 0.1, 0.023, 5)
     >>> digits([narrow]), digits([wide]), digits([Estimate(0.5, None, None, 1)])
@@ -281,8 +291,9 @@ def text(e: Estimate, decimals: int) -> str:
 
 
 def summary(out: str | Path) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Heads and rows of a table for the terminal: a row a method, its finished runs, and means ± half widths of 95 %
-    intervals over seeds of the headline scores."""
+    """Heads and rows of a table for the terminal: a row a method, its finished runs, and means ±
+    half widths of 95 % intervals over seeds of the headline scores.
+    """
     return _summary(collect(out))
 
 
@@ -310,7 +321,9 @@ def _column(results: Results, measure: Measure) -> dict[str, str]:
 
 
 def markdown(out: str | Path) -> str:
-    """The same as a Markdown table, the best in bold where its paired interval against the runner-up excludes 0."""
+    """The same as a Markdown table, the best in bold where its paired interval against the
+    runner-up excludes 0.
+    """
     results = collect(out)
     bold = {(results.winner(measure), i + 2) for i, measure in enumerate(results.headline)}
     heads, rows = _summary(results)
@@ -330,14 +343,16 @@ def caption(results: Results) -> str:
     """What a reader of the table needs to know of it, the command included."""
     made = f" Made by `{line}`." if (line := command(results)) else ""
     return (
-        f"Means over {len(results.seeds)} seed{'s' * (len(results.seeds) > 1)} ± half the width of the 95 % interval "
-        "(Student's t); bold where the best is ahead of the runner-up by a paired interval that excludes 0, one "
-        f"comparison at a time.{made}"
+        f"Means over {len(results.seeds)} seed{'s' * (len(results.seeds) > 1)} ± half the width of "
+        "the 95 % interval (Student's t); bold where the best is ahead of the runner-up by a "
+        f"paired interval that excludes 0, one comparison at a time.{made}"
     )
 
 
 def command(results: Results) -> str:
-    """The command that repeats a study: by its name if the package has it as it was run, else from its study.json."""
+    """The command that repeats a study: by its name if the package has it as it was run, else from
+    its study.json.
+    """
     name = str(results.study["name"])
     words = ["unweave", "study", name]
     if name not in grid.names() or {job.key for job in grid.read(name).jobs()} != {
@@ -347,11 +362,13 @@ def command(results: Results) -> str:
     return shlex.join(words)
 
 
-# -- files -------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 def write_csv(results: Results) -> tuple[Path, Path]:
-    """study.csv, a row a run; and study_scores.csv, a row a score: what its column is, and how it was computed."""
+    """study.csv, a row a run; and study_scores.csv, a row a score: what its column is, and how it
+    was computed.
+    """
     varied, keys = results.varied(), [measure.key for measure in results.measures]
     runs: list[Sequence[Any]] = [["method", "seed", "key", "state", *varied, *keys]]
     for run in results.runs:

@@ -1,7 +1,8 @@
-"""What several seeds say of methods: means and paired differences with their intervals, ranks and how stable they are.
+"""What several seeds say of methods: means and paired differences with their intervals, ranks and
+how stable they are.
 
-Values are one score of one run. What is compared between methods is compared within seeds: methods that share a seed
-share the order of their data, and its luck cancels in differences and ranks.
+Values are one score of one run. What is compared between methods is compared within seeds: methods
+that share a seed share the order of their data, and its luck cancels in differences and ranks.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 EXACT = 8
-"""Seeds up to which the bootstrap is a sum over all resamples, and no draw: 6,435 of them at eight."""
+"""Seeds up to which the bootstrap is a sum over all resamples, and no draw: 6,435 of them at
+eight.
+"""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean over `n` seeds, its standard deviation, and the half width of its interval.
 
-    With one seed there is neither spread nor interval: both are None. With none, the mean is None too.
+    With one seed there is neither spread nor interval: both are None. With none, the mean is None
+    too.
     """
 
     mean: float | None
@@ -53,12 +57,13 @@ def estimate(values: ArrayLike, level: float = 0.95) -> Estimate:
     .. math:: \bar x \pm t_{(1 + \text{level}) / 2,\, n - 1} \; s / \sqrt n, \quad
               s^2 = \tfrac{1}{n - 1} \sum_i (x_i - \bar x)^2
 
-    It covers what the mean over many more seeds would be, for values that are about normal; of data sets other than
-    this one it says nothing. At two seeds t is 12.7: such an interval is honest, and wide.
+    It covers what the mean over many more seeds would be, for values that are about normal; of data
+    sets other than this one it says nothing. At two seeds t is 12.7: such an interval is honest,
+    and wide.
 
     Args:
-        values: (seeds,); those that are NaN or infinite (a score that a run could not have) are left out.
-        level: Of the interval.
+        values: (seeds,); those that are NaN or infinite (a score that a run could not have) are
+        left out. level: Of the interval.
 
     Raises:
         ValueError: For values that are no vector, or a level outside (0, 1).
@@ -110,12 +115,13 @@ def paired(
 
 
 def sign_flip(differences: ArrayLike) -> float:
-    r"""The exact p-value, two-sided, of differences that are symmetric about 0 where methods do not differ.
+    r"""The exact p-value, two-sided, of differences that are symmetric about 0 where methods do not
+    differ.
 
     .. math:: p = 2^{-n} \, \#\{ s \in \{-1, 1\}^n : |\textstyle\sum_i s_i d_i| \geq |\sum_i d_i| \}
 
-    It asks for no normal values, and has a floor: with n seeds it is never below 2^-(n-1), 0.0625 at five. A p of
-    0.05 or less takes six seeds.
+    It asks for no normal values, and has a floor: with n seeds it is never below 2^-(n-1), 0.0625
+    at five. A p of 0.05 or less takes six seeds.
 
     Args:
         differences: (seeds,), at most 20 of them.
@@ -139,7 +145,7 @@ def sign_flip(differences: ArrayLike) -> float:
     return float((np.abs(sums) >= abs(d.sum()) - 1e-12 * np.abs(d).sum()).mean())
 
 
-# -- ranks -------------------------------------------------------------------------------------------------------
+# -- ranks -----------------------------------------------------------------------------------------
 
 
 def complete(values: Mapping[str, Mapping[int, float]]) -> tuple[list[str], list[int], Floats]:
@@ -160,7 +166,8 @@ def complete(values: Mapping[str, Mapping[int, float]]) -> tuple[list[str], list
 
 
 def ranks(values: ArrayLike, higher: bool = True) -> Floats:
-    """Ranks of methods within each seed, (seeds, methods): 1 is the best, ties share the mean of their places.
+    """Ranks of methods within each seed, (seeds, methods): 1 is the best, ties share the mean of
+    their places.
 
     >>> ranks([[0.1, 0.3, 0.2], [0.5, 0.5, 0.1]])
     array([[3. , 1. , 2. ],
@@ -173,18 +180,21 @@ def ranks(values: ArrayLike, higher: bool = True) -> Floats:
 
 
 def concordance(ranks: ArrayLike) -> float | None:
-    r"""Kendall's W, how far seeds agree on the order of methods: 1 if all say the same, 1 / n on average by chance.
+    r"""Kendall's W, how far seeds agree on the order of methods: 1 if all say the same, 1 / n on
+    average by chance.
 
     .. math:: W = \frac{12 \sum_j (R_j - n (m + 1) / 2)^2}{n^2 (m^3 - m) - n \sum_i T_i},
               \quad T_i = \sum_{\text{ties}} t^3 - t
 
-    with R_j the sum of a method's ranks over n seeds, m methods, and t the sizes of the groups of ties in a seed.
+    with R_j the sum of a method's ranks over n seeds, m methods, and t the sizes of the groups of
+    ties in a seed.
 
     Args:
         ranks: (seeds, methods), see `ranks`.
 
     Returns:
-        W in [0, 1]; None where there is nothing to agree on: fewer than two seeds or methods, or ties alone.
+        W in [0, 1]; None where there is nothing to agree on: fewer than two seeds or methods, or
+        ties alone.
 
     Source: Kendall and Babington Smith, "The problem of m rankings" (1939).
 
@@ -206,7 +216,8 @@ def concordance(ranks: ArrayLike) -> float | None:
 def agreement(ranks: ArrayLike) -> float | None:
     r"""Spearman's correlation of the orders that two seeds give, the mean over pairs of seeds.
 
-    Without ties it is (n W - 1) / (n - 1), with W of `concordance`; unlike W it is 0 by chance at any n.
+    Without ties it is (n W - 1) / (n - 1), with W of `concordance`; unlike W it is 0 by chance at
+    any n.
 
     Args:
         ranks: (seeds, methods), see `ranks`.
@@ -230,12 +241,13 @@ def agreement(ranks: ArrayLike) -> float | None:
 
 
 def firsts(values: ArrayLike, higher: bool = True, *, draws: int = 10_000, seed: int = 0) -> Floats:
-    r"""How often each method would come first by its mean, were the study's seeds drawn again from these.
+    r"""How often each method would come first by its mean, were the study's seeds drawn again from
+    these.
 
     .. math:: P(j = \arg\max_k \textstyle\sum_i w_i x_{ik}), \quad w \sim \text{Multinomial}(n; 1/n, \dots, 1/n)
 
-    The sum over all resamples for up to `EXACT` seeds, else `draws` of them. Methods that tie share. With one seed it
-    says who was first, and no more.
+    The sum over all resamples for up to `EXACT` seeds, else `draws` of them. Methods that tie
+    share. With one seed it says who was first, and no more.
 
     Args:
         values: (seeds, methods).
@@ -282,6 +294,7 @@ def _table(values: ArrayLike) -> Floats:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 2 or not x.size or not np.isfinite(x).all():
         raise ValueError(
-            f"an array of shape {x.shape}: expected (seeds, methods) of finite numbers, none missing"
+            f"an array of shape {x.shape}: expected (seeds, methods) of finite numbers, none "
+            "missing"
         )
     return x

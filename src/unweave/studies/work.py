@@ -35,15 +35,16 @@ def run(
     quiet: bool = False,
     **options: Any,
 ) -> list[Job]:
-    """Runs what is not finished, and again what failed, up to `retries` times; the runs that failed in the end.
+    """Runs what is not finished, and again what failed, up to `retries` times; the runs that failed
+    in the end.
 
-    `workers` runs at once, of `threads` threads each; by default as many as fill the cores. `executor` is local, slurm
-    or ray (see `executors`), `options` are its own.
+    `workers` runs at once, of `threads` threads each; by default as many as fill the cores.
+    `executor` is local, slurm or ray (see `executors`), `options` are its own.
 
     Raises:
-        ValueError: For a study that does not fit together, an unknown executor, or one that is not installed.
-        FileExistsError: If `out` holds something else.
-        KeyboardInterrupt: After Ctrl-C; what was running has saved its state.
+        ValueError: For a study that does not fit together, an unknown executor, or one that is not
+        installed. FileExistsError: If `out` holds something else. KeyboardInterrupt: After Ctrl-C;
+        what was running has saved its state.
     """
     folder = Path(out).absolute()
     if executor not in EXECUTORS:
@@ -70,7 +71,9 @@ def run(
 
 
 def prepare(study: Study, out: Path) -> list[Job]:
-    """Writes study.json, and returns the runs. A folder of another study is refused; a grid may grow or shrink."""
+    """Writes study.json, and returns the runs. A folder of another study is refused; a grid may
+    grow or shrink.
+    """
     jobs = study.jobs()
     _check_objectives(jobs)
     path = out / "study.json"
@@ -114,7 +117,9 @@ def state(job: Job, out: Path) -> State:
 
 
 def progress(job: Job, out: Path) -> float:
-    """The share of a run's epochs that are done; how many there are says the run, which may not take its flag's."""
+    """The share of a run's epochs that are done; how many there are says the run, which may not
+    take its flag's.
+    """
     folder = out / job.key
     lines = read_lines(folder / "metrics.jsonl")
     epochs = read_json(folder / "config.json").get("epochs") if lines else None
@@ -137,7 +142,9 @@ def _lock(out: Path, job: Job) -> Path:
 
 
 def _held(path: Path) -> bool:
-    """Whether some process trains the run. A lock is let go when its process ends, however it ends."""
+    """Whether some process trains the run. A lock is let go when its process ends, however it
+    ends.
+    """
     if not path.exists():
         return False
     with open(path) as file:
@@ -159,7 +166,8 @@ def _locked(path: Path) -> Iterator[int]:
 def attempt(out: Path, threads: int, job: Job) -> bool:
     """Trains and scores one run in a process of its own, or goes on with it; whether it finished.
 
-    The process holds the run's lock itself, so that it is known to run even if what started it is gone.
+    The process holds the run's lock itself, so that it is known to run even if what started it is
+    gone.
     """
     folder, log = out / job.key, out / "logs" / f"{job.key}.txt"
     with _locked(_lock(out, job)) as lock:

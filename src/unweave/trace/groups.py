@@ -1,16 +1,18 @@
 """Trees of latent groups, and the chain of partitions that a tree gives.
 
-A tree is a nested tuple whose leaves name sites, or slices of sites: `("y", "z")`, `("z[:5]", "z[5:]")`,
-`((("kind", "size"), "pose"), "style")`. Level 0 of its chain is one block with every latent unit, each further
-level splits blocks into their children, and the last level has one block per unit:
+A tree is a nested tuple whose leaves name sites, or slices of sites: `("y", "z")`, `("z[:5]",
+"z[5:]")`, `((("kind", "size"), "pose"), "style")`. Level 0 of its chain is one block with every
+latent unit, each further level splits blocks into their children, and the last level has one block
+per unit:
 
     >>> chain(("y", ("z[:2]", "z[2:]")), {"y": (), "z": (3,)})[2]
     [(('y', (0,)),), (('z', (0, 1)),), (('z', (2,)),)]
     >>> [len(level) for level in chain(("y", ("z[:2]", "z[2:]")), {"y": (), "z": (3,)})]
     [1, 2, 3, 4]
 
-A block is a tuple of (site, unit numbers) pairs; a unit is what a site's distribution keeps together: one scalar
-of a Normal, one coordinate of a multivariate normal, a whole categorical or Concrete variable.
+A block is a tuple of (site, unit numbers) pairs; a unit is what a site's distribution keeps
+together: one scalar of a Normal, one coordinate of a multivariate normal, a whole categorical or
+Concrete variable.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ Block = tuple[Part, ...]
 
 
 def chain(tree: Tree, shapes: Mapping[str, tuple[int, ...]]) -> list[list[Block]]:
-    """The chain of partitions of `tree`, coarse to fine; `shapes` maps each latent site to its units' shape.
+    """The chain of partitions of `tree`, coarse to fine; `shapes` maps each latent site to its
+    units' shape.
 
-    Errors: KeyError for a leaf whose site is not latent; ValueError if a unit is in two leaves or in none.
+    Errors: KeyError for a leaf whose site is not latent; ValueError if a unit is in two leaves or
+    in none.
     """
     levels = [[_merge(_leaves(node, shapes)) for node in nodes] for nodes in _descend(tree)]
     units: list[Block] = [
@@ -60,7 +64,8 @@ def block(leaf: str, shapes: Mapping[str, tuple[int, ...]]) -> Block:
     site = match.group(1) if match else leaf
     if not match or site not in shapes:
         raise KeyError(
-            f"groups name {leaf!r}, but the latent sites are: {', '.join(map(repr, shapes)) or 'none'}"
+            f"groups name {leaf!r}, but the latent sites are: "
+            f"{', '.join(map(repr, shapes)) or 'none'}"
         )
     shape = shapes[site]
     picks = [
@@ -69,7 +74,8 @@ def block(leaf: str, shapes: Mapping[str, tuple[int, ...]]) -> Block:
     ]
     if match[2] and match[2].count(",") >= max(len(shape), 1):
         raise ValueError(
-            f"{leaf!r} has {match[2].count(',') + 1} indices, but site {site!r} has units of shape {shape}"
+            f"{leaf!r} has {match[2].count(',') + 1} indices, but site {site!r} has units of shape "
+            f"{shape}"
         )
     picks += [range(size) for size in shape[len(picks) :]]
     strides = [math.prod(shape[axis + 1 :]) for axis in range(max(len(shape), 1))]
@@ -136,7 +142,8 @@ def _index(leaf: str, text: str, size: int) -> Sequence[int]:
         or not text.strip()
     ):
         raise ValueError(
-            f"{leaf!r} is no slice: write a site, an index or a slice, such as 'z', 'z[3]' or 'z[:5]'"
+            f"{leaf!r} is no slice: write a site, an index or a slice, such as 'z', 'z[3]' or "
+            "'z[:5]'"
         )
     if len(numbers) == 1:
         if not -size <= int(numbers[0]) < size:

@@ -1,8 +1,8 @@
 """Latent units of a distribution, and the log-density of any subset of them.
 
-A unit is what a distribution keeps together: one scalar of a factorised distribution, one coordinate of a
-multivariate normal (whose marginals are those of its covariance, not factors of the joint), a whole Concrete,
-categorical or Dirichlet variable.
+A unit is what a distribution keeps together: one scalar of a factorised distribution, one
+coordinate of a multivariate normal (whose marginals are those of its covariance, not factors of the
+joint), a whole Concrete, categorical or Dirichlet variable.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def is_factorised(dist: Distribution) -> bool:
 
 
 def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
-    """The units' shape: what follows the `lead` sample and batch dimensions (and is no event of its own)."""
+    """The units' shape: what follows the `lead` sample and batch dimensions (and is no event of its
+    own).
+    """
     dist = unwrap(dist)
     event = 0 if _is_multivariate_normal(dist) or _is_mixture(dist) else len(dist.event_shape)
     return tuple(value.shape[lead : value.ndim - event])
@@ -51,7 +53,9 @@ def lacking(dist: Distribution, value: Tensor) -> int:
 
 
 def take(dist: Distribution, index: Tensor, dim: int, size: int) -> Distribution:
-    """The distribution of some items: every parameter that holds `size` of them in dimension `dim`, indexed."""
+    """The distribution of some items: every parameter that holds `size` of them in dimension `dim`,
+    indexed.
+    """
 
     def fits(shape: torch.Size) -> bool:
         return len(shape) > dim and shape[dim] == size
@@ -85,7 +89,9 @@ def mapped(
     change: Callable[[Tensor], Tensor],
     reshape: Callable[[torch.Size], Sequence[int]],
 ) -> Distribution:
-    """The distribution with `change` made to every parameter that fits, and `reshape` to its batch shape likewise."""
+    """The distribution with `change` made to every parameter that fits, and `reshape` to its batch
+    shape likewise.
+    """
     other = copy.copy(dist)
     for name, part in vars(dist).items():
         if isinstance(part, Distribution):
@@ -105,12 +111,13 @@ def log_marginals(
     keep: Tensor | None = None,
     units: tuple[int, ...] | None = None,
 ) -> list[Tensor]:
-    """log-density (nats) of the marginal on each subset of units, each of the `lead` leading dimensions' shape.
+    """log-density (nats) of the marginal on each subset of units, each of the `lead` leading
+    dimensions' shape.
 
-    `dist` and `value` broadcast against each other. `keep`, boolean over the leading dimensions and, if units
-    differ, over units, says which entries count: the others contribute 0. `units` is the shape in which the subsets
-    count units, where it is not that of `dist` (a mixture or a flow as the prior of a Normal): only the whole of
-    such a site has a density.
+    `dist` and `value` broadcast against each other. `keep`, boolean over the leading dimensions
+    and, if units differ, over units, says which entries count: the others contribute 0. `units` is
+    the shape in which the subsets count units, where it is not that of `dist` (a mixture or a flow
+    as the prior of a Normal): only the whole of such a site has a density.
 
     Errors: ValueError if a density is asked of part of what the distribution keeps together.
     """
@@ -122,8 +129,9 @@ def log_marginals(
     torn = other and any(len(subset) < math.prod(units or ()) for subset in subsets)
     if torn or (keep is not None and keep.ndim > lead and (other or not is_factorised(dist))):
         raise ValueError(
-            f"a {type(dist).__name__} keeps its site's units together: it has no density of some of them item by item, "
-            "so slices, terms of single units, and units observed one by one need another distribution"
+            f"a {type(dist).__name__} keeps its site's units together: it has no density of some "
+            "of them item by item, so slices, terms of single units, and units observed one by "
+            "one need another distribution"
         )
     if other:
         return log_marginals(dist, value, lead, [range(math.prod(own))] * len(subsets), keep)
@@ -158,7 +166,9 @@ def _log_prob_units_first(
 
 
 def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
-    """(*some leading, *some units) -> (units, *exactly `lead` dimensions), sizes of one where absent."""
+    """(*some leading, *some units) -> (units, *exactly `lead` dimensions), sizes of one where
+    absent.
+    """
     t = t.reshape(*[1] * (lead + len(units) - t.ndim), *t.shape)
     t = t.expand(*t.shape[:lead], *units).reshape(*t.shape[:lead], math.prod(units))
     return t.movedim(-1, 0)
@@ -171,7 +181,9 @@ def _is_multivariate_normal(
 
 
 def _is_mixture(dist: Distribution) -> TypeGuard[MixtureSameFamily]:
-    """A mixture whose components' units have marginals: a MixtureSameFamily of Independent or multivariate normals."""
+    """A mixture whose components' units have marginals: a MixtureSameFamily of Independent or
+    multivariate normals.
+    """
     return isinstance(dist, MixtureSameFamily) and len(dist.event_shape) == 1
 
 
@@ -196,8 +208,8 @@ def _normal_marginal(
     size = dist.event_shape[0]
     if value.ndim - lead != 1:
         raise ValueError(
-            f"a multivariate normal with units of shape {tuple(value.shape[lead:])}: expected one row of {size} "
-            "coordinates an item; give each row a site of its own"
+            f"a multivariate normal with units of shape {tuple(value.shape[lead:])}: expected one "
+            f"row of {size} coordinates an item; give each row a site of its own"
         )
     if len(subset) < size:
         index = torch.as_tensor(list(subset), device=value.device)

@@ -38,10 +38,10 @@ class Concrete(Distribution):
     .. math:: \log p(y) = \log (K-1)! + (K-1) \log τ + \sum_k (a_k - (τ+1) \log y_k)
                           - K \log \sum_k \exp(a_k - τ \log y_k)
 
-    with logits `a` (*batch, K), unnormalised, and temperature τ > 0; values lie on the simplex. A *label* is a
-    draw of the discrete variable that is being relaxed, so labels are scored by `log_mass`, its log-probability:
-    the density is infinite at the simplex' corners. Entries that float arithmetic rounds to zero are read as the
-    smallest normal number.
+    with logits `a` (*batch, K), unnormalised, and temperature τ > 0; values lie on the simplex. A
+    *label* is a draw of the discrete variable that is being relaxed, so labels are scored by
+    `log_mass`, its log-probability: the density is infinite at the simplex' corners. Entries that
+    float arithmetic rounds to zero are read as the smallest normal number.
 
     Source: Maddison, Mnih and Teh, "The Concrete Distribution" (2017); Jang, Gu and Poole (2017).
     """
@@ -79,10 +79,11 @@ class Concrete(Distribution):
     def _log_normaliser(self, log_y: Tensor) -> Tensor:
         """log Σ_k exp(a_k − τ log y_k).
 
-        Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one matrix product:
-        Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are positive, so nothing cancels. As y is
-        at least the smallest normal number, no sum is below its τ-th power: for τ ≤ 0.9 that leaves room for the
-        reciprocals that the gradient adds up over items.
+        Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one
+        matrix product: Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are
+        positive, so nothing cancels. As y is at least the smallest normal number, no sum is below
+        its τ-th power: for τ ≤ 0.9 that leaves room for the reciprocals that the gradient adds up
+        over items.
         """
         a, b = self.logits, -self.temperature * log_y
         pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
@@ -99,10 +100,11 @@ class Concrete(Distribution):
 
 @dataclass(frozen=True)
 class Outer:
-    """The dimensions in front of `(*samples, batch)`, here `lead`, that run over the classes of enumerated sites.
+    """The dimensions in front of `(*samples, batch)`, here `lead`, that run over the classes of
+    enumerated sites.
 
-    Each enumerated site puts one in front of those before it. A tensor has those that it depends on, and none
-    further to the left.
+    Each enumerated site puts one in front of those before it. A tensor has those that it depends
+    on, and none further to the left.
     """
 
     sizes: tuple[int, ...]
@@ -123,19 +125,21 @@ class Outer:
             return fits[0]
         if fits:
             raise ValueError(
-                f"{what} has shape {tuple(shape)}, in which classes {self.sizes} and items {self.lead} cannot be told "
-                "apart: choose another batch size"
+                f"{what} has shape {tuple(shape)}, in which classes {self.sizes} and items "
+                f"{self.lead} cannot be told apart: choose another batch size"
             )
         raise ValueError(
-            f"{what} has shape {tuple(shape)}: expected (*classes, *samples, batch, …) with classes {self.sizes} (as "
-            f"many of the last as it depends on) and items {self.lead}; unweave.nets.cat joins tensors that "
-            "differ in them"
+            f"{what} has shape {tuple(shape)}: expected (*classes, *samples, batch, …) with "
+            f"classes {self.sizes} (as many of the last as it depends on) and items {self.lead}; "
+            "unweave.nets.cat joins tensors that differ in them"
         )
 
 
 @dataclass(frozen=True)
 class Law:
-    """A distribution as a function: `of(*values of the sites given, *inputs)`; `inputs` are (*samples, batch, …)."""
+    """A distribution as a function: `of(*values of the sites given, *inputs)`; `inputs` are
+    (*samples, batch, …).
+    """
 
     of: Callable[..., Distribution]
     given: tuple[str, ...]
@@ -147,13 +151,14 @@ class Law:
 
 @dataclass(frozen=True)
 class Node:
-    """One site: its value, where the value came from, and its log-density, computed when first asked for.
+    """One site: its value, where the value came from, and its log-density, computed when first
+    asked for.
 
-    `observed` says which entries of `(*samples, batch, *units)` were given rather than drawn: True, False, or a
-    boolean tensor (labels may be missing item by item). `exists` says which entries there are at all: True, or a
-    boolean tensor; those that are not are marked observed, and their log-densities mean nothing. `outer` are the
-    trace's enumerated dimensions, this site's own included; at an enumerated site, `label` holds what was given where
-    it was.
+    `observed` says which entries of `(*samples, batch, *units)` were given rather than drawn: True,
+    False, or a boolean tensor (labels may be missing item by item). `exists` says which entries
+    there are at all: True, or a boolean tensor; those that are not are marked observed, and their
+    log-densities mean nothing. `outer` are the trace's enumerated dimensions, this site's own
+    included; at an enumerated site, `label` holds what was given where it was.
     """
 
     value: Tensor
@@ -168,7 +173,9 @@ class Node:
 
     @cached_property
     def log_prob(self) -> Tensor:
-        """log-density in nats: `(*samples, batch, *units)` for distributions, per item or finer for scores."""
+        """log-density in nats: `(*samples, batch, *units)` for distributions, per item or finer for
+        scores.
+        """
         if self.score is not None:
             return self.score
         if self.dist is None:
@@ -184,7 +191,9 @@ class Node:
         return log_prob
 
     def log_weight(self, depth: int, *, given: bool = True) -> Tensor:
-        """log q(y|x) of an enumerated site's classes, in their dimension of `depth`; 0 and −∞ where y is `given`."""
+        """log q(y|x) of an enumerated site's classes, in their dimension of `depth`; 0 and −∞ where
+        y is `given`.
+        """
         assert self.dist is not None
         assert self.outer is not None
         own = depth - len(self.outer.sizes)
@@ -200,28 +209,32 @@ class Node:
 class Trace(Mapping[str, Node]):
     """A write-once, ordered mapping from names to sites; `repr` prints it as a table of shapes.
 
-    Each site method returns the site's value, a tensor, so programs read like mathematics. `value=` decides what
-    the site does: nothing or None draws from the distribution (reparameterised where it can be), a tensor observes
-    it, a site of another trace reuses that site's value, and a free site (see `free`) draws afresh at its shape.
+    Each site method returns the site's value, a tensor, so programs read like mathematics. `value=`
+    decides what the site does: nothing or None draws from the distribution (reparameterised where
+    it can be), a tensor observes it, a site of another trace reuses that site's value, and a free
+    site (see `free`) draws afresh at its shape.
 
-    Values may be missing item by item: entries where the boolean `observed=` is False, and class numbers below
-    zero, are drawn instead. Integer values of categorical and Concrete sites are class numbers, floats one-hot.
+    Values may be missing item by item: entries where the boolean `observed=` is False, and class
+    numbers below zero, are drawn instead. Integer values of categorical and Concrete sites are
+    class numbers, floats one-hot.
 
-    Entries may not exist at all: steps beyond the end of a sequence, objects beyond a count. `where=`, boolean and
-    shaped like `observed=`, says which do. The others hold a draw (of enumerated sites: the first class) that leaves
-    every block and counts in no term, so padded items score as unpadded ones do. A decoder that reuses the value needs
-    no mask for that, but for what else it makes of the draw. A mask that differs between the classes of an enumerated
-    site, a count, has that dimension in front. Of q(z) a block is then given that its entries exist: row i meets S_i,
-    the items that have all that it has, log Σ_S w_ij q(block_i|x_j) − log Σ_S w_ij.
+    Entries may not exist at all: steps beyond the end of a sequence, objects beyond a count.
+    `where=`, boolean and shaped like `observed=`, says which do. The others hold a draw (of
+    enumerated sites: the first class) that leaves every block and counts in no term, so padded
+    items score as unpadded ones do. A decoder that reuses the value needs no mask for that, but for
+    what else it makes of the draw. A mask that differs between the classes of an enumerated site, a
+    count, has that dimension in front. Of q(z) a block is then given that its entries exist: row i
+    meets S_i, the items that have all that it has, log Σ_S w_ij q(block_i|x_j) − log Σ_S w_ij.
 
-    A categorical site without a value is not drawn but *enumerated*: its value holds every class in a new dimension
-    in front, `(classes, *samples, batch, classes)` one-hot, and objectives sum over it with weights q(y|x), exactly.
-    The sites after it carry that dimension where they depend on it (`nets.cat` joins tensors that differ in it).
-    That holds for programs that read no other trace; one that does, a decoder, draws what it is not given, and so
-    does `sample(OneHotCategorical(logits=...), name=...)` anywhere. `draw` picks classes, item by item.
+    A categorical site without a value is not drawn but *enumerated*: its value holds every class in
+    a new dimension in front, `(classes, *samples, batch, classes)` one-hot, and objectives sum over
+    it with weights q(y|x), exactly. The sites after it carry that dimension where they depend on it
+    (`nets.cat` joins tensors that differ in it). That holds for programs that read no other trace;
+    one that does, a decoder, draws what it is not given, and so does
+    `sample(OneHotCategorical(logits=...), name=...)` anywhere. `draw` picks classes, item by item.
 
-    Errors: ValueError for a name used twice or a value whose shape does not fit; KeyError, listing the sites,
-    for an unknown name.
+    Errors: ValueError for a name used twice or a value whose shape does not fit; KeyError, listing
+    the sites, for an unknown name.
     """
 
     def __init__(self) -> None:
@@ -231,14 +244,17 @@ class Trace(Mapping[str, Node]):
 
     @staticmethod
     def given(**values: Tensor) -> Trace:
-        """A trace whose sites hold chosen values: run a decoder on it for traversals and interventions."""
+        """A trace whose sites hold chosen values: run a decoder on it for traversals and
+        interventions.
+        """
         trace = Trace()
         for name, value in values.items():
             trace._add(name, Node(value, "observed", observed=True))
         return trace
 
     def free(self, n: int, *, batch_dim: int = 0, **values: Tensor) -> Trace:
-        """The same sites for `n` new items, to be drawn by the program that reads them, except those in `values`.
+        """The same sites for `n` new items, to be drawn by the program that reads them, except
+        those in `values`.
 
         >>> import torch, unweave as uw
         >>> q = uw.Trace()
@@ -290,14 +306,17 @@ class Trace(Mapping[str, Node]):
         return trace
 
     def classes(self) -> dict[str, int]:
-        """The enumerated sites, each with the leading dimension that runs over its classes (see `aligned`)."""
+        """The enumerated sites, each with the leading dimension that runs over its classes (see
+        `aligned`).
+        """
         sites = [name for name, node in self.items() if node.role == "enumerated"]
         return {name: len(sites) - 1 - i for i, name in enumerate(sites)}
 
     def draw(self) -> Trace:
         """The same trace with one class an item at its enumerated sites, drawn in turn.
 
-        The classes of labelled items are their labels. Sites keep the values that they have for the drawn classes.
+        The classes of labelled items are their labels. Sites keep the values that they have for the
+        drawn classes.
         """
         trace, picks, outer = Trace(), list[Tensor](), self._outer
         if outer is None:
@@ -340,7 +359,8 @@ class Trace(Mapping[str, Node]):
         return trace
 
     def aligned(self, depth: int = 0) -> Trace:
-        """The same trace with every enumerated dimension at every site, of size one where it does not depend on it.
+        """The same trace with every enumerated dimension at every site, of size one where it does
+        not depend on it.
 
         A trace without any gets `depth` of them.
         """
@@ -366,7 +386,7 @@ class Trace(Mapping[str, Node]):
             trace._nodes[name] = replace(node, **parts)
         return trace
 
-    # -- the sites -----------------------------------------------------------------------------------------
+    # -- the sites ---------------------------------------------------------------------------------
 
     def sample(
         self,
@@ -377,11 +397,14 @@ class Trace(Mapping[str, Node]):
         observed: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """A site with any `torch.distributions` distribution: the one primitive under the sugar below."""
+        """A site with any `torch.distributions` distribution: the one primitive under the sugar
+        below.
+        """
         dist._validate_args = False  # our own checks are made once, not at each evaluation
         if isinstance(value, Node) and where is not None:
             raise ValueError(
-                f"site {name!r} takes its value from another trace, which says where it exists: leave out where="
+                f"site {name!r} takes its value from another trace, which says where it exists: "
+                "leave out where="
             )
         if isinstance(value, Node):
             self._reads = True
@@ -419,17 +442,19 @@ class Trace(Mapping[str, Node]):
         value: Tensor | Node | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """A site with the distribution `of(*values of earlier sites given, *inputs)`, such as q(z_t | z_{t-1}, h_t).
+        """A site with the distribution `of(*values of earlier sites given, *inputs)`, such as q(z_t
+        | z_{t-1}, h_t).
 
-        `sample` records the distribution at the values that were drawn; this site can be asked for it at others. In
-        q(z) a block with z_t and all that it is given, Σ_n w_n q(z_{t-1}|x_n) q(z_t | z_{t-1}, x_n), then takes item
-        n's at the row's z_{t-1}. `of` must broadcast: values come as (rows, *samples, 1, …) and `inputs`, which are
-        (*samples, batch, …), as they are. In a block without z_{t-1} the draw of item n stands for the integral over
-        it: right in the mean for other items than the row's own, whose draw z_t was made from.
+        `sample` records the distribution at the values that were drawn; this site can be asked for
+        it at others. In q(z) a block with z_t and all that it is given, Σ_n w_n q(z_{t-1}|x_n)
+        q(z_t | z_{t-1}, x_n), then takes item n's at the row's z_{t-1}. `of` must broadcast: values
+        come as (rows, *samples, 1, …) and `inputs`, which are (*samples, batch, …), as they are. In
+        a block without z_{t-1} the draw of item n stands for the integral over it: right in the
+        mean for other items than the row's own, whose draw z_t was made from.
 
-        In p it says what a prior depends on, so `inputs` are to come from no other latent: of a `sample` whose prior
-        differs between items, any site before it may be a parent, and log p of a block without it is averaged over
-        draws.
+        In p it says what a prior depends on, so `inputs` are to come from no other latent: of a
+        `sample` whose prior differs between items, any site before it may be a parent, and log p of
+        a block without it is averaged over draws.
 
         >>> import torch, unweave as uw
         >>> from torch.distributions import Normal
@@ -455,7 +480,9 @@ class Trace(Mapping[str, Node]):
         observed: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """Normal(loc, scale); `scale` is the standard deviation. Numbers broadcast: `p.normal(0.0, 1.0, …)`."""
+        """Normal(loc, scale); `scale` is the standard deviation. Numbers broadcast: `p.normal(0.0,
+        1.0, …)`.
+        """
         loc, scale = _like(loc, scale, value), _like(scale, loc, value)
         return self.sample(
             Normal(loc, scale, validate_args=False),
@@ -475,7 +502,9 @@ class Trace(Mapping[str, Node]):
         observed: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """Concrete relaxation of a categorical with log weights `logits`; labels one-hot or as class numbers."""
+        """Concrete relaxation of a categorical with log weights `logits`; labels one-hot or as
+        class numbers.
+        """
         return self.sample(
             Concrete(logits, temperature), value, name=name, observed=observed, where=where
         )
@@ -489,7 +518,8 @@ class Trace(Mapping[str, Node]):
         observed: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """Categorical with log weights `logits`, values one-hot; labels one-hot or as class numbers.
+        """Categorical with log weights `logits`, values one-hot; labels one-hot or as class
+        numbers.
 
         Without a value, or where it is missing, all classes are enumerated (see `Trace`).
         """
@@ -516,9 +546,10 @@ class Trace(Mapping[str, Node]):
         outer = Outer((classes, *before.sizes), before.lead)
         if math.prod(outer.sizes) > MOST_CLASSES:
             raise ValueError(
-                f"site {name!r} makes {' x '.join(map(str, reversed(outer.sizes)))} combinations of classes to sum "
-                f"over, expected at most {MOST_CLASSES}: relax it with q.concrete(logits, temperature, …), give its "
-                "value, or draw it, without a gradient, by q.sample(OneHotCategorical(logits=…), …)"
+                f"site {name!r} makes {' x '.join(map(str, reversed(outer.sizes)))} combinations "
+                f"of classes to sum over, expected at most {MOST_CLASSES}: relax it with "
+                "q.concrete(logits, temperature, …), give its value, or draw it, without a "
+                "gradient, by q.sample(OneHotCategorical(logits=…), …)"
             )
         self._outer = outer
         logits: Tensor = dist.logits
@@ -542,7 +573,9 @@ class Trace(Mapping[str, Node]):
         observed: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Tensor:
-        """Bernoulli with log odds `logits`; grey values in [0, 1] are scored by their cross-entropy."""
+        """Bernoulli with log odds `logits`; grey values in [0, 1] are scored by their
+        cross-entropy.
+        """
         dist = Bernoulli(logits=logits, validate_args=False)
         return self.sample(dist, value, name=name, observed=observed, where=where)
 
@@ -554,17 +587,20 @@ class Trace(Mapping[str, Node]):
         *,
         name: str,
     ) -> Tensor:
-        """Scores `-fn(input, target)` as a log-density and returns `input`; without a target it scores nothing.
+        """Scores `-fn(input, target)` as a log-density and returns `input`; without a target it
+        scores nothing.
 
-        `fn` must not average over the batch: it returns one number an item, or finer (then summed per item).
+        `fn` must not average over the batch: it returns one number an item, or finer (then summed
+        per item).
         """
         if target is None:
             return self._add(name, Node(input, "free"))
         cost = fn(input, target)
         if cost.ndim == 0:
             raise ValueError(
-                f"the loss at site {name!r} returned one number for the whole batch; expected one an item: "
-                "use a function that does not reduce, such as torch.nn.BCELoss(reduction='none')"
+                f"the loss at site {name!r} returned one number for the whole batch; expected one "
+                "an item: use a function that does not reduce, such as "
+                "torch.nn.BCELoss(reduction='none')"
             )
         return self._add(name, Node(input, "scored", score=-cost))
 
@@ -572,12 +608,13 @@ class Trace(Mapping[str, Node]):
         """Adds the log-factor `log_prob` (*samples, batch), or finer, to the program's density."""
         return self._add(name, Node(log_prob, "scored", score=log_prob))
 
-    # -- the mapping ---------------------------------------------------------------------------------------
+    # -- the mapping -------------------------------------------------------------------------------
 
     def _add(self, name: str, node: Node) -> Tensor:
         if name in self._nodes:
             raise ValueError(
-                f"site {name!r} is already in this trace: each name is used once, give this one another"
+                f"site {name!r} is already in this trace: each name is used once, give this one "
+                "another"
             )
         self._nodes[name] = node if self._outer is None else replace(node, outer=self._outer)
         return node.value
@@ -623,7 +660,9 @@ def _classes(outer: Outer | None, t: Tensor | Sequence[int], what: str = "an inp
 
 
 def _all_known(present: Tensor) -> bool:
-    """Whether no label is missing, where that can be known without waiting for an accelerator or for other ranks."""
+    """Whether no label is missing, where that can be known without waiting for an accelerator or
+    for other ranks.
+    """
     shared = torch.distributed.is_available() and torch.distributed.is_initialized()
     return present.device.type == "cpu" and not shared and bool(present.all())
 
@@ -659,13 +698,16 @@ def _check_shape(name: str, dist: Distribution, value: Tensor, outer: Outer | No
     if not fits or full != entries:
         wanted = (*dist.batch_shape, *dist.event_shape)
         raise ValueError(
-            f"site {name!r}: the value has shape {tuple(value.shape)}, but its {type(dist).__name__} "
-            f"describes values of shape {wanted} (leading dimensions may be added): give one value per entry"
+            f"site {name!r}: the value has shape {tuple(value.shape)}, but its "
+            f"{type(dist).__name__} describes values of shape {wanted} (leading dimensions may be "
+            "added): give one value per entry"
         )
 
 
 def _in_part(name: str, node: Node, where: Tensor, outer: Outer | None) -> Node:
-    """The node whose entries exist in part: the others are drawn, for their values to be of the distribution's kind."""
+    """The node whose entries exist in part: the others are drawn, for their values to be of the
+    distribution's kind.
+    """
     assert node.dist is not None
     event = len(node.dist.event_shape)
     entries = node.value.shape[: node.value.ndim - event]
@@ -680,15 +722,18 @@ def _in_part(name: str, node: Node, where: Tensor, outer: Outer | None) -> Node:
 
 
 def _mask(name: str, where: Tensor, entries: Sequence[int], outer: Outer | None) -> Tensor:
-    """Which entries exist, with sizes of one for the units that are not told apart; classes may be in front."""
+    """Which entries exist, with sizes of one for the units that are not told apart; classes may be
+    in front.
+    """
     lead, own = (
         _classes(outer, shape, f"where= of site {name!r}") for shape in (where.shape, entries)
     )
     shape, full = tuple(where.shape[lead:]), tuple(entries[own:])
     if shape != full[: len(shape)]:
         raise ValueError(
-            f"site {name!r}: where= has shape {tuple(where.shape)}, but the site's entries have shape "
-            f"{tuple(entries)}: give one boolean an entry, or one for each of the first dimensions"
+            f"site {name!r}: where= has shape {tuple(where.shape)}, but the site's entries have "
+            f"shape {tuple(entries)}: give one boolean an entry, or one for each of the first "
+            "dimensions"
         )
     return where.bool().reshape(*where.shape, *[1] * (len(full) - len(shape)))
 
@@ -706,8 +751,8 @@ def _given(
         classes, present = dist.event_shape[-1], value >= 0
         if value.device.type == "cpu" and value.numel() and int(value.max()) >= classes:
             raise ValueError(
-                f"site {name!r}: class number {int(value.max())} given, expected 0 to {classes - 1}, or below zero "
-                "where the class is missing"
+                f"site {name!r}: class number {int(value.max())} given, expected 0 to "
+                f"{classes - 1}, or below zero where the class is missing"
             )
         value = torch.nn.functional.one_hot(value.long().clamp_min(0), classes).to(
             dist.logits.dtype
@@ -717,8 +762,9 @@ def _given(
         entries = value.shape[: value.ndim - event]
         if observed.shape != entries[: observed.ndim]:
             raise ValueError(
-                f"site {name!r}: observed= has shape {tuple(observed.shape)}, but the value's entries have shape "
-                f"{tuple(entries)}: give one boolean an entry, or one for each of the first dimensions"
+                f"site {name!r}: observed= has shape {tuple(observed.shape)}, but the value's "
+                f"entries have shape {tuple(entries)}: give one boolean an entry, or one for each "
+                "of the first dimensions"
             )
         observed = observed.bool().reshape(*observed.shape, *[1] * (len(entries) - observed.ndim))
         present = observed if present is None else present & observed

@@ -52,7 +52,9 @@ class Progress:
             self._bar.stop()
 
     def show(self, step: int, seconds: float, sums: Mapping[str, Any], counted: int) -> None:
-        """Called each step; draws four times a second, so that an accelerator is seldom waited for."""
+        """Called each step; draws four times a second, so that an accelerator is seldom waited
+        for.
+        """
         if self._bar is None or (
             time.monotonic() < self._next and step < self.epochs * self.per_epoch
         ):
@@ -95,7 +97,9 @@ class Progress:
 
 
 class _Bar(Bar):
-    """The bar, and the terms on a line of their own: in a narrow terminal they would crowd it out."""
+    """The bar, and the terms on a line of their own: in a narrow terminal they would crowd it
+    out.
+    """
 
     terms = ""
 

@@ -1,7 +1,8 @@
 """Training: what to train (Recipe), and everything that one more step depends on (Trainer).
 
-A run's randomness is a function of its seed: the order of epoch e is drawn from (seed, e), noise from one random
-state (where several ranks train together, one each) that `state()` carries with the weights and the optimiser.
+A run's randomness is a function of its seed: the order of epoch e is drawn from (seed, e), noise
+from one random state (where several ranks train together, one each) that `state()` carries with the
+weights and the optimiser.
 """
 
 from __future__ import annotations
@@ -43,20 +44,20 @@ PRIOR_DRAWS = 1000
 class Recipe:
     """What to train: data, a function that builds the model, an objective, and how long.
 
-    `objective` may hold schedules (`ramp`), or be a function of the step; so may the learning rate `lr`. `labels` maps
-    keyword arguments of the encoder to factors of the data (class numbers, −1 where missing). Each item is encoded
-    `samples` times. `held_out` items are taken from the training data for validation; with `patience`, training stops
-    after that many epochs without a better held-out loss and keeps the best weights.
-    Of each batch `labelled` items are drawn from those whose labels are all known, each as often as the others: their
-    weight, the γ of Siddharth et al. (2017), is set by how often they are seen. (q(z) is then estimated from batches
-    that hold them more often than the data do.)
-    The log's terms are means over `logged` steps of an epoch, exact ones over `points` items: q(z) of many enumerated
-    classes costs more than a step.
-    With 0 of them, they are the ELBO and the reconstruction of one step, which need no q(z).
-    `findings` says what evaluation and the report show beside what they show of every run.
-    `batch` counts the items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
-    else each rank's from its own.
-    `flags` is what the command line would be given to build the same recipe.
+    `objective` may hold schedules (`ramp`), or be a function of the step; so may the learning rate
+    `lr`. `labels` maps keyword arguments of the encoder to factors of the data (class numbers, −1
+    where missing). Each item is encoded `samples` times. `held_out` items are taken from the
+    training data for validation; with `patience`, training stops after that many epochs without a
+    better held-out loss and keeps the best weights. Of each batch `labelled` items are drawn from
+    those whose labels are all known, each as often as the others: their weight, the γ of Siddharth
+    et al. (2017), is set by how often they are seen. (q(z) is then estimated from batches that hold
+    them more often than the data do.) The log's terms are means over `logged` steps of an epoch,
+    exact ones over `points` items: q(z) of many enumerated classes costs more than a step. With 0
+    of them, they are the ELBO and the reconstruction of one step, which need no q(z). `findings`
+    says what evaluation and the report show beside what they show of every run. `batch` counts the
+    items of a step, of all ranks together; with `gather`, log q(z) is estimated from all of them,
+    else each rank's from its own. `flags` is what the command line would be given to build the same
+    recipe.
     """
 
     name: str
@@ -98,10 +99,11 @@ class NonFinite(ValueError):
 
 
 class Trainer:
-    """Everything that one more step depends on: weights, optimiser, critics, step, random state, the epoch's sums.
+    """Everything that one more step depends on: weights, optimiser, critics, step, random state,
+    the epoch's sums.
 
-    Ranks have all of it in common but their items, their noise, and what batch normalisation has seen; a checkpoint
-    holds rank 0's. Every method is called by all of them.
+    Ranks have all of it in common but their items, their noise, and what batch normalisation has
+    seen; a checkpoint holds rank 0's. Every method is called by all of them.
     """
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
@@ -121,8 +123,8 @@ class Trainer:
         self.held_out = _Items(held_out, recipe, self.device) if held_out else None
         if recipe.labelled and not len(self.train.known):
             raise ValueError(
-                f"labelled={recipe.labelled}, but no item has all of its labels ({', '.join(recipe.labels.values())}): "
-                "expected at least one, or labelled=0"
+                f"labelled={recipe.labelled}, but no item has all of its labels "
+                f"({', '.join(recipe.labels.values())}): expected at least one, or labelled=0"
             )
         n = len(train)
         self.aggregate = minibatch(n, recipe.weights, recipe.gather)
@@ -165,7 +167,9 @@ class Trainer:
         )
 
     def epoch_order(self, epoch: int) -> Tensor:
-        """The epoch's batches of item numbers, (steps, batch), a function of the seed and the epoch alone."""
+        """The epoch's batches of item numbers, (steps, batch), a function of the seed and the epoch
+        alone.
+        """
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
         labelled = self.recipe.labelled
 
@@ -237,7 +241,9 @@ class Trainer:
         self.counted += 1
 
     def close_epoch(self) -> Iterator[dict[str, Any]]:
-        """The finished epoch's lines for the log: mean terms of training, and of the held-out items."""
+        """The finished epoch's lines for the log: mean terms of training, and of the held-out
+        items.
+        """
         at = {"step": self.step, "epoch": self.epoch}
         means = self._means()
         self.alarms = self._alarms(means)
@@ -271,7 +277,9 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, held_out: _Items) -> dict[str, float]:
-        """Mean loss and terms of the held-out items, with noise of their own: training's is untouched."""
+        """Mean loss and terms of the held-out items, with noise of their own: training's is
+        untouched.
+        """
         from ..models.model import seeded
 
         totals: dict[str, float] = {}
@@ -301,7 +309,7 @@ class Trainer:
             self.stale += 1
             self.stopped = self.stale >= self.recipe.patience
 
-    # -- state ---------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
@@ -342,7 +350,9 @@ class Trainer:
             setattr(self, name, state[name])
 
     def _diagnose(self, d: Densities, items: Tensor, part: _Items) -> str:
-        """Says where the loss stopped being finite, from the traces that gave it, at whichever rank they are."""
+        """Says where the loss stopped being finite, from the traces that gave it, at whichever rank
+        they are.
+        """
         (fault, _), *_ = sorted(everyone(self._fault(d, items, part)), key=lambda said: not said[1])
         return fault
 
@@ -388,13 +398,16 @@ class Trainer:
                         text = f"site {name!r} of {side} has a {what} that is NaN or infinite"
                         return f"{where}: {text}, {bad}{grown}", True
         return (
-            f"{where}, though every site's log-density is: a term of the objective overflows{grown}",
+            f"{where}, though every site's log-density is: a term of the objective "
+            f"overflows{grown}",
             False,
         )
 
 
 def trained(recipe: Recipe) -> Model:
-    """The model after all of its training, in silence and without a run folder; the caller's random state is kept."""
+    """The model after all of its training, in silence and without a run folder; the caller's random
+    state is kept.
+    """
     with torch.random.fork_rng(), torch.enable_grad():
         trainer = Trainer(recipe, "cpu")
         while not trainer.done:
@@ -410,7 +423,8 @@ def decomposition(d: Densities) -> dict[str, Objective]:
 
 
 class Kept:
-    """Items in one tensor on the device, as compact as the data keep them; indexed, they are float32.
+    """Items in one tensor on the device, as compact as the data keep them; indexed, they are
+    float32.
 
     What comes out equals `Data.floats` to the bit, on any device.
     """
@@ -437,7 +451,8 @@ class Kept:
             bits = chosen[:, :, None] >> shifts & 1  # (k, bytes, 8)
             return bits.flatten(1)[:, : math.prod(self.item)].reshape(-1, *self.item).float()
         if chosen.dtype == torch.uint8:
-            # By a tensor: a number would be turned into its reciprocal on a GPU, which rounds otherwise.
+            # By a tensor: a number would be turned into its reciprocal on a GPU, which rounds
+            # otherwise.
             return chosen.float() / torch.full((), 255.0, device=chosen.device)
         return chosen
 
@@ -462,7 +477,9 @@ class _Items:
         return (torch.stack(list(self.labels.values())) >= 0).all(0).nonzero().squeeze(1)
 
     def batch(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """x and the labels of some items, `samples` times each in a dimension in front if that is more than once."""
+        """x and the labels of some items, `samples` times each in a dimension in front if that is
+        more than once.
+        """
         x, labels = (
             self.x[items],
             {site: y.index_select(0, items) for site, y in self.labels.items()},
@@ -479,7 +496,8 @@ def _check(recipe: Recipe) -> None:
     n = len(recipe.data) - recipe.held_out
     if recipe.held_out == 1 or n < 2:
         raise ValueError(
-            f"held_out={recipe.held_out} of {len(recipe.data)} items: expected 0, or 2 and more with 2 left to train on"
+            f"held_out={recipe.held_out} of {len(recipe.data)} items: expected 0, or 2 and more "
+            "with 2 left to train on"
         )
     if not 1 < recipe.batch <= n:
         raise ValueError(
@@ -489,8 +507,8 @@ def _check(recipe: Recipe) -> None:
     if recipe.batch % ranks or recipe.batch < 2 * ranks:
         fit = max(2, round(recipe.batch / ranks)) * ranks
         raise ValueError(
-            f"batch={recipe.batch} counts the items of all {ranks} ranks: expected as many for each, 2 or more, such "
-            f"as {fit}; or start another number of ranks"
+            f"batch={recipe.batch} counts the items of all {ranks} ranks: expected as many for "
+            f"each, 2 or more, such as {fit}; or start another number of ranks"
         )
     if recipe.samples < 1 or recipe.epochs < 1:
         raise ValueError(
@@ -498,18 +516,20 @@ def _check(recipe: Recipe) -> None:
         )
     if recipe.patience is not None and not recipe.held_out:
         raise ValueError(
-            f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no patience"
+            f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no "
+            "patience"
         )
     if not 0 <= recipe.labelled < recipe.batch or (recipe.labelled and not recipe.labels):
         raise ValueError(
-            f"labelled={recipe.labelled} items of batch={recipe.batch}, labels={dict(recipe.labels)}: expected fewer "
-            "than the batch has, and 0 without labels"
+            f"labelled={recipe.labelled} items of batch={recipe.batch}, "
+            f"labels={dict(recipe.labels)}: expected fewer than the batch has, and 0 without labels"
         )
     unknown = [factor for factor in recipe.labels.values() if factor not in recipe.data.names]
     if unknown:
         names = ", ".join(map(repr, recipe.data.names)) or "none"
         raise ValueError(
-            f"labels name the factor {unknown[0]!r}, but the factors of {recipe.data.name} are: {names}"
+            f"labels name the factor {unknown[0]!r}, but the factors of {recipe.data.name} are: "
+            f"{names}"
         )
 
 
@@ -526,8 +546,9 @@ def _check_range(model: Model, data: Data) -> None:
     for site, node in p.items():
         if isinstance(node.dist, Bernoulli) and node.observed is True and (low < 0 or high > 1):
             raise ValueError(
-                f"{data.name}: x goes from {low:g} to {high:g}, but the site {site!r} is Bernoulli, for numbers in "
-                "[0, 1]: divide 8-bit pixels by 255, scale the numbers, or take a Normal (likelihood='normal')"
+                f"{data.name}: x goes from {low:g} to {high:g}, but the site {site!r} is "
+                "Bernoulli, for numbers in [0, 1]: divide 8-bit pixels by 255, scale the numbers, "
+                "or take a Normal (likelihood='normal')"
             )
 
 
