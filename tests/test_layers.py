@@ -52,7 +52,9 @@ def rooms_used(path):
 
 def others_used(path):
     return (
-        {name.split(".")[0] for name in imports(path)} - {"unweave"} - set(sys.stdlib_module_names)
+        {name.split(".")[0] for name in imports(path)}
+        - {"unweave", "lazy_loader"}
+        - set(sys.stdlib_module_names)
     )
 
 

@@ -23,6 +23,8 @@ import unweave as uw
 
 PINNED = Path(__file__).with_name("pinned.json")
 KINDS = ("concrete", "categorical")
+PROSE = {"asks", "convention", "notes"}
+"""Keys of sentences, which may be written better."""
 
 
 def machine():
@@ -67,8 +69,8 @@ def agree(found, pinned, exactly, where=""):
     """Numbers are equal to the bit, or to a thousandth; everything else is equal."""
     if isinstance(pinned, dict):
         assert list(found) == list(pinned), where
-        for key, value in pinned.items():
-            agree(found[key], value, exactly, f"{where}/{key}")
+        for key in pinned.keys() - PROSE:
+            agree(found[key], pinned[key], exactly, f"{where}/{key}")
     elif isinstance(pinned, list):
         assert len(found) == len(pinned), where
         for i, value in enumerate(pinned):
