@@ -30,7 +30,8 @@ from unweave.ranks import everyone, joined, mean_gradients, world
 from unweave.run import fit, load_checkpoint
 from unweave.runs.artifact import read_config
 from unweave.runs.files import read_lines
-from unweave.trace.trace import Law, _in_part
+from unweave.trace.node import Law
+from unweave.trace.values import in_part
 from unweave.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
@@ -92,11 +93,9 @@ def encode(kind, w, x, noise, gumbel, labels):
     if kind.startswith("concrete"):
         loc = loc + concrete(q, w, x, gumbel, labels, kind == "concrete, labels") @ w["loc|y"]
     if kind.startswith("categorical"):
-        loc = (
-            loc
-            + q.categorical(x @ w["y"], labels if kind == "categorical, labels" else None, name="y")
-            @ w["loc|y"]
-        )
+        given = labels if kind == "categorical, labels" else None
+        y = q.categorical(x @ w["y"], given, name="y").as_subclass(torch.Tensor)
+        loc = loc + y @ w["loc|y"]
     if kind == "correlated":
         cov = scale[..., None] * scale[..., None, :] * 0.3 + torch.eye(3, dtype=x.dtype)
         dist = MultivariateNormal(loc, cov)
@@ -114,7 +113,7 @@ def encode(kind, w, x, noise, gumbel, labels):
         dist = law.of(q["z"].value, *law.inputs)
         node = uw.Node(dist.mean + 0.6 * noise.flip(-1), "sampled", dist, law=law)
         q._add(
-            "t", _in_part("t", node, labels > 0, None) if kind == "chain of two lengths" else node
+            "t", in_part("t", node, labels > 0, None) if kind == "chain of two lengths" else node
         )
     return q
 

@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from .runs.artifact import save as save
     from .scoring.card import ScoreCard as ScoreCard
     from .scoring.card import score as score
-    from .trace.trace import Concrete as Concrete
-    from .trace.trace import Node as Node
+    from .trace.concrete import Concrete as Concrete
+    from .trace.node import Node as Node
     from .trace.trace import Trace as Trace
     from .training.trainer import Recipe as Recipe
 
@@ -78,7 +78,7 @@ _HOME = {
     "run": "Run fit",
     "runs.artifact": "load save",
     "scoring.card": "ScoreCard score",
-    "trace.trace": "Concrete Node Trace",
+    "trace": "Concrete Node Trace",
     "training.trainer": "Recipe",
 }
 _MODULES = ("data", "metrics", "models", "nets", "plots", "recipes")

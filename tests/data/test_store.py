@@ -178,9 +178,9 @@ def test_a_posterior_in_chunks_is_the_whole(temperature: float | None) -> None:
     assert chunked.classes() == whole.classes()
     for name, node in whole.items():
         other = chunked[name]
-        assert (other.role, other.outer, other.value.shape) == (
+        assert (other.role, other.axes, other.value.shape) == (
             node.role,
-            node.outer,
+            node.axes,
             node.value.shape,
         )
         assert other.dist.batch_shape == node.dist.batch_shape

@@ -180,7 +180,8 @@ def scored(model, x, noise):
         return dist.loc + dist.scale * waiting.pop(0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uw.trace.trace, "_draw", drawn)
+        patch.setattr(uw.trace.trace, "draw", drawn)
+        patch.setattr(uw.trace.values, "draw", drawn)
         return uw.elbo(*model(x), kl="sampled")
 
 

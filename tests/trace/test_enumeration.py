@@ -414,24 +414,49 @@ def test_too_many_classes_are_refused():
         q.categorical(torch.zeros(2, 16), name="d")
 
 
-def test_what_cannot_be_told_apart_is_refused():
-    q = uw.Trace()
-    q.categorical(torch.zeros(4, 4), name="y")
-    q.normal(torch.zeros(4, 4), 1.0, name="z")
-    with pytest.raises(
-        ValueError,
-        match=r"classes \(4,\) and items \(4,\) cannot be told apart.*another batch size",
-    ):
-        q.aligned()
+@pytest.mark.parametrize("items", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("samples", [(), (3,)])
+def test_any_number_of_items_goes_with_any_number_of_classes(items, samples):
+    """As many items, samples, classes and units as one another; the terms against loops."""
+    k, lead = 3, (*samples, items)
+    m = [torch.randn(k, k) for _ in range(4)]
+    h, x = torch.randn(*lead, k), torch.rand(*lead, k).round()
+    q, p = uw.Trace(), uw.Trace()
+    y = q.categorical(h @ m[0], name="y")
+    c = q.categorical(h + y @ m[1], name="c")
+    alone = q.normal(h, torch.ones(k), name="alone")
+    z = q.normal(torch.cat([h, y, c], -1)[..., :k] + c @ m[2], 1.0, name="z")
+    for name in ("y", "c"):
+        p.categorical(torch.zeros(k), value=q[name], name=name)
+    p.normal(0.0, 1.0, value=q["alone"], name="alone")
+    p.normal(0.0, 1.0, value=q["z"], name="z")
+    p.bernoulli((z + y) @ m[3] + alone, value=x, name="x")
+    assert (alone.shape, z.shape) == ((*lead, k), (k, k, *lead, k))
+
+    held = q["z"].value.as_subclass(torch.Tensor)  # (classes of c, classes of y, *lead, units)
+    log_y = (h @ m[0]).log_softmax(-1)
+    total = torch.zeros(lead)
+    for i in range(k):
+        log_c = (h + m[1][i]).log_softmax(-1)
+        for j in range(k):
+            w = (log_y[..., i] + log_c[..., j]).exp()
+            one = torch.distributions.Bernoulli(
+                logits=(held[j, i] + torch.eye(k)[i]) @ m[3] + alone
+            )
+            total = total + w * one.log_prob(x).sum(-1)
+    same(
+        uw.recon.coefficients and uw.Densities(q, p, batch_dim=len(samples)).score(uw.recon), total
+    )
 
 
 def test_joining_without_broadcasting_is_named():
     q = uw.Trace()
     y = q.categorical(torch.zeros(5, 3), name="y")
     assert cat([torch.zeros(5, 7), y]).shape == (3, 5, 10)
-    q.normal(torch.zeros(9, 2), 1.0, name="z")
     with pytest.raises(ValueError, match=r"site 'z' has shape \(9, 2\).*unweave\.nets\.cat"):
-        q.aligned()
+        q.normal(torch.zeros(9, 2), 1.0, name="z")
+    with pytest.raises(ValueError, match=r"dim=1.*dim=-1 for what is dim=1 without classes"):
+        torch.cat([torch.zeros(5, 7), y], 1)
 
 
 def test_a_decoder_draws_what_it_is_not_given():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..ranks import everyone, talking, world
-from ..trace.marginals import lacking, mapped
-from ..trace.trace import Node, Outer, Trace
+from ..trace.trace import Trace
 
 
 def gathered(q: Trace, batch_dim: int) -> Trace:
@@ -26,13 +25,13 @@ def gathered(q: Trace, batch_dim: int) -> Trace:
 
     Errors: ValueError at every rank if the ranks' traces differ in form.
     """
-    _, ranks = world()
+    q, dim = _without_gradients_of_values(q), batch_dim - len(q.classes())
     found: dict[tuple[int, int], Tensor] = {}
 
-    def find(t: Tensor, dim: int) -> Tensor:
-        return found.setdefault((id(t), dim), t)
+    def find(t: Tensor, at: int) -> Tensor:
+        return found.setdefault((id(t), at), t)
 
-    _changed(q, batch_dim, 1, find)
+    q.along(dim, find)
     order = sorted(
         found, key=lambda key: not found[key].requires_grad
     )  # those that carry gradients first
@@ -49,51 +48,16 @@ def gathered(q: Trace, batch_dim: int) -> Trace:
         key: column.reshape(-1, *t.shape[1:]).to(t.dtype).movedim(0, key[1])
         for key, column, t in zip(order, columns, rows, strict=True)
     }
-    return _changed(q, batch_dim, ranks, lambda t, dim: parts[id(t), dim])
+    return q.along(dim, lambda t, at: parts[id(t), at])
 
 
-def _changed(q: Trace, dim: int, times: int, change: Callable[[Tensor, int], Tensor]) -> Trace:
-    """The trace for `times` as many items, by what `change` makes of each tensor with items in a
-    dimension.
-    """
-    trace = Trace()
-    trace._is_aligned = q._is_aligned
-    if q._outer:
-        at, lead = dim - len(q._outer.sizes), q._outer.lead
-        trace._outer = Outer(q._outer.sizes, (*lead[:at], times * lead[at], *lead[at + 1 :]))
+def _without_gradients_of_values(q: Trace) -> Trace:
+    """Return the sites with a distribution; gradients reach their parameters alone."""
+    nodes = {}
     for name, node in q.items():
-        if node.dist is None:
-            continue
-        size = node.value.shape[dim]
-        parts: dict[str, Any] = {"dist": _with_items(node, dim, size, times, change)}
-        for key in ("value", "observed", "label", "exists"):
-            t = getattr(node, key)
-            if isinstance(t, Tensor) and t.ndim > dim and t.shape[dim] == size:
-                parts[key] = change(t, dim).detach()
-        if node.outer and trace._outer:
-            parts["outer"] = Outer(node.outer.sizes, trace._outer.lead)
-        if node.law:
-            parts["law"] = node.law.changed(lambda t: change(t, dim))
-        trace._nodes[name] = replace(node, **parts)
-    return trace
-
-
-def _with_items(
-    node: Node, dim: int, size: int, times: int, change: Callable[[Tensor, int], Tensor]
-) -> torch.distributions.Distribution:
-    """A site's distribution with `change` made to the parameters that differ between items."""
-    assert node.dist is not None
-    batch_shape = node.dist.batch_shape
-    at = dim - lacking(node.dist, node.value)
-    lead = batch_shape[: at + 1]
-    if at < 0 or len(lead) <= at or lead[at] != size:
-        return node.dist  # the same for all items
-    return mapped(
-        node.dist,
-        lambda shape: shape[: at + 1] == lead,
-        lambda t: change(t, at),
-        lambda shape: [*shape[:at], times * size, *shape[at + 1 :]],
-    )
+        if node.dist is not None:
+            nodes[name] = replace(node, value=node.value.detach(), score=None)
+    return Trace.of(nodes, q)
 
 
 class _Gather(torch.autograd.Function):

@@ -10,7 +10,6 @@ y) for every y that is enumerated, or for the y of the row where z is a conditio
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +21,13 @@ from torch.distributions import Distribution, Normal, OneHotCategorical
 from torch.utils.checkpoint import checkpoint
 
 from ..ranks import world
+from ..trace.axes import pad
+from ..trace.concrete import Concrete
 from ..trace.groups import Block, Part
-from ..trace.marginals import is_factorised, lacking, log_marginals, mapped, unit_shape, unwrap
-from ..trace.trace import Concrete, Law, Node, Trace
+from ..trace.marginals import is_factorised, log_marginals, unit_shape, unwrap
+from ..trace.node import Law, Node
+from ..trace.parameters import lacking
+from ..trace.trace import Trace
 from . import pairs as fused
 from .gather import gathered
 
@@ -362,7 +365,7 @@ def _conditioned(
         rows[name] = Node(joined(q, batch_dim + 1), "sampled")
         dist = _Conditional(law, [*map(tuple, tails), shape], units, batch)
         components[name] = Node(joined(posterior, lead), "sampled", dist)
-    return _with_sites(q, rows), _with_sites(posterior, components)
+    return Trace.of(rows, q), Trace.of(components, posterior)
 
 
 class _Existence(Distribution):
@@ -426,7 +429,7 @@ def _of_those_that_have(
     every = list(dict.fromkeys([*joint, *filter(None, beside)]))
     known = dict(zip(joint, ahead, strict=True)) if ahead is not None else {}
     coefficients = [known.get(block, 0.0) for block in every] if known else None
-    pair = _with_sites(q, rows), _with_sites(posterior, components)
+    pair = Trace.of(rows, q), Trace.of(components, posterior)
     found = log_mixture(*pair, every, log_w, batch_dim, budget, first=first, ahead=coefficients)
     log_q = dict(zip(every, found, strict=True))
     n = _count(q, posterior, batch_dim)
@@ -448,12 +451,6 @@ def _entries(mask: Tensor, node: Node, batch_dim: int, units: tuple[int, ...]) -
     mask = mask.reshape(*mask.shape[:lead], *[1] * (lead - mask.ndim), *mask.shape[lead:])
     mask = mask.reshape(*mask.shape, *[1] * (lead + len(units) - mask.ndim)).to(node.value.device)
     return mask.expand(*mask.shape[:batch_dim], node.value.shape[batch_dim], *units)
-
-
-def _with_sites(trace: Trace, nodes: dict[str, Node]) -> Trace:
-    other = copy.copy(trace)
-    other._nodes = nodes
-    return other
 
 
 def _weights(
@@ -642,66 +639,52 @@ def _folded(
     ahead: Ahead | None,
     first: int,
 ) -> Iterable[Tensor]:
-    """The fused estimator on (class, item) pairs: the classes that are summed over join the
-    items.
-    """
+    """Ask the fused estimator about (class, item) pairs: summed classes join the items."""
     names = list(dict.fromkeys(site for block in blocks for site, _ in block))
     depth, dims = len(posterior.classes()), [posterior.classes()[site] for site in summed]
     mine = [max(q[name].value.shape[d] for name in names) for d in dims]
     theirs = [posterior[site].value.shape[d] for site, d in zip(summed, dims, strict=True)]
     before = batch_dim - len(dims)
-    rows, components = Trace(), Trace()
 
-    def fold(t: Tensor, sizes: Sequence[int]) -> Tensor:
-        """(*classes, *samples, batch, …) -> (*other classes, *samples, summed classes x batch,
-        …)
-        """
+    def fold(t: Tensor, sizes: Sequence[int], lacks: int = 0) -> Tensor:
+        """(*classes, *samples, batch, …) -> (*other classes, *samples, summed classes x batch, …)"""
+        t = pad(t, lacks)
         shape = list(t.shape)
         for d, size in zip(dims, sizes, strict=True):
             shape[d] = size
-        return (
-            t.expand(shape).movedim(dims, list(range(before, batch_dim))).flatten(before, batch_dim)
-        )
+        moved = t.expand(shape).movedim(dims, list(range(before, batch_dim)))
+        return moved.flatten(before, batch_dim)
 
+    rows, components = {}, {}
     for name in names:
         node, other = q[name], posterior[name]
-        assert other.dist is not None
-        dist = unwrap(other.dist)
-        missing = lacking(dist, other.value)
-
-        def change(t: Tensor, missing: int = missing) -> Tensor:
-            return fold(t.reshape(*[1] * missing, *t.shape), theirs)
-
-        def fits(shape: torch.Size, batch_shape: torch.Size = dist.batch_shape) -> bool:
-            return shape[: len(batch_shape)] == batch_shape
-
-        def reshape(
-            shape: torch.Size, change: Callable[[Tensor], Tensor] = change
-        ) -> Sequence[int]:
-            return change(torch.empty(shape, device="meta")).shape
-
-        observed = node.observed
+        observed = False if node.role == "enumerated" else node.observed
         if isinstance(observed, Tensor):
-            observed = False if node.role == "enumerated" else fold(observed, mine)
-        rows._nodes[name] = Node(fold(node.value, mine), "sampled", node.dist, observed)
-        folded = mapped(dist, fits, change, reshape)
-        components._nodes[name] = Node(fold(other.value, theirs), "sampled", folded)
+            observed = fold(observed, mine)
+        rows[name] = Node(fold(node.value, mine), "sampled", node.dist, observed)
+        bare = Node(other.value, "sampled", unwrap(dist_of(other)))
+        components[name] = bare.changed(lambda t, lacks: fold(t, theirs, lacks))
     weights = sum((posterior[site].log_weight(depth) for site in summed), _ZERO)
-    weights = weights.reshape(*[1] * (batch_dim + 1 - weights.ndim), *weights.shape)
+    log_v = fold(weights, theirs, batch_dim + 1 - weights.ndim)
     log_q = fused.log_mixture(
-        rows,
-        components,
+        Trace.of(rows),
+        Trace.of(components),
         blocks,
         log_w,
         before,
         ahead=ahead and [fold(c, mine) if isinstance(c, Tensor) else c for c in ahead],
         first=first,
         classes=(math.prod(mine), math.prod(theirs)),
-        log_v=fold(weights, theirs),
+        log_v=log_v,
     )
     return (
         t.unflatten(-1, (*mine, -1)).movedim(list(range(before, batch_dim)), dims) for t in log_q
     )
+
+
+def dist_of(node: Node) -> Distribution:
+    assert node.dist is not None
+    return node.dist
 
 
 def _is_drawn(
@@ -734,17 +717,15 @@ def _class_by_class(
             dict(zip(dims, classes.tolist(), strict=True)),
             (own == classes).all(1).nonzero().squeeze(1),
         )
-        some = Trace()
-        for name in {name for block in rest for name, _ in block}:
-            node = posterior[name]
-            assert node.dist is not None
-            some._nodes[name] = Node(_of(at, node.value), "sampled", _of_dist(at, node))
-        weight = sum(
-            (_of(at, posterior[site].log_weight(depth, given=False)) for site in sites), _ZERO
-        )
+        some = {}
+        for name in dict.fromkeys(name for block in rest for name, _ in block):
+            bare = Node(posterior[name].value, "sampled", unwrap(dist_of(posterior[name])))
+            some[name] = _of_classes_at(bare, at)
+        weights = [_narrowed(posterior[site].log_weight(depth, given=False), at) for site in sites]
+        weight = sum(weights, _ZERO)
         mine, wanted = q.take(rows, batch_dim=batch_dim), [block for block in rest if block]
         found = iter(
-            fused.log_mixture(mine, some, wanted, (log_w,) * 3, batch_dim, log_v=weight)
+            fused.log_mixture(mine, Trace.of(some), wanted, (log_w,) * 3, batch_dim, log_v=weight)
             if wanted
             else ()
         )
@@ -754,30 +735,18 @@ def _class_by_class(
     return (total.reshape(shape) for total in log_q)
 
 
-def _of(at: Mapping[int, int], t: Tensor, missing: int = 0) -> Tensor:
-    """One class of each of some leading dimensions, where the tensor, which lacks the first few,
-    differs in them.
-    """
+def _narrowed(t: Tensor, at: Mapping[int, int], lacks: int = 0) -> Tensor:
+    """Return a tensor at one class of each of some class dimensions that it has."""
     for dim, k in at.items():
-        if t.ndim > dim - missing >= 0 and t.shape[dim - missing] > 1:
-            t = t.narrow(dim - missing, k, 1)
+        own = dim - lacks
+        if own >= 0 and t.shape[own] > 1:
+            t = t.narrow(own, k, 1)
     return t
 
 
-def _of_dist(at: Mapping[int, int], node: Node) -> Distribution:
-    dist = unwrap(node.dist)  # type: ignore[arg-type]
-    missing = lacking(dist, node.value)
-
-    def fits(shape: torch.Size) -> bool:
-        whole = dist.batch_shape
-        return len(shape) >= len(whole) and all(
-            own in (1, size) for own, size in zip(shape, whole, strict=False)
-        )
-
-    def reshape(shape: torch.Size) -> Sequence[int]:
-        return _of(at, torch.empty(shape, device="meta"), missing).shape
-
-    return mapped(dist, fits, lambda t: _of(at, t, missing), reshape)
+def _of_classes_at(node: Node, at: Mapping[int, int]) -> Node:
+    """Return a site at one class of each of some class dimensions."""
+    return node.changed(lambda t, lacks: _narrowed(t, at, lacks))
 
 
 def _is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str]) -> bool:

@@ -15,9 +15,11 @@ from torch.distributions import Distribution, Normal, OneHotCategorical
 
 from ..fused.plan import Blocks, Body, Units
 from ..fused.sweep import Mixture, Pair, mixture
+from ..trace.concrete import Concrete
 from ..trace.groups import Block
 from ..trace.marginals import log_marginals, unwrap
-from ..trace.trace import Concrete, Node, Trace
+from ..trace.node import Node
+from ..trace.trace import Trace
 
 
 def log_mixture(

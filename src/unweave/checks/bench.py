@@ -42,7 +42,8 @@ from ..fused import plan as plans
 from ..nets import scale
 from ..objective.objective import hfvae
 from ..trace.groups import Block
-from ..trace.trace import Node, Trace
+from ..trace.node import Node
+from ..trace.trace import Trace
 from ..training.trainer import Recipe, Trainer
 
 GOAL = 1.10

@@ -26,7 +26,8 @@ from torch.distributions import MultivariateNormal, OneHotCategorical
 from ..aggregate.mixture import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
 from ..nets import cat
 from ..objective.objective import Densities, Objective, elbo, evidence, kl, mi, tc
-from ..trace.trace import Concrete, Trace
+from ..trace.concrete import Concrete
+from ..trace.trace import Trace
 
 N, FEATURES, CLASSES, NORMALS = 1000, 8, 5, 6
 GROUPS = ("y", ("z[:3]", "z[3:]"))

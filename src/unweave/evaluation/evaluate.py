@@ -34,7 +34,8 @@ from ..runs.files import replacing, write_json
 from ..runs.findings import packed
 from ..trace.groups import Block, Tree, block
 from ..trace.marginals import log_marginals, unit_shape
-from ..trace.trace import Law, Node, Trace
+from ..trace.node import Law, Node
+from ..trace.trace import Trace
 from ..training.trainer import PRIOR_DRAWS, Kept, Recipe, Trainer, decomposition
 
 MANY = 100

@@ -21,7 +21,8 @@ from torch.distributions import (
 )
 
 from ..nets import Standard, cat, conv, deconv, mlp, scale
-from ..trace.trace import Node, Trace
+from ..trace.node import Node
+from ..trace.trace import Trace
 from .model import Model, family
 
 Net = Literal["mlp", "conv"]

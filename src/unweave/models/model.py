@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..trace.concrete import Concrete
 from ..trace.marginals import unit_shape
-from ..trace.trace import Concrete, Node, Trace
+from ..trace.node import Node
+from ..trace.trace import Trace
 
 
 class Model(nn.Module):

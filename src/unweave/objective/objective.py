@@ -42,8 +42,10 @@ from torch.distributions import kl_divergence
 
 from ..aggregate.mixture import Aggregate, classes_summed, exact, log_mixture, minibatch
 from ..trace.groups import Block, Tree, block, chain, intersect, union
-from ..trace.marginals import is_constant, is_factorised, lacking, log_marginals, unit_shape, unwrap
-from ..trace.trace import Node, Trace
+from ..trace.marginals import is_constant, is_factorised, log_marginals, unit_shape, unwrap
+from ..trace.node import Node
+from ..trace.parameters import lacking
+from ..trace.trace import Trace
 from .schedule import Ramp
 
 
@@ -467,11 +469,11 @@ class Densities:
     @cached_property
     def _prior(self) -> Trace:
         """p's latent sites in the roles that q gives them."""
-        prior = Trace()
+        nodes = {}
         for name in self.shapes:
             q = self.q[name]
-            prior._nodes[name] = replace(q, dist=self.p[name].dist)
-        return prior
+            nodes[name] = replace(q, dist=self.p[name].dist)
+        return Trace.of(nodes)
 
     def _log_density(self, nodes: Mapping[str, Node], blocks: Iterable[Block]) -> list[Tensor]:
         parts = []

@@ -1,9 +1,10 @@
-"""A trace records the named random variables (sites) of one run of a probabilistic program."""
+"""Named random variables of a probabilistic program, their latent units and their groups."""
 
+from .axes import Axes as Axes
+from .axes import Enumerated as Enumerated
+from .concrete import Concrete as Concrete
+from .node import Law as Law
+from .node import Node as Node
+from .node import Role as Role
 from .trace import MOST_CLASSES as MOST_CLASSES
-from .trace import Concrete as Concrete
-from .trace import Law as Law
-from .trace import Node as Node
-from .trace import Outer as Outer
-from .trace import Role as Role
 from .trace import Trace as Trace

@@ -7,9 +7,8 @@ joint), a whole Concrete, categorical or Dirichlet variable.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import torch
@@ -47,27 +46,6 @@ def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
     return tuple(value.shape[lead : value.ndim - event])
 
 
-def lacking(dist: Distribution, value: Tensor) -> int:
-    """How many of a value's leading dimensions the distribution's parameters do not have."""
-    return value.ndim - len(dist.event_shape) - len(dist.batch_shape)
-
-
-def take(dist: Distribution, index: Tensor, dim: int, size: int) -> Distribution:
-    """The distribution of some items: every parameter that holds `size` of them in dimension `dim`,
-    indexed.
-    """
-
-    def fits(shape: torch.Size) -> bool:
-        return len(shape) > dim and shape[dim] == size
-
-    return mapped(
-        dist,
-        fits,
-        lambda t: t.index_select(dim, index),
-        lambda s: [*s[:dim], len(index), *s[dim + 1 :]],
-    )
-
-
 def is_constant(dist: Distribution, dims: Sequence[int]) -> bool:
     """Whether every parameter is the same along these dimensions of its batch shape."""
     lead = dist.batch_shape
@@ -81,26 +59,6 @@ def is_constant(dist: Distribution, dims: Sequence[int]) -> bool:
             if not torch.equal(part, first.expand_as(part)):
                 return False
     return True
-
-
-def mapped(
-    dist: Distribution,
-    fits: Callable[[torch.Size], bool],
-    change: Callable[[Tensor], Tensor],
-    reshape: Callable[[torch.Size], Sequence[int]],
-) -> Distribution:
-    """The distribution with `change` made to every parameter that fits, and `reshape` to its batch
-    shape likewise.
-    """
-    other = copy.copy(dist)
-    for name, part in vars(dist).items():
-        if isinstance(part, Distribution):
-            other.__dict__[name] = mapped(part, fits, change, reshape)
-        elif isinstance(part, Tensor) and fits(part.shape):
-            other.__dict__[name] = change(part)
-    if fits(dist.batch_shape):
-        other._batch_shape = torch.Size(reshape(dist.batch_shape))
-    return other
 
 
 def log_marginals(

@@ -1,0 +1,76 @@
+"""The Concrete distribution, a relaxation of a categorical variable."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+
+class Concrete(Distribution):
+    r"""The Concrete relaxation of a categorical variable on K classes.
+
+    .. math:: \log p(y) = \log (K-1)! + (K-1) \log τ + \sum_k (a_k - (τ+1) \log y_k)
+                          - K \log \sum_k \exp(a_k - τ \log y_k)
+
+    with logits `a` (*batch, K), unnormalised, and temperature τ > 0; values lie on the simplex. A
+    *label* is a draw of the discrete variable that is being relaxed, so labels are scored by
+    `log_mass`, its log-probability: the density is infinite at the simplex' corners. Entries that
+    float arithmetic rounds to zero are read as the smallest normal number.
+
+    Source: Maddison, Mnih and Teh, "The Concrete Distribution" (2017); Jang, Gu and Poole (2017).
+    """
+
+    arg_constraints: dict[str, Any] = {"logits": constraints.real_vector}  # noqa: RUF012
+    support = constraints.simplex
+    has_rsample = True
+
+    def __init__(self, logits: Tensor, temperature: float | Tensor) -> None:
+        self.logits, self.temperature = logits, temperature
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Class probabilities of the relaxed variable (the mean of its argmax, written one-hot)."""
+        return self.logits.softmax(-1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Concrete:
+        return Concrete(self.logits.expand(*batch_shape, -1), self.temperature)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        noise = torch.empty(
+            self._extended_shape(sample_shape), dtype=self.logits.dtype, device=self.logits.device
+        )
+        gumbel = -noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny).log()
+        return ((self.logits + gumbel) / self.temperature).softmax(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        k, t = self.logits.shape[-1], self.temperature
+        log_y = value.clamp_min(torch.finfo(value.dtype).tiny).log()
+        linear = self.logits.sum(-1) - (t + 1) * log_y.sum(-1)
+        log_t = t.log() if isinstance(t, Tensor) else math.log(t)
+        return linear - k * self._log_normaliser(log_y) + (math.lgamma(k) + (k - 1) * log_t)
+
+    def _log_normaliser(self, log_y: Tensor) -> Tensor:
+        """log Σ_k exp(a_k − τ log y_k).
+
+        Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one
+        matrix product: Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are
+        positive, so nothing cancels. As y is at least the smallest normal number, no sum is below
+        its τ-th power: for τ ≤ 0.9 that leaves room for the reciprocals that the gradient adds up
+        over items.
+        """
+        a, b = self.logits, -self.temperature * log_y
+        pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
+        if not pairs or isinstance(self.temperature, Tensor) or self.temperature > 0.9:
+            return (a + b).logsumexp(-1)
+        top_a, top_b = a.detach().amax(-1, keepdim=True), b.detach().amax(-1, keepdim=True)
+        total = torch.einsum("i...k,...jk->i...j", (b - top_b).exp().squeeze(-2), (a - top_a).exp())
+        return total.log() + top_a.squeeze(-1) + top_b.squeeze(-1)
+
+    def log_mass(self, label: Tensor) -> Tensor:
+        """log-probability of one-hot (or soft) labels under the relaxed categorical variable."""
+        return (label * self.logits.log_softmax(-1)).sum(-1)

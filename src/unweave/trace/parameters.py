@@ -1,0 +1,94 @@
+"""A change made to every tensor inside a distribution.
+
+A parameter has the distribution's batch dimensions, or the last of them, in front of dimensions of
+its own. How many are its own is known of each parameter (`arg_constraints`), never guessed from
+sizes: a `scale_tril` (D, D) that N = D items share has no batch dimension.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.distributions.transforms import Transform, _InverseTransform
+
+Change = Callable[[Tensor, int], Tensor]
+"""(a tensor, how many of a site's leading dimensions it lacks) -> the changed tensor."""
+
+
+def lacking(dist: Distribution, value: Tensor) -> int:
+    """Return how many of a value's leading dimensions the distribution's parameters lack."""
+    return value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+
+
+def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
+    """Return the distribution with a change made to each of its parameters with batch dimensions.
+
+    The parameters of nested distributions and of transforms are changed too, and the batch shape
+    becomes that of the changed parameters.
+
+    Args:
+        dist: Any distribution; one of the user's own names its parameters in `arg_constraints`.
+        change: See `Change`. It is to treat all parameters alike, so that they still broadcast.
+        lacks: How many of the site's leading dimensions the batch shape lacks.
+
+    >>> import torch
+    >>> from torch.distributions import Weibull
+    >>> shared = Weibull(torch.tensor([1.0, 2.0, 3.0]), torch.ones(()))
+    >>> changed(shared, lambda t, lacks: t[:2]).batch_shape
+    torch.Size([2])
+    """
+    rank = len(dist.batch_shape)
+    other, shapes = copy.copy(dist), list[torch.Size]()
+    for name, part in vars(dist).items():
+        if isinstance(part, Distribution):
+            new = changed(part, change, lacks + max(0, rank - len(part.batch_shape)))
+            further = len(part.batch_shape) - rank
+            shapes.append(new.batch_shape[: len(new.batch_shape) - further])
+            other.__dict__[name] = new
+        elif isinstance(part, Tensor):
+            own = _own_dims(dist, name, part)
+            if part.ndim > own:
+                moved = change(part, lacks + rank - (part.ndim - own))
+                shapes.append(moved.shape[: moved.ndim - own])
+                other.__dict__[name] = moved
+        elif isinstance(part, (list, tuple)) and any(isinstance(t, Transform) for t in part):
+            event = len(dist.event_shape)
+            other.__dict__[name] = [_changed_transform(t, change, lacks, rank, event) for t in part]
+    if shapes:
+        other._batch_shape = torch.broadcast_shapes(*shapes)
+    return other
+
+
+def _own_dims(dist: Distribution, name: str, t: Tensor) -> int:
+    """Return how many of a tensor's dimensions are no batch dimensions."""
+    if name == "_param":  # torch's name for whichever of the two was given
+        name = "logits"
+    elif name == "_capacitance_tril":
+        name = "cov_factor"
+    name = name.lstrip("_").removeprefix("unbroadcasted_")
+    try:
+        return int(dist.arg_constraints[name].event_dim)
+    except (KeyError, NotImplementedError):  # it is not said: a whole batch shape, then its own
+        return max(0, t.ndim - len(dist.batch_shape))
+
+
+def _changed_transform(
+    transform: Transform, change: Change, lacks: int, rank: int, event: int
+) -> Transform:
+    """Return a transform with its parameters changed; they broadcast with `(*batch, *event)`."""
+    if isinstance(transform, _InverseTransform):
+        return _changed_transform(transform.inv, change, lacks, rank, event).inv
+    other = copy.copy(transform)
+    for name, part in vars(transform).items():
+        if isinstance(part, Tensor) and part.ndim > event:
+            other.__dict__[name] = change(part, lacks + rank + event - part.ndim)
+        elif isinstance(part, Transform) and name != "_inv":
+            other.__dict__[name] = _changed_transform(part, change, lacks, rank, event)
+        elif isinstance(part, list) and any(isinstance(t, Transform) for t in part):
+            other.__dict__[name] = [_changed_transform(t, change, lacks, rank, event) for t in part]
+    other._cached_x_y = None, None
+    return other
