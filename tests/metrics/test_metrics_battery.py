@@ -1,6 +1,4 @@
-"""All metrics by name: what is computed, what is not and why, and what every metric has in
-common.
-"""
+"""Tests of all metrics by name: values, reasons where there are none, and documents."""
 
 import math
 

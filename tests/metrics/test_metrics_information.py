@@ -1,6 +1,4 @@
-"""Information-based and linear scores: closed forms, loop twins, and other libraries' published
-cases and values.
-"""
+"""Tests of information-based and linear scores: closed forms, twins and published values."""
 
 import math
 
@@ -32,9 +30,7 @@ PLUG_IN = [metrics.mig, metrics.mig_sup, metrics.dcimig, metrics.jemmig, metrics
 
 
 def example(n=600):
-    """Codes that know of factors in part, without a random number, so that other libraries can be
-    given the same.
-    """
+    """Return codes that know of factors in part, without random numbers, for all libraries."""
     i = np.arange(n)
     v = np.stack([i % 3, (i // 3) % 4, (i // 12) % 5], 1)
     z = [
@@ -47,15 +43,13 @@ def example(n=600):
 
 
 def identity(n=3000):
-    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes
-    too.
-    """
+    """Return disentanglement_lib's test data: ten independent factors, 1 to 10, also as codes."""
     v = np.random.RandomState(0).randint(1, 11, size=(n, 10))
     return v.astype(float), v
 
 
 def loop_information(z, v, bins):
-    """(codes, factors) by a sum over cells and classes; missing items, −1, left out."""
+    """Sum over cells and classes, (codes, factors); missing items, −1, are left out."""
     cut = cells(z, bins)
     mutual = np.zeros((z.shape[1], v.shape[1]))
     for j in range(z.shape[1]):
@@ -100,7 +94,7 @@ def test_information_is_that_of_a_loop_and_of_scikit_learn():
 
 
 def test_published_information():
-    """disentanglement_lib's own cases of entropy and information."""
+    """Take disentanglement_lib's own cases of entropy and information."""
     both = np.array([[1, 1, 2, 2, 3, 3], [3, 3, 2, 2, 1, 1]]).T
     np.testing.assert_allclose(information(paired(both, both, least=1)).factors, np.log(3))
     xs, ys = np.array([[1, 2, 1, 2], [1, 1, 2, 2]]).T, np.array([[1, 2, 1, 2], [2, 2, 1, 1]]).T
@@ -160,8 +154,9 @@ def test_scores_are_their_definitions_in_loops():
 
 
 def test_values_that_ubisofts_program_printed():
-    """mig.py, mig_sup.py, dcimig.py and jemmig.py at 05d5667 with pyitlib 0.3.1, nb_bins=20,
-    discrete factors.
+    """Compare with mig.py, mig_sup.py, dcimig.py and jemmig.py at 05d5667.
+
+    They ran with pyitlib 0.3.1, nb_bins=20 and discrete factors.
     """
     z, v = example()
     assert metrics.mig(z, v, convention="ubisoft").value == pytest.approx(
@@ -189,8 +184,9 @@ def test_chen_differs_where_values_are_not_equally_frequent():
 
 
 def test_published_mig():
-    """disentanglement_lib's cases: the factors, zeros, the factors twice. Ten cells keep 1 to 10
-    apart.
+    """Take disentanglement_lib's cases: the factors, zeros, the factors twice.
+
+    Ten cells keep 1 to 10 apart.
     """
     z, v = identity()
     assert 0.9 <= metrics.mig(z, v, bins=10).value <= 1
@@ -223,7 +219,7 @@ def test_published_modularity():
 
 
 def test_closed_forms():
-    """Two bits: kept apart, copied, added; a code for each and one for both."""
+    """Keep two bits apart, copy them, add them; a code for each and one for both."""
     v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 5)
     both = 2 * v[:, :1] + v[:, 1:]
     added = v.sum(1, keepdims=True)  # I = H(1/4, 1/2, 1/4) − log 2 = log(2)/2 nats about either
@@ -268,9 +264,7 @@ def test_a_factor_with_one_class_is_left_out(metric):
 
 @pytest.mark.parametrize("name", ["mig", "jemmig", "info_compactness", "info_explicitness"])
 def test_missing_entries_are_left_out_of_their_factor(name):
-    """A factor's part with entries missing is that of the items where it is known, given the same
-    cells.
-    """
+    """Compare a factor's part with that of the items where it is known, given the same cells."""
     z, v = example()
     z = np.column_stack([cells(z), v[:, 1]]).astype(float)
     z[0], z[-1] = 0, 19  # the ends of all codes stay known
@@ -463,7 +457,7 @@ def test_sap_is_that_of_scikit_learns_classifier_in_a_loop():
 
 
 def test_published_sap():
-    """disentanglement_lib's cases, which take the factors for continuous, and one of classes."""
+    """Take disentanglement_lib's cases, whose factors count as continuous, and one of classes."""
     z, v = identity()
     assert 0.9 <= metrics.sap(z, v, continuous=True).value <= 1
     assert 0 <= metrics.sap(np.zeros_like(z), v, continuous=True).value <= 0.2
@@ -497,9 +491,7 @@ def test_sap_needs_items_to_fit_and_to_test(test):
 
 
 def their_shares(z, v, seed):
-    """As the authors' program: scikit-learn's estimator, one code at a time, over the factor's
-    entropy.
-    """
+    """Compute shares like the authors: scikit-learn's estimator, code by code, over the entropy."""
     shares = np.zeros((z.shape[1], v.shape[1]))
     for j in range(z.shape[1]):
         code = StandardScaler().fit_transform(z[:, j : j + 1])
@@ -545,7 +537,7 @@ def test_infomec_of_discrete_codes_counts():
 
 
 def test_explicitness_is_that_of_the_authors_program():
-    """Theirs fits a regression on zeros too: its loss is the log of the number of classes."""
+    """Fit zeros too, as they do: the loss is then the log of the number of classes."""
     z, v = example()
     v = v.copy()
     v[v[:, 0] == 2, 0] = np.where(np.arange(200) % 4, 1, 2)  # classes of unequal size

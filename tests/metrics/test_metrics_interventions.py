@@ -1,20 +1,19 @@
-"""FactorVAE's and β-VAE's scores and IRS: disentanglement_lib's published cases, and its loops
-beside ours.
-"""
+"""Tests of FactorVAE's and β-VAE's scores and IRS by disentanglement_lib's cases and loops."""
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from unweave import metrics
-from unweave.metrics.interventions import _generated, _items, least_varied
+from unweave.metrics.held import from_generator, from_items
+from unweave.metrics.interventions import least_varied
 from unweave.metrics.score import cells, paired
 
 SETTINGS = {"votes": 3000, "test_votes": 2000, "batch": 5}
 
 
 def example(n=2000, seed=0):
-    """Codes that know of factors of 3, 4 and 5 values in part."""
+    """Return codes that know of factors of 3, 4 and 5 values in part."""
     rng = np.random.default_rng(seed)
     v = np.stack([rng.integers(0, k, n) for k in (3, 4, 5)], 1)
     z = np.stack([v[:, 0], v[:, 1], v[:, 0] + v[:, 2], np.zeros(n)], 1) + rng.normal(
@@ -24,15 +23,14 @@ def example(n=2000, seed=0):
 
 
 def ten_factors(rng, n):
-    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes
-    too.
-    """
+    """Draw disentanglement_lib's test data: ten independent factors, 1 to 10, also as codes."""
     return rng.integers(1, 11, (n, 10)).astype(float)
 
 
 def same(first, second, n):
-    """Whether shares of n votes differ by less than five standard errors, the largest for any share
-    being ½ / √n.
+    """Whether shares of n votes differ by less than five standard errors.
+
+    The largest standard error of any share is ½ / √n.
     """
     return abs(float(first) - float(second)) < 5 * np.sqrt(2 * 0.25 / n)
 
@@ -44,7 +42,7 @@ def test_groups_agree_in_their_factor_and_are_drawn_evenly():
     _, v = example(60)
     v[:7, 1] = -1
     numbers = np.arange(60.0)[:, None]  # codes that name their items
-    source, rng = _items(paired(numbers, v)), np.random.default_rng(0)
+    source, rng = from_items(paired(numbers, v)), np.random.default_rng(0)
     factors = rng.choice(source.held, 20_000)
     items = source.draw(rng, factors, 3)[..., 0].astype(int)
     values = v[items, factors[:, None]]
@@ -69,7 +67,7 @@ def test_values_of_one_item_are_never_held():
 
 def test_generated_groups_agree_in_their_factor():
     rng = np.random.default_rng(0)
-    source = _generated(lambda v: v, ten_factors, rng, 20)
+    source = from_generator(lambda v: v, ten_factors, rng, 20)
     factors = rng.integers(10, size=50)
     groups = source.draw(rng, factors, 4)
     for group, k in zip(groups, factors, strict=True):
@@ -202,7 +200,7 @@ def test_beta_vae_refuses_one_factor():
 
 
 def loop_irs(z, v, quantile):
-    """disentanglement_lib's: value by value."""
+    """Compute disentanglement_lib's score value by value."""
     reach = np.max(np.abs(z - z.mean(0)), axis=0)
     matrix = np.zeros((z.shape[1], v.shape[1]))
     for k in range(v.shape[1]):

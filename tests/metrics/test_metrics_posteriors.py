@@ -1,6 +1,4 @@
-"""Information by the exact q(z): loops, numerical integration, closed forms, and the KL's
-decomposition.
-"""
+"""Tests of information by the exact q(z): loops, integrals, closed forms, the KL's parts."""
 
 import tracemalloc
 
@@ -39,7 +37,7 @@ def loop_aggregate(z, means, scales):
 
 
 def entropy(means, scales):
-    """Of a mixture of Normals on a line, by numerical integration."""
+    """Integrate the entropy of a mixture of Normals on a line."""
 
     def integrand(x):
         p = norm.pdf(x, means, scales).mean()

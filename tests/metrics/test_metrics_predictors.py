@@ -1,6 +1,4 @@
-"""DCI, explicitness, probes, UDR and clusters: published cases, twins out of scikit-learn's parts,
-closed forms.
-"""
+"""Tests of DCI, explicitness, probes, UDR and clusters: published cases, twins, closed forms."""
 
 from itertools import combinations
 
@@ -22,8 +20,9 @@ FAST = {"estimator": "lightgbm"}
 
 
 def example(n=600, seed=0):
-    """Codes that know of factors of 3, 4 and 5 values in part, one of them of two factors, one of
-    none.
+    """Return codes that know of factors in part: one of two factors, one of none.
+
+    The factors have 3, 4 and 5 values.
     """
     rng = np.random.default_rng(seed)
     v = np.stack([rng.integers(0, k, n) for k in (3, 4, 5)], 1)
@@ -38,9 +37,7 @@ def example(n=600, seed=0):
 
 
 def identity(n=1500):
-    """disentanglement_lib's test data: ten independent factors from 1 to 10, which are the codes
-    too.
-    """
+    """Return disentanglement_lib's test data: ten independent factors, 1 to 10, also as codes."""
     v = np.random.default_rng(0).integers(1, 11, (n, 10))
     return v.astype(float), v
 

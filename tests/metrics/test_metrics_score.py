@@ -1,6 +1,4 @@
-"""The metrics' common ground: what is read out of arrays, what is refused, and what intervals
-cover.
-"""
+"""Tests of the metrics' common ground: how arrays are read or refused, how intervals cover."""
 
 import math
 
@@ -138,7 +136,7 @@ def test_codes_alone_are_checked_alike():
 
 
 def test_cells_are_those_of_histogram_and_digitize():
-    """As disentanglement_lib cuts codes, whose own test case is the first."""
+    """Cut codes as disentanglement_lib does, whose own test case is the first."""
     target = np.array([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]])
     assert (cells(target.T, 3).T + 1).tolist() == [[1, 1, 2, 2, 3, 3], [3, 3, 2, 2, 1, 1]]
     codes = np.random.default_rng(1).normal(size=(500, 3)) * (1, 1e-8, 1e8)
@@ -156,8 +154,9 @@ def mean_product(codes, factors):
 
 @pytest.mark.parametrize("level", [0.9, 0.5])
 def test_intervals_cover_what_they_say(level):
-    """For a mean of 100 normals, 500 times: outside what chance allows once in a million, on either
-    side.
+    """Count 500 intervals of a mean of 100 normals that cover.
+
+    The count lies outside the bounds once in a million by chance, on either side.
     """
     rng, runs = np.random.default_rng(2), 500
     covered = 0
@@ -170,8 +169,9 @@ def test_intervals_cover_what_they_say(level):
 
 
 def test_intervals_have_the_width_of_the_sampling_distribution():
-    """A Normal's quantiles at ±1 standard error, to five of their own standard errors: twice in a
-    million by chance.
+    """Compare widths with a Normal's quantiles at ±1 standard error.
+
+    They agree to five of their own standard errors: they fail twice in a million by chance.
     """
     draws = np.random.default_rng(3).normal(size=400)
     score = bootstrap(mean_product, draws, np.ones(400), level=0.68268949, resamples=4000)

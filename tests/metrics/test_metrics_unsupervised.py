@@ -1,4 +1,4 @@
-"""Scores of codes alone: closed forms, the library's own cases and loops."""
+"""Tests of scores of codes alone: closed forms, the library's own cases and loops."""
 
 import math
 
@@ -18,7 +18,7 @@ ALL = [gaussian_total_correlation, gaussian_wasserstein_correlation, pairwise_in
 
 
 def with_covariance(covariance, n=50):
-    """Codes whose sample covariance is as given, to rounding."""
+    """Return codes whose sample covariance is as given, to rounding."""
     white = np.random.default_rng(0).normal(size=(n, len(covariance)))
     white -= white.mean(0)
     white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white, rowvar=False))).T
@@ -68,7 +68,7 @@ def test_wasserstein_is_the_published_formula(covariance):
 
 
 def test_wasserstein_of_two_codes():
-    """Eigenvalues of [[1, r], [r, 1]] are 1 ± r."""
+    """Use the eigenvalues of [[1, r], [r, 1]], which are 1 ± r."""
     expected = 4 - 2 * (math.sqrt(1.9) + math.sqrt(0.1))
     assert gaussian_wasserstein_correlation(with_covariance(TWO)).value == pytest.approx(
         expected, abs=1e-10

@@ -1,4 +1,4 @@
-"""All metrics that need only arrays, by name, computed one after the other."""
+"""The metrics that need only arrays, by name, and their scores one after the other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Metric = Callable[..., Score]
 
 
 def of_codes(metric: Metric) -> Metric:
-    """A metric of codes alone, as one that is given factors too."""
+    """Make a metric of codes alone take factors too, which it ignores."""
 
     @wraps(metric)
     def heedless(codes: ArrayLike, factors: ArrayLike, **settings: Any) -> Score:
@@ -41,9 +41,8 @@ def of_codes(metric: Metric) -> Metric:
 def quick_dci(
     codes: ArrayLike, factors: ArrayLike, *, estimator: str = "lightgbm", **settings: Any
 ) -> Score:
-    return dci(
-        codes, factors, estimator=estimator, **settings
-    )  # scikit-learn's boosting takes minutes
+    # scikit-learn's boosting takes minutes
+    return dci(codes, factors, estimator=estimator, **settings)
 
 
 METRICS: dict[str, Metric] = {
@@ -67,7 +66,7 @@ METRICS: dict[str, Metric] = {
     "gaussian_wasserstein_correlation": of_codes(gaussian_wasserstein_correlation),
     "pairwise_information": of_codes(pairwise_information),
 }
-"""In the order of `scores`: what is asked of codes for factors, then of codes alone."""
+"""The metrics in the order of `scores`: those of codes for factors, then those of codes alone."""
 
 SLOW = frozenset(
     {
@@ -80,7 +79,7 @@ SLOW = frozenset(
         "neighbour_probe",
     }
 )
-"""Those that fit models or draw votes, too long to do a hundred times over for an interval."""
+"""Metrics that fit models or draw votes: an interval, a hundred of them, would take too long."""
 
 
 def scores(
@@ -93,23 +92,27 @@ def scores(
     seed: int = 0,
     **settings: Any,
 ) -> list[Score]:
-    """The scores of codes (n, codes) against factors (n, factors), see `paired`, in the order asked
-    for.
+    """Compute the scores of codes against factors, in the order that `which` asks for.
 
     Args:
-        codes: (n, codes). factors: (n, factors). which: Names in `METRICS`; all if None. level: Of
-        intervals by `bootstrap`; None for none. Metrics in `SLOW` have none, and their notes say
-        so. resamples: Of `bootstrap`. seed: Of what metrics and intervals draw. settings: Keyword
-        arguments such as `bins` or `convention`, given to those of the metrics that take them.
+        codes: (n, codes), see `paired`.
+        factors: (n, factors), see `paired`.
+        which: Names in `METRICS`; all if None.
+        level: Level of the intervals by `bootstrap`; None for no intervals. Metrics in `SLOW` get
+            no interval, and their notes say so.
+        resamples: Number of resamples that `bootstrap` draws.
+        seed: Seed of the draws that metrics and intervals make.
+        settings: Keyword arguments such as `bins` or `convention`. Each goes to the metrics that
+            take it.
 
     Returns:
-        A score a metric. One that cannot be computed on these arrays is NaN under its name in
-        `METRICS`, with the reason in `notes`.
+        A score for each metric. A metric that cannot be computed on these arrays scores NaN under
+        its name in `METRICS`, with the reason in `notes`.
 
     Raises:
-        ValueError: As `paired`.
-        KeyError: For names that are not in `METRICS`, with those that are.
-        TypeError: For settings that no metric takes.
+        ValueError: If `paired` refuses the arrays.
+        KeyError: If a name is not in `METRICS`; the error lists the names that are.
+        TypeError: If no metric takes a setting.
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 5)
     >>> [print(score) for score in scores(v, v, which=["mig", "modularity"])]
@@ -118,28 +121,23 @@ def scores(
     [None, None]
     """
     asked = list(METRICS if which is None else which)
-    if unknown := [name for name in asked if name not in METRICS]:
+    unknown = [name for name in asked if name not in METRICS]
+    if unknown:
         raise KeyError(
             f"no metric is called {', '.join(map(repr, unknown))}; there are: {', '.join(METRICS)}"
         )
     taken = {name: _settings(metric) for name, metric in METRICS.items()}
-    if surplus := set(settings) - {key for keys in taken.values() for key in keys}:
+    surplus = set(settings).difference(*taken.values())
+    if surplus:
         raise TypeError(f"no metric takes {', '.join(sorted(surplus))}")
     paired(codes, factors)
     z, v = np.asarray(codes), np.asarray(factors)
     given = {"seed": seed} | settings
-    return [
-        _score(
-            name,
-            z,
-            v,
-            level,
-            resamples,
-            seed,
-            {key: given[key] for key in given if key in taken[name]},
-        )
-        for name in asked
-    ]
+    found = []
+    for name in asked:
+        own = {key: value for key, value in given.items() if key in taken[name]}
+        found.append(_score(name, z, v, level, resamples, seed, own))
+    return found
 
 
 def _score(
@@ -156,17 +154,16 @@ def _score(
         if level is None:
             return metric(codes, factors)
         if name in SLOW:
-            return _noted(
-                metric(codes, factors),
-                f"no interval: {name} takes too long for {resamples} resamples",
-            )
+            score = metric(codes, factors)
+            note = f"no interval: {name} takes too long for {resamples} resamples"
+            return replace(score, notes=(*score.notes, note))
         return bootstrap(metric, codes, factors, level=level, resamples=resamples, seed=seed)
     except ValueError as error:
         return Score(name, np.nan, "none", (-np.inf, np.inf), notes=(str(error),))
 
 
 def question(name: str) -> str:
-    """What a metric asks of codes, in a line: the first of its docstring.
+    """Return the question that a metric asks of codes: the first line of its docstring.
 
     >>> question("mig")
     'Mutual information gap: is each factor in one code, and in no second one?'
@@ -175,10 +172,5 @@ def question(name: str) -> str:
 
 
 def _settings(metric: Metric) -> list[str]:
-    return [
-        p.name for p in inspect.signature(metric).parameters.values() if p.kind == p.KEYWORD_ONLY
-    ]
-
-
-def _noted(score: Score, note: str) -> Score:
-    return replace(score, notes=(*score.notes, note))
+    parameters = inspect.signature(metric).parameters.values()
+    return [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]

@@ -1,8 +1,7 @@
-"""What classifiers that see some codes tell of each factor on held-out items: where a factor is
-written.
+"""Probes of where a factor is written: classifiers that see some codes, on held-out items.
 
-A linear probe asks whether a group of codes holds a factor as halves of space, nearest neighbours
-whether it holds it at all. Codes are standardised, so that their scales are of no effect on either.
+A linear probe asks whether a group of codes holds a factor as halves of space. Nearest neighbours
+ask whether the group holds it at all. Codes are standardised: their scales have no effect.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 Groups: TypeAlias = Mapping[str, Sequence[int]]
 
 STEPS = 1000
-"""Of the solver of logistic regression, which takes some dozens on standardised codes."""
+"""Most steps of logistic regression's solver, which takes some dozens on standardised codes."""
 
 
 def linear_probe(
@@ -41,22 +40,25 @@ def linear_probe(
 
     .. math:: \frac{1}{|K|} \sum_k \Pr(\arg\max_v w_v \cdot z + b_v = v_k)
 
-    on held-out items, of a multinomial logistic regression on standardised codes, with ½ |w|²
-    beside its log loss.
+    on held-out items, where w and b come from a multinomial logistic regression on standardised
+    codes, with ½ |w|² beside its log loss.
 
     Args:
-        codes: (n, codes). factors: (n, factors), see `paired`; continuous ones are cut into cells.
-        groups: Names of groups of codes and their columns, as in ``{"y": [0], "z": [1, 2]}``, each
-        probed on its own. test: Share of items that accuracies are measured on. seed: Of the split.
+        codes: (n, codes).
+        factors: (n, factors), see `paired`; continuous ones are cut into cells.
+        groups: Names of groups of codes and their columns, as in ``{"y": [0], "z": [1, 2]}``. Each
+            group is probed on its own.
+        test: Share of items that accuracies are measured on.
+        seed: Seed of the split.
 
     Returns:
-        A score within [0, 1], of all codes; `parts` are "per_factor", "chance" (the share of the
-        most frequent class, (factors,)), and, of groups, "groups", their names, and "accuracy",
-        (groups, factors).
+        A score within [0, 1], of all codes; `parts` are "per_factor" and "chance" (the share of the
+        most frequent class, (factors,)). Groups add "groups", their names, and "accuracy", (groups,
+        factors).
 
     Raises:
-        ValueError: As `paired`, for columns that there are not, and a `test` share that leaves no
-        items of a factor.
+        ValueError: If `paired` refuses the arrays, a group has columns that the codes lack, or the
+            `test` share leaves no items of a factor.
 
     Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes"
     (2016).
@@ -70,12 +72,12 @@ def linear_probe(
 
     def fit(z: Floats, v: Classes) -> Any:
         model, finished = logistic(z, v)
-        said.update(() if finished else (f"a regression had not converged after {STEPS} steps",))
+        if not finished:
+            said.add(f"a regression had not converged after {STEPS} steps")
         return model
 
-    return _probe(
-        "linear probe", "logistic regression", fit, paired(codes, factors), groups, test, seed, said
-    )
+    pairs = paired(codes, factors)
+    return _probe("linear probe", "logistic regression", fit, pairs, groups, test, seed, said)
 
 
 def neighbour_probe(
@@ -89,10 +91,23 @@ def neighbour_probe(
 ) -> Score:
     """Neighbour probe: how often do the nearest items by their codes name the factor's class?
 
-    The share of held-out items whose class is the most frequent one among their `neighbours`
-    nearest items, by Euclid's distance of standardised codes; the least class of those that are
-    equally frequent. Arguments, returns and errors are those of `linear_probe`; of two classes that
-    share a half of space by chance only, neighbours know and lines do not.
+    The score is the share of held-out items whose class is the most frequent one among their
+    `neighbours` nearest items, by Euclid's distance of standardised codes; among equally frequent
+    classes, the least one counts. Neighbours can tell classes apart that no line separates.
+
+    Args:
+        codes: (n, codes).
+        factors: As for `linear_probe`.
+        groups: As for `linear_probe`.
+        neighbours: Number of nearest items that name the class.
+        test: Share of items that accuracies are measured on.
+        seed: Seed of the split.
+
+    Returns:
+        A score within [0, 1], with the parts of `linear_probe`.
+
+    Raises:
+        ValueError: If `linear_probe` refuses the arrays, groups or share.
 
     Source: Fix and Hodges, "Discriminatory analysis: nonparametric discrimination" (1951).
 
@@ -105,10 +120,9 @@ def neighbour_probe(
     def fit(z: Floats, v: Classes) -> Any:
         return KNeighborsClassifier(min(neighbours, len(z))).fit(z, v)
 
+    pairs = paired(codes, factors)
     convention = f"{neighbours} nearest neighbours"
-    return _probe(
-        "neighbour probe", convention, fit, paired(codes, factors), groups, test, seed, set()
-    )
+    return _probe("neighbour probe", convention, fit, pairs, groups, test, seed, set())
 
 
 def _probe(
@@ -128,25 +142,20 @@ def _probe(
     chance = np.full(len(pairs.varied), np.nan)
     for k in np.flatnonzero(pairs.varied):
         fitted, measured = split(pairs, int(k), hidden)
-        v, new_v = pairs.factors[fitted, k], pairs.factors[measured, k]
+        old, new = pairs.codes[fitted], pairs.codes[measured]
+        v = pairs.factors[fitted, k]
+        new_v = pairs.factors[measured, k]
         chance[k] = np.bincount(new_v).max() / len(new_v)
         for group, chosen in enumerate(columns):
-            z, new_z = standardised(
-                pairs.codes[fitted][:, chosen], pairs.codes[measured][:, chosen]
-            )
+            z, new_z = standardised(old[:, chosen], new[:, chosen])
             guess = fit(z, v).predict(new_z) if np.ptp(v) else v[0]
             accuracy[group, k] = np.mean(guess == new_v)
+    value = float(np.nanmean(accuracy[0]))
     parts: dict[str, Any] = {"per_factor": accuracy[0], "chance": chance}
     if groups:
         parts |= {"groups": tuple(groups), "accuracy": accuracy[1:]}
-    return Score(
-        name,
-        float(np.nanmean(accuracy[0])),
-        convention,
-        (0, 1),
-        parts,
-        (*pairs.notes, *sorted(said)),
-    )
+    notes = (*pairs.notes, *sorted(said))
+    return Score(name, value, convention, range=(0, 1), parts=parts, notes=notes)
 
 
 def _check(groups: Groups, codes: int) -> None:
@@ -159,26 +168,32 @@ def _check(groups: Groups, codes: int) -> None:
 
 
 def logistic(codes: Floats, classes: Classes) -> tuple[LogisticRegression, bool]:
-    """Multinomial logistic regression with ½ |w|² beside the log loss, and whether its solver came
-    to an end.
+    """Fit a multinomial logistic regression with ½ |w|² beside its log loss.
+
+    Returns:
+        The model, and true if its solver converged.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model = LogisticRegression(max_iter=STEPS).fit(codes, classes)
-    return model, not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+    unfinished = any(issubclass(w.category, ConvergenceWarning) for w in caught)
+    return model, not unfinished
 
 
 def standardised(codes: Floats, new: Floats) -> tuple[Floats, Floats]:
-    """Both by the mean and standard deviation of the first; a constant code is 0 there."""
+    """Standardise both by the mean and deviation of the first, where a constant code becomes 0."""
     scaler = StandardScaler().fit(codes)
     return scaler.transform(codes), scaler.transform(new)
 
 
 def held_out(items: int, test: float, seed: int) -> Mask:
-    """Which items, drawn by the seed, are kept for measuring; raises ValueError if that is none or
-    all.
+    """Draw a mask of the items that are kept for measuring.
+
+    Raises:
+        ValueError: If that is none or all of them.
     """
-    hidden = np.random.default_rng(seed).permutation(items) < round(test * items)
+    order = np.random.default_rng(seed).permutation(items)
+    hidden = order < round(test * items)
     if hidden.all() or not hidden.any():
         raise ValueError(
             f"test={test} of {items} items: expected a share that leaves items to fit and to "
@@ -188,11 +203,14 @@ def held_out(items: int, test: float, seed: int) -> Mask:
 
 
 def split(pairs: Pairs, factor: int, hidden: Mask) -> tuple[Mask, Mask]:
-    """The items whose factor is known, to fit and to measure; raises ValueError if there are none
-    of either.
+    """Split the items whose factor is known into masks of those to fit and those to measure.
+
+    Raises:
+        ValueError: If there are none of either.
     """
     known = pairs.factors[:, factor] >= 0
-    fitted, measured = known & ~hidden, known & hidden
+    fitted = known & ~hidden
+    measured = known & hidden
     if not (fitted.any() and measured.any()):
         raise ValueError(
             f"factor {factor} is known of {known.sum()} items, none of them to fit or none to "

@@ -1,5 +1,4 @@
-"""What every metric has in common: arrays that are checked once, a result that says what it is,
-intervals.
+"""The metrics' common ground: checked arrays, scores that describe themselves, intervals.
 
 Codes are (n, codes) numbers. Factors are (n, factors): whole numbers are classes, −1 where they are
 missing; other numbers are continuous, NaN where they are missing; text is classes by name.
@@ -16,17 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 20
-"""Into how many cells of equal width continuous numbers are cut, as in disentanglement_lib."""
+"""The number of equal cells that continuous numbers are cut into, as in disentanglement_lib."""
 
 
 @dataclass(frozen=True)
 class Score:
     """A metric's value, and how it was computed.
-
-    `convention` names the definition where libraries differ; `range` is what the value can be;
-    `parts` are named numbers and arrays that the value is made of, per factor or code in the
-    arrays' order with NaN for those left out; `notes` say what was done about inputs that are out
-    of the ordinary; `interval` is set by `bootstrap`.
 
     >>> float(Score("MIG", 0.25, "disentanglement_lib", (0, 1)))
     0.25
@@ -35,53 +29,62 @@ class Score:
     name: str
     value: float
     convention: str
+    """The name of the definition, where libraries differ."""
     range: tuple[float, float]
+    """The least and the largest value that the metric can have."""
     parts: Mapping[str, Any] = field(default_factory=dict)
+    """Named numbers and arrays that the value is made of. Those of factors or codes are in the
+    arrays' order, NaN for those left out."""
     notes: tuple[str, ...] = ()
+    """Sentences on what was done about unusual inputs."""
     interval: tuple[float, float] | None = None
+    """An interval around the value, which `bootstrap` sets."""
     level: float | None = None
+    """The interval's level."""
 
     def __float__(self) -> float:
         return self.value
 
     def __str__(self) -> str:
-        within = (
-            f" ({self.level:.0%} interval {self.interval[0]:.3f} to {self.interval[1]:.3f})"
-            if self.interval
-            else ""
-        )
+        within = ""
+        if self.interval:
+            low, high = self.interval
+            within = f" ({self.level:.0%} interval {low:.3f} to {high:.3f})"
         return f"{self.name} {self.value:.3f}{within}, convention {self.convention}"
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Checked codes and factors: codes (n, c) float64; factors (n, f) class numbers from 0, −1
-    where missing.
-
-    `targets` are the factors as floats, NaN where missing; `continuous` says which factors were cut
-    into cells, and `varied` which have two classes or more (the others say nothing, and metrics
-    leave them out).
-    """
+    """Checked codes and factors of the same items."""
 
     codes: NDArray[np.float64]
+    """(n, codes)."""
     factors: NDArray[np.int64]
+    """Class numbers from 0, −1 where missing, (n, factors)."""
     targets: NDArray[np.float64]
+    """The factors as floats, NaN where missing, (n, factors)."""
     continuous: NDArray[np.bool_]
+    """A mask of the factors that were cut into cells, (factors,)."""
     notes: tuple[str, ...]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of codes and of factors."""
+        return self.codes.shape[1], self.factors.shape[1]
+
+    @property
     def varied(self) -> NDArray[np.bool_]:
+        """A mask of the factors with two classes or more; metrics leave the others out."""
         return np.asarray(self.factors.max(0) > 0, dtype=bool)  # the least class of a factor is 0
 
     def known(self, factor: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Codes and classes of the items whose factor is known."""
+        """Return codes and classes of the items whose factor is known."""
         here = self.factors[:, factor] >= 0
         return self.codes[here], self.factors[here, factor]
 
 
 def described(value: Any) -> Any:
-    """A score, or what it holds, as JSON: arrays and tuples are lists, None stands for NaN and
-    infinity.
+    """Turn a score, or what it holds, into JSON: lists for arrays, None for NaN and infinity.
 
     >>> described(Score("MIG", 0.25, "disentanglement_lib", (0, np.inf)))["range"]
     [0, None]
@@ -98,26 +101,39 @@ def described(value: Any) -> Any:
 
 
 def named(note: str, factors: Sequence[str]) -> str:
-    """A note with the names of factors for their numbers.
+    """Replace the numbers of factors in a note by their names.
 
     >>> named("factors with one class are left out: factor 1, factor 2", ["shape", "size", "hue"])
     'factors with one class are left out: size, hue'
     """
-    return re.sub(r"\bfactor (\d+)\b", lambda number: str(factors[int(number[1])]), note)
+
+    def name(number: re.Match[str]) -> str:
+        return str(factors[int(number[1])])
+
+    return re.sub(r"\bfactor (\d+)\b", name, note)
 
 
 def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
-    """Checks codes (n, codes) and factors (n, factors), a vector being one column; continuous
-    factors get `bins` cells.
+    """Check codes and factors, and number the factors' classes.
 
-    >>> pairs = paired(np.arange(12.0), np.arange(12) % 3 - 1)
-    >>> pairs.factors.ravel()[:6].tolist(), pairs.notes
-    ([-1, 0, 1, -1, 0, 1], ('items whose factor is missing are left out of its part (factor 0: 4)',))
+    Args:
+        codes: (n, codes), or a vector for one column.
+        factors: (n, factors), or a vector for one column.
+        least: Least number of items.
+        bins: Number of cells that continuous factors are cut into.
+
+    Returns:
+        The checked arrays, with notes on what is unusual about them.
 
     Raises:
-        ValueError: If they have no or different numbers of items, fewer than `least`, codes that
-        are NaN, infinite or
-            no numbers, or no factor with two classes.
+        ValueError: If codes and factors have different numbers of items, or fewer than `least`; if
+            codes are NaN, infinite or no numbers; if no factor has two classes.
+
+    >>> pairs = paired(np.arange(12.0), np.arange(12) % 3 - 1)
+    >>> pairs.factors.ravel()[:6].tolist()
+    [-1, 0, 1, -1, 0, 1]
+    >>> pairs.notes
+    ('items whose factor is missing are left out of its part (factor 0: 4)',)
     """
     z = checked(codes)
     raw = _columns("factors", factors)
@@ -129,14 +145,11 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
     if len(z) < least:
         raise ValueError(f"{len(z)} items: expected {least} or more to say anything")
     read = [_factor(column, bins) for column in raw.T]
-    classes = np.stack([c for c, _, _ in read], 1)
-    pairs = Pairs(
-        z,
-        classes,
-        np.stack([t for _, t, _ in read], 1),
-        np.array([cut for _, _, cut in read], dtype=bool),
-        _notes(z, classes, [cut for _, _, cut in read], bins),
-    )
+    of_factors, numbers, cut = zip(*read, strict=True)
+    classes = np.stack(of_factors, 1)  # (n, factors)
+    targets = np.stack(numbers, 1)  # (n, factors)
+    continuous = np.array(cut, dtype=bool)
+    pairs = Pairs(z, classes, targets, continuous, _notes(z, classes, continuous, bins))
     if not pairs.varied.any():
         raise ValueError(
             f"no factor of {classes.shape[1]} has two classes among the items: nothing to score "
@@ -146,8 +159,10 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
 
 
 def checked(codes: ArrayLike) -> NDArray[np.float64]:
-    """Codes as finite numbers, (n, codes), a vector being one column; raises ValueError as `paired`
-    does.
+    """Return codes as finite numbers, (n, codes), a vector as one column.
+
+    Raises:
+        ValueError: If codes are NaN, infinite or no numbers.
     """
     z = _columns("codes", codes)
     try:
@@ -156,8 +171,11 @@ def checked(codes: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(
             f"codes are {z.dtype}; expected numbers: leave out columns of text"
         ) from None
-    if (broken := ~np.isfinite(z).all(1)).any():
-        first = ", ".join(map(str, np.flatnonzero(broken)[:5])) + ", …" * bool(broken.sum() > 5)
+    broken = ~np.isfinite(z).all(1)
+    if broken.any():
+        first = ", ".join(map(str, np.flatnonzero(broken)[:5]))
+        if broken.sum() > 5:
+            first += ", …"
         raise ValueError(
             f"codes have NaN or infinite values in {broken.sum()} of {len(z)} items ({first}): "
             "expected finite numbers: leave these items out of codes and factors, and find out "
@@ -177,21 +195,18 @@ def _columns(what: str, array: ArrayLike) -> NDArray[Any]:
 
 
 def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
-    """Class numbers with −1 where missing, the same as numbers with NaN, and whether classes are
-    cells of numbers.
-    """
+    """Read a factor: class numbers, −1 where missing; numbers, NaN where missing; true if cut."""
+    classes = np.full(len(column), -1, dtype=np.int64)
     try:
         value = column.astype(np.float64)
     except (TypeError, ValueError):  # text, None where missing
-        held = np.array(
-            [item is not None and item == item and item != "" for item in column], dtype=bool
-        )
-        classes = np.full(len(column), -1, dtype=np.int64)
+        held = np.array([_is_text(item) for item in column], dtype=bool)
         classes[held] = np.unique(column[held].astype(str), return_inverse=True)[1]
         return classes, np.where(held, classes.astype(np.float64), np.nan), False
-    whole = bool(np.all(value[np.isfinite(value)] % 1 == 0))
-    held = np.isfinite(value) & ~((value == -1) & whole & _marks_missing(value))
-    classes = np.full(len(column), -1, dtype=np.int64)
+    held = np.isfinite(value)
+    whole = bool(np.all(value[held] % 1 == 0))
+    if whole and _marks_missing(value):
+        held &= value != -1
     if whole:
         classes[held] = _numbered(value[held])
     elif held.any():
@@ -199,61 +214,59 @@ def _factor(column: NDArray[Any], bins: int) -> tuple[NDArray[np.int64], NDArray
     return classes, np.where(held, value, np.nan), not whole
 
 
+def _is_text(item: Any) -> bool:
+    return bool(item is not None and item == item and item != "")  # NaN differs from itself
+
+
 def _numbered(value: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Whole numbers as those of the classes, in their order; by counting where there are not
-    many.
-    """
-    low, high = value.min(initial=0), value.max(initial=0)
+    """Number the classes of whole numbers in their order, by counting if their range is small."""
+    low = value.min(initial=0)
+    high = value.max(initial=0)
     if high - low > 10 * len(value) + 1000:
         return np.asarray(np.unique(value, return_inverse=True)[1], dtype=np.int64)
     shifted = (value - low).astype(np.int64)
-    return np.asarray((np.cumsum(np.bincount(shifted) > 0) - 1)[shifted], dtype=np.int64)
+    occurs = np.bincount(shifted) > 0
+    number = np.cumsum(occurs) - 1
+    return np.asarray(number[shifted], dtype=np.int64)
 
 
 def _marks_missing(value: NDArray[np.float64]) -> bool:
-    """Whether −1 stands for a missing class: it does unless other negative numbers or only ±1
-    occur.
-    """
+    """Whether −1 stands for a missing class: unless other negative numbers or only ±1 occur."""
     finite = value[np.isfinite(value)]
-    return bool(finite.min(initial=0) >= -1 and not np.isin(finite, (-1, 1)).all())
+    others = finite.min(initial=0) < -1
+    signs = np.isin(finite, (-1, 1)).all()
+    return not others and not signs
 
 
 def _notes(
-    z: NDArray[np.float64], classes: NDArray[np.int64], cut: list[bool], bins: int
+    z: NDArray[np.float64], classes: NDArray[np.int64], cut: NDArray[np.bool_], bins: int
 ) -> tuple[str, ...]:
     constant = int((np.ptp(z, 0) == 0).sum())
-    missing = [
-        f"factor {k}: {(column < 0).sum()}"
-        for k, column in enumerate(classes.T)
-        if (column < 0).any()
-    ]
-    single = [f"factor {k}" for k, column in enumerate(classes.T) if column.max() < 1]
-    cells_of = [f"factor {k}" for k, is_cut in enumerate(cut) if is_cut]
-    return tuple(
-        text
-        for said, text in (
-            (constant, f"{constant} of {z.shape[1]} codes are constant"),
-            (
-                missing,
-                f"items whose factor is missing are left out of its part ({'; '.join(missing)})",
-            ),
-            (single, f"factors with one class are left out: {', '.join(single)}"),
-            (
-                cells_of,
-                f"continuous factors are cut into {bins} cells of equal width: "
-                f"{', '.join(cells_of)}",
-            ),
-        )
-        if said
-    )
+    unknown = (classes < 0).sum(0)  # (factors,)
+    missing = "; ".join(f"factor {k}: {unknown[k]}" for k in np.flatnonzero(unknown))
+    single = _listed(classes.max(0) < 1)
+    continuous = _listed(cut)
+    notes = []
+    if constant:
+        notes.append(f"{constant} of {z.shape[1]} codes are constant")
+    if missing:
+        notes.append(f"items whose factor is missing are left out of its part ({missing})")
+    if single:
+        notes.append(f"factors with one class are left out: {single}")
+    if continuous:
+        notes.append(f"continuous factors are cut into {bins} cells of equal width: {continuous}")
+    return tuple(notes)
+
+
+def _listed(factors: NDArray[np.bool_]) -> str:
+    return ", ".join(f"factor {k}" for k in np.flatnonzero(factors))
 
 
 def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
-    """Each column cut into `bins` cells of equal width from its least to its largest value,
-    numbered from 0.
+    """Cut each column into `bins` cells of equal width, numbered from 0, and find each value's.
 
-    The cells of `np.histogram`, as `np.digitize` of disentanglement_lib finds them; a constant
-    column is one cell.
+    The cells go from a column's least to its largest value. They are those of `np.histogram`, as
+    `np.digitize` of disentanglement_lib finds them; a constant column is one cell.
 
     >>> cells(np.array([[0.0], [0.4], [0.5], [1.0]]), bins=2).ravel().tolist()
     [0, 0, 1, 1]
@@ -266,11 +279,12 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     low, high = codes.min(0), codes.max(0)
     edges = np.linspace(low, high, bins + 1)  # (bins + 1, columns)
     width = np.where(high > low, high - low, 1)
-    found = np.minimum(((codes - low) / width * bins).astype(np.int64), bins - 1)
+    place = (codes - low) / width * bins
+    found = np.minimum(place.astype(np.int64), bins - 1)
     columns = np.arange(codes.shape[1])
-    found += (found < bins - 1) & (
-        codes >= edges[found + 1, columns]
-    )  # where the division was rounded
+    # rounding of the division may miss a cell by one
+    inner = found < bins - 1
+    found += inner & (codes >= edges[found + 1, columns])
     found -= codes < edges[found, columns]
     return np.asarray(found * (high > low), dtype=np.int64)
 
@@ -285,22 +299,32 @@ def bootstrap(
     seed: int = 0,
     **settings: Any,
 ) -> Score:
-    r"""The metric's score with an interval that covers what other samples of as many items would
-    give.
+    r"""Compute a metric's score with an interval for other samples of as many items.
 
     Half of the items are drawn without replacement, `resamples` times; the interval is
 
     .. math:: \hat θ + \mathrm{quantiles}(θ^*_b - \bar θ^*)
 
     A mean over half of the items differs from the mean over all by as much as that differs from the
-    truth, and without replacement no item stands on both sides of a metric's split into training
-    and test items, nor do duplicates raise plug-in information; what half of the items do to the
-    level of a metric is taken out by the centre. The quantiles are Weibull's, (b of resamples + 1),
-    for which an interval of Normal deviations covers exactly `level`.
+    truth. Drawing without replacement, no item stands on both sides of a metric's split into
+    training and test items, and no duplicates raise plug-in information. Half of the items may
+    shift a metric's level; the centre removes that shift. The quantiles are Weibull's, (b of
+    resamples + 1): an interval of Normal deviations then covers exactly `level`.
+
+    Args:
+        metric: A function of codes and factors that returns a score.
+        codes: (n, codes).
+        factors: (n, factors).
+        level: Probability that the interval covers.
+        resamples: Number of halves that are drawn.
+        seed: Seed of the draws.
+        settings: Keyword arguments of the metric.
+
+    Returns:
+        The score of all items, with `interval` and `level`.
 
     Source: Politis and Romano, "Large sample confidence regions based on subsamples" (1994);
-    Præstgaard and Wellner, "Exchangeably weighted bootstraps" (1993), of which half-sampling is
-    one.
+    Præstgaard and Wellner, "Exchangeably weighted bootstraps" (1993): half-sampling is one of them.
     """
     whole = metric(codes, factors, **settings)
     z, v = np.asarray(codes), np.asarray(factors)
@@ -309,8 +333,7 @@ def bootstrap(
     for _ in range(resamples):
         half = np.sort(rng.permutation(len(z))[: len(z) // 2])
         values.append(metric(z[half], v[half], **settings).value)
-    spread = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="weibull") - np.mean(
-        values
-    )
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    spread = np.quantile(values, tails, method="weibull") - np.mean(values)
     low, high = np.clip(whole.value + spread, *whole.range)
     return replace(whole, interval=(float(low), float(high)), level=level)

@@ -1,10 +1,9 @@
-r"""How alike the codes of models that differ by their seed are: unsupervised disentanglement
-ranking (UDR).
+r"""Unsupervised disentanglement ranking (UDR): how alike models are that differ by their seed.
 
-It needs no factors. Models that disentangle find the same codes, up to their order and sign; how
-far two models' codes are a permutation of one another is read off a similarity R (codes, codes).
-Both of its variants are functions of the correlations between all models' codes, which one product
-of matrices gives.
+It needs no factors. Models that disentangle find the same codes, up to their order and sign. A
+similarity R (codes, codes) tells how far two models' codes are a permutation of one another. Both
+of its variants are functions of the correlations between all models' codes, which one product of
+matrices gives.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ def udr(
     kl: Sequence[ArrayLike] | None = None,
     least: float = 0.01,
 ) -> tuple[Score, ...]:
-    r"""Unsupervised disentanglement ranking: a score for each of several models, from their codes
-    of the same items.
+    r"""Rank several models by unsupervised disentanglement, from their codes of the same items.
 
     .. math:: \mathrm{UDR}_b = \operatorname{median}_{a \neq b} \tfrac12 \left(
         \operatorname{mean}_i \frac{(\max_j R^{ab}_{ij})^2}{\sum_j R^{ab}_{ij}} +
@@ -42,114 +40,132 @@ def udr(
     informative ones.
 
     Args:
-        codes: Of each model, (n, codes), the same n items in the same order; two models or more, of
-        any widths. similarity: "lasso" or "spearman". kl: Of each model, (codes,), the mean
-        KL(q(z_j|x) ‖ p(z_j)) in nats, by which codes count as informative. None
-            for the variance of codes, which is small for codes that keep to the prior.
-        least: What KL or variance an informative code exceeds.
+        codes: Each model's codes, (n, codes), of the same n items in the same order; two models or
+            more, of any widths.
+        similarity: "lasso" or "spearman".
+        kl: Each model's mean KL(q(z_j|x) ‖ p(z_j)) in nats, (codes,), by which codes count as
+            informative. None for the variance of codes, which is small for codes that keep to the
+            prior.
+        least: KL or variance that an informative code exceeds.
 
     Returns:
-        A score for each model, within [0, 1], in the convention "disentanglement_lib", whose lasso
-        stops at a tolerance of 1e-4 where this one is exact (with `kl` None, the convention says
-        so); `parts` are "pairwise", the terms of the median, NaN for the model itself, and
-        "informative" (codes,). A model without informative codes has 0 with all.
+        A score for each model, within [0, 1], in the convention "disentanglement_lib". That
+        library's lasso stops at a tolerance of 1e-4, and this one is exact. With `kl` None, the
+        convention says so. `parts` are "pairwise", the terms of the median, NaN for the model
+        itself, and "informative" (codes,). A model without informative codes has 0 with all.
 
     Raises:
-        ValueError: For fewer than two models, other numbers of items or KLs, codes that are not
-        finite.
+        ValueError: If there are fewer than two models, numbers of items or KLs differ, or codes are
+            not finite.
 
     Source: Duan et al., "Unsupervised model selection for variational disentangled representation
     learning" (2020).
 
     >>> z = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
     >>> turned = z @ [[1, 1], [1, -1]]
-    >>> [round(float(score), 2) for score in udr([z, -z[:, ::-1], 3 * z, turned], similarity="spearman")]
+    >>> scores = udr([z, -z[:, ::-1], 3 * z, turned], similarity="spearman")
+    >>> [round(float(score), 2) for score in scores]
     [1.0, 1.0, 1.0, 0.35]
     """
     if similarity not in ("lasso", "spearman"):
         raise ValueError(f"similarity {similarity!r}: expected 'lasso' or 'spearman'")
     models = [checked(z) for z in codes]
-    if len(models) < 2 or len({len(z) for z in models}) > 1:
-        raise ValueError(
-            f"models of {[len(z) for z in models]} items: expected two or more models of the same "
-            "items"
-        )
-    told = (
-        [z.var(0) for z in models]
-        if kl is None
-        else [np.asarray(one, dtype=np.float64) for one in kl]
-    )
-    if [len(one) for one in told] != [z.shape[1] for z in models]:
-        raise ValueError(
-            f"KLs of {[len(one) for one in told]} codes: expected {[z.shape[1] for z in models]}"
-        )
-    informative = [(one > least) & (np.ptp(z, 0) > 0) for one, z in zip(told, models, strict=True)]
-
+    items = [len(z) for z in models]
+    if len(models) < 2 or len(set(items)) > 1:
+        raise ValueError(f"models of {items} items: expected two or more models of the same items")
+    informative = _informative(models, kl, least)
     kept = [z[:, mask] for z, mask in zip(models, informative, strict=True)]
-    ends = np.cumsum([z.shape[1] for z in kept])
-    blocks = [slice(end - z.shape[1], end) for end, z in zip(ends, kept, strict=True)]
-    together = np.concatenate(kept, axis=1)
-    correlation = _correlation(together if similarity == "lasso" else rankdata(together, axis=0))
+    terms = _pairwise(kept, similarity)
+    convention = f"disentanglement_lib, {similarity}"
+    if not kl:
+        convention += f", codes of a variance above {least}"
+    scores = []
+    for column, mask in zip(terms.T, informative, strict=True):
+        notes: tuple[str, ...] = ()
+        if not mask.all():
+            notes = (f"{(~mask).sum()} of {len(mask)} codes are not informative, and left out",)
+        parts = {"pairwise": column, "informative": mask}
+        value = float(np.nanmedian(column))
+        scores.append(Score("UDR", value, convention, (0, 1), parts, notes))
+    return tuple(scores)
+
+
+def _informative(
+    models: Sequence[Floats], kl: Sequence[ArrayLike] | None, least: float
+) -> list[NDArray[np.bool_]]:
+    """Return masks (codes,) of each model's codes that vary and whose KL or variance is enough."""
+    if kl is None:
+        told = [z.var(0) for z in models]
+    else:
+        told = [np.asarray(one, dtype=np.float64) for one in kl]
+    given = [len(one) for one in told]
+    widths = [z.shape[1] for z in models]
+    if given != widths:
+        raise ValueError(f"KLs of {given} codes: expected {widths}")
+    masks = []
+    for one, z in zip(told, models, strict=True):
+        varies = np.ptp(z, 0) > 0
+        masks.append((one > least) & varies)
+    return masks
+
+
+def _pairwise(models: Sequence[Floats], similarity: str) -> Floats:
+    """Compute the median's terms (models, models), NaN on the diagonal."""
+    ends = np.cumsum([z.shape[1] for z in models])
+    blocks = [slice(end - z.shape[1], end) for end, z in zip(ends, models, strict=True)]
+    together = np.concatenate(models, axis=1)  # (n, codes of all models)
+    if similarity == "spearman":
+        together = rankdata(together, axis=0)
+    correlation = _correlation(together)
     terms = np.full((len(models), len(models)), np.nan)
     for a, rows in enumerate(blocks):
-        like = (
-            lasso(correlation[rows, rows], correlation[rows])
-            if similarity == "lasso"
-            else correlation[rows]
-        )
+        like = correlation[rows]
+        if similarity == "lasso":
+            like = lasso(correlation[rows, rows], like)
         for b, columns in enumerate(blocks):
             if a != b:
                 terms[a, b] = relative_strength(np.abs(like[:, columns]))
-    convention = f"disentanglement_lib, {similarity}" + (
-        "" if kl else f", codes of a variance above {least}"
-    )
-    return tuple(
-        Score(
-            "UDR",
-            float(np.nanmedian(column)),
-            convention,
-            (0, 1),
-            {"pairwise": column, "informative": mask},
-            ()
-            if mask.all()
-            else (f"{(~mask).sum()} of {len(mask)} codes are not informative, and left out",),
-        )
-        for column, mask in zip(terms.T, informative, strict=True)
-    )
+    return terms
 
 
 def relative_strength(similarity: Floats) -> float:
-    """How far a similarity (codes, codes) of no negative entries is a permutation, within [0, 1] if
-    entries are.
+    """Measure how far a similarity (codes, codes) without negative entries is a permutation.
 
-    >>> relative_strength(np.eye(3)), relative_strength(np.ones((4, 4))), relative_strength(np.zeros((0, 2)))
-    (1.0, 0.25, 0.0)
+    The strength lies within [0, 1] if the entries do.
+
+    >>> relative_strength(np.eye(3)), relative_strength(np.ones((4, 4)))
+    (1.0, 0.25)
+    >>> relative_strength(np.zeros((0, 2)))
+    0.0
     """
     if not similarity.size:
         return 0.0
-    ways = [
-        (r.max(0) ** 2 / np.where(r.sum(0) > 0, r.sum(0), 1)).mean()
-        for r in (similarity, similarity.T)
-    ]
+    ways = []
+    for r in (similarity, similarity.T):
+        total = r.sum(0)
+        largest = r.max(0)
+        each = largest**2 / np.where(total > 0, total, 1)
+        ways.append(each.mean())
     return float(np.mean(ways))
 
 
 def lasso(gram: Floats, cross: Floats, *, penalty: float = PENALTY) -> Floats:
-    r"""Coefficients W (codes, targets) of lassos of many targets, from correlations alone, to a
-    step below 1e-12.
+    r"""Solve the lassos of many targets from correlations alone: coefficients W (codes, targets).
 
     .. math:: \arg\min_W \tfrac{1}{2n} |Y - X W|_2^2 + α |W|_1, \qquad \mathrm{gram} = X^\top X / n,
         \quad \mathrm{cross} = X^\top Y / n
 
-    by coordinate descent, a coordinate of all targets at a time.
+    by coordinate descent, one coordinate of all targets at a time, until a step is below 1e-12.
     """
     weights = np.zeros_like(cross)
     for _ in range(10_000):
         moved = 0.0
         for i, row in enumerate(gram):
             partial = cross[i] - row @ weights + row[i] * weights[i]
-            new = np.sign(partial) * np.maximum(np.abs(partial) - penalty, 0) / row[i]
-            moved = max(moved, float(np.abs(new - weights[i]).max(initial=0)))
+            size = np.maximum(np.abs(partial) - penalty, 0)
+            new = np.sign(partial) * size / row[i]
+            step = np.abs(new - weights[i])
+            moved = max(moved, float(step.max(initial=0)))
             weights[i] = new
         if moved < 1e-12:
             break

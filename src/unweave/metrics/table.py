@@ -1,6 +1,4 @@
-"""Scores of metrics, as JSON, as the rows of a table, for pages (`metrics.html.j2`) and the
-terminal.
-"""
+"""Rows of a table of scores, for pages (`metrics.html.j2`) and the terminal."""
 
 from __future__ import annotations
 
@@ -8,52 +6,55 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Json: TypeAlias = Mapping[str, Any]
+"""A score as `score.described` returns it."""
 
 HEADS = ("metric", "value", "interval", "range", "convention")
 
 
 def words(scores: Iterable[Json]) -> list[tuple[str, ...]]:
-    """A row of text for each score, under `HEADS`."""
-    rows = ((s, _ends(s["range"])) for s in scores)
-    return [
-        (s["name"], decimal(s["value"]), _interval(s), " to ".join(ends), s["convention"])
-        for s, ends in rows
-    ]
+    """Write each score as a row of text under `HEADS`."""
+    rows: list[tuple[str, ...]] = []
+    for score in scores:
+        value = decimal(score["value"])
+        within = " to ".join(_ends(score["range"]))
+        rows.append((score["name"], value, _interval(score), within, score["convention"]))
+    return rows
 
 
 def rows(scores: Iterable[Json]) -> list[dict[str, Any]]:
-    """For each score its words, its parts that are numbers, and where it lies within its range, in
-    percent.
-    """
+    """Write each score as its words, its parts that are numbers, and a bar if its range ends."""
     return [_row(score) for score in scores]
 
 
 def _row(score: Json) -> dict[str, Any]:
     value, (low, high) = score["value"], score["range"]
     row: dict[str, Any] = {
-        name: score.get(name) for name in ("name", "convention", "asks", "notes")
+        "name": score.get("name"),
+        "convention": score.get("convention"),
+        "asks": score.get("asks"),
+        "notes": score.get("notes"),
+        "value": decimal(value),
+        "interval": _interval(score),
+        "ends": _ends(score["range"]),
+        "parts": {},
     }
-    row |= {"value": decimal(value), "interval": _interval(score), "ends": _ends(score["range"])}
-    row["parts"] = {
-        name: decimal(part)
-        for name, part in score.get("parts", {}).items()
-        if isinstance(part, float)
-    }
+    for name, part in score.get("parts", {}).items():
+        if isinstance(part, float):
+            row["parts"][name] = decimal(part)
     if None not in (value, low, high):
-        ends = [
-            100 * (end - low) / (high - low)
-            for end in (*(score.get("interval") or (value, value)), value)
-        ]
+        first, last = score.get("interval") or (value, value)
+        left, right, at = (100 * (end - low) / (high - low) for end in (first, last, value))
         row["bar"] = {
-            "left": f"{ends[0]:.2f}%",
-            "width": f"{ends[1] - ends[0]:.2f}%",
-            "at": f"{ends[2]:.2f}%",
+            "left": f"{left:.2f}%",
+            "width": f"{right - left:.2f}%",
+            "at": f"{at:.2f}%",
         }
     return row
 
 
 def decimal(value: float | None) -> str:
-    """
+    """Write a number with three decimals and a true minus sign, or a dash for None.
+
     >>> decimal(-0.25), decimal(None)
     ('−0.250', '–')
     """
@@ -61,12 +62,14 @@ def decimal(value: float | None) -> str:
 
 
 def _interval(score: Json) -> str:
-    return " to ".join(map(decimal, score["interval"])) if score.get("interval") else ""
+    interval = score.get("interval") or ()
+    return " to ".join(decimal(end) for end in interval)
 
 
 def _ends(ends: Sequence[float | None]) -> tuple[str, str]:
-    low, high = (
-        infinite if end is None else f"{end:.4g}".replace("-", "−")
-        for end, infinite in zip(ends, ("−∞", "∞"), strict=True)
-    )
-    return low, high
+    low, high = ends
+    return _end(low, "−∞"), _end(high, "∞")
+
+
+def _end(end: float | None, infinite: str) -> str:
+    return infinite if end is None else f"{end:.4g}".replace("-", "−")
