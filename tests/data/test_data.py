@@ -1,4 +1,4 @@
-"""Data: real contents, fixed splits, and files that are either whole and right or refused."""
+"""Tests of data: real contents, fixed splits, files that are either whole and right or refused."""
 
 import dataclasses
 import gzip
@@ -159,7 +159,7 @@ def test_digits_split_is_fixed_and_stratified() -> None:
 
 
 def encode(array: np.ndarray) -> bytes:
-    """The idx format, written independently of the reader's table."""
+    """Write the idx format, independently of the reader's table."""
     code = {"|u1": 8, "|i1": 9, "<i2": 11, "<i4": 12, "<f4": 13, "<f8": 14}[array.dtype.str]
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return (
@@ -477,7 +477,7 @@ def test_other_splits_are_refused_before_any_download(offline: list[str]) -> Non
 
 @pytest.fixture
 def published(offline: list[str]) -> Path:
-    """A directory with the real files of both."""
+    """Provide a directory with the real files of both sets."""
     real("mnist", "train-images-idx3-ubyte.gz")
     return real("fashion_mnist", "train-images-idx3-ubyte.gz")
 
@@ -521,7 +521,7 @@ def test_published_files(
 
 
 def test_published_means(published: Path) -> None:
-    """The mean and deviation of the pixels that everyone quotes."""
+    """Compare the pixels' mean and deviation with the figures that everyone quotes."""
     for load, mean, deviation in ((mnist, 0.1307, 0.3081), (fashion_mnist, 0.2860, 0.3530)):
         x = load(root=published).x.astype(np.float64)
         assert (x.mean(), x.std()) == pytest.approx((mean, deviation), abs=5e-5)
@@ -529,8 +529,11 @@ def test_published_means(published: Path) -> None:
 
 
 def test_importing_is_light() -> None:
-    heavy = "{'torch', 'sklearn', 'pooch', 'requests', 'platformdirs'}"
-    code = f"import sys; old = set(sys.modules); import unweave.data; print({heavy} & set(sys.modules) - old)"
+    libraries = "torch scipy sklearn pyarrow h5py PIL pooch requests platformdirs"
+    code = (
+        "import sys; old = set(sys.modules); import unweave.data; "
+        f"print(set('{libraries}'.split()) & set(sys.modules) - old)"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
     )

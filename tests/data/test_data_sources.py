@@ -1,6 +1,4 @@
-"""Published sets with known factors: their formats, read from small files, and the real files where
-they are.
-"""
+"""Tests of published sets: their formats, read from small files, and real files if present."""
 
 import gzip
 import hashlib
@@ -44,7 +42,7 @@ RNG = np.random.default_rng(0)
 
 
 def module(name: str) -> ModuleType:
-    """A source's module: the package's attribute of that name is the function."""
+    """Return a source's module: the package's attribute of that name is the function."""
     return importlib.import_module(f"unweave.data.{name}")
 
 
@@ -160,7 +158,7 @@ def test_a_truncated_npz_is_refused(tmp_path: Path) -> None:
 
 
 class Trap:
-    """Raises where it is unpickled."""
+    """An object that raises where it is unpickled."""
 
     def __reduce__(self) -> Any:
         return exec, ("raise RuntimeError('unpickled')",)
@@ -168,7 +166,7 @@ class Trap:
 
 @pytest.fixture
 def sprites(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """The arrays of a small dSprites: a grid of 24 images, and pickled metadata."""
+    """Return the arrays of a small dSprites: a grid of 24 images, and pickled metadata."""
     sizes = (3, 2, 1, 2, 2)
     values = (("square", "ellipse", "heart"), ("0.5", "1"), ("0",), ("0", "1"), ("0", "1"))
     monkeypatch.setattr(module("dsprites"), "SIZES", sizes)
@@ -225,7 +223,7 @@ def test_other_sprites_are_refused(tmp_path: Path, sprites: dict[str, np.ndarray
 
 @pytest.fixture(scope="module")
 def rerendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Data, int]]:
-    """The whole grid, and the most memory (MiB) that packing it took, in a process of its own."""
+    """Return the whole grid, and the most memory (MiB) that a process took to pack it."""
     root = real("dsprites", "dsprites_rerendered_sh3sc6or40x32y32_64x64.npz")
     folder = tmp_path_factory.mktemp("packed")
     code = (
@@ -254,7 +252,7 @@ def test_packing_737280_images_takes_little_memory(rerendered: tuple[Data, int])
 
 @pytest.mark.slow
 def test_the_rerendered_grid_agrees_with_genuine_images(rerendered: tuple[Data, int]) -> None:
-    """348 of 358 are identical; the others differ in 11 pixels together, one or two each."""
+    """Find 348 of 358 identical; the others differ in 11 pixels together, one or two each."""
     data, _ = rerendered
     path = (
         real("dsprites", "dsprites_genuine_358_64x64.npz")
@@ -327,9 +325,7 @@ def save_cars(path: Path, cars: dict[str, np.ndarray]) -> None:
 
 
 def test_cars3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each picture has a colour that says which it is: red its car, green its azimuth, blue its
-    elevation.
-    """
+    """Colour each picture by its place: red by car, green by azimuth, blue by elevation."""
     monkeypatch.setattr(module("cars3d"), "SIZES", (4, 24, 2))
     car = np.zeros((128, 128, 3, 24, 4), dtype=np.uint8)
     car[:, :, 1] = np.arange(24)[:, None]
@@ -363,7 +359,7 @@ def test_cars_are_halved_as_elsewhere() -> None:
 
 
 def matrix(array: np.ndarray) -> bytes:
-    """The binary matrix, written independently of the reader's table."""
+    """Write the binary matrix, independently of the reader's table."""
     magic = {
         "|u1": 507333717,
         "<i4": 507333716,
@@ -458,7 +454,7 @@ def test_mpi3d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    """Five faces of one colour each, three attributes, parts 0 0 1 2 2."""
+    """Provide five faces of one colour each, three attributes, parts 0 0 1 2 2."""
     folder = tmp_path / "celeba"
     folder.mkdir()
     signs = [[-1, 1, 1], [1, -1, 1], [1, 1, -1], [-1, -1, -1], [1, 1, 1]]
@@ -497,7 +493,7 @@ def test_celeba(faces: Path) -> None:
 
 
 def test_celebas_crop_is_the_centre() -> None:
-    """The frame outside the central 148x148 pixels is red and leaves no trace."""
+    """Paint the frame outside the central 148x148 pixels red: it leaves no trace."""
     picture = Image.new("RGB", (178, 218), (255, 0, 0))
     picture.paste((0, 0, 255), (15, 35, 163, 183))
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""One's own data: what was written by a test is what is read, and each decision is said."""
+"""Tests of one's own data: the reader finds what a test wrote, and says each decision."""
 
 import numpy as np
 import pandas
@@ -19,8 +19,9 @@ def noise(*shape, seed=0):
 
 @pytest.fixture
 def album(tmp_path):
-    """Three cats and two dogs of several formats, sizes and modes; a broken file, a text, a hidden
-    folder.
+    """Write three cats and two dogs of several formats, sizes and modes.
+
+    Beside them lie a broken file, a text and a hidden folder.
     """
     for name in ("cat", "dog", ".hidden"):
         (tmp_path / name).mkdir()

@@ -1,5 +1,4 @@
-"""Sprites against published images, closed forms and a loop; samplers against their distributions,
-cell by cell.
+"""Tests of sprites against images, closed forms and a loop; of samplers cell by cell.
 
 A chi-square test is refused at p < 1e-6: with other seeds, one in a million would fail by chance.
 """
@@ -12,8 +11,8 @@ from scipy import stats
 from support.real import real
 
 from unweave.data import Bits, Scene, correlated, held_out, hierarchical, independent, sprites
+from unweave.data.outlines import HEART, SHAPES
 from unweave.data.sampling import draw
-from unweave.data.sprites import HEART, SHAPES
 
 SIZES = {"shape": 3, "scale": 6, "posX": 4, "posY": 4}
 EVERY = ("square", "ellipse", "heart", "triangle", "cross")
@@ -34,7 +33,7 @@ def test_images_of_dsprites_are_drawn_again():
 
 
 def by_loop(shape, size, scale, angle, x, y):
-    """One image, a pixel at a time, in float64 until the outline is asked."""
+    """Draw one image, a pixel at a time, in float64 until the outline is asked."""
     image = np.zeros((size, size), dtype=np.uint8)
     for row in range(size):
         for column in range(size):
@@ -69,8 +68,9 @@ def test_smooth_pixels_are_means_of_finer_ones(m):
 
 
 def heart_area():
-    """Twice the area under the half's Bézier curves, by Green's theorem: polynomials, integrated
-    exactly.
+    """Compute twice the area under the half's Bézier curves, by Green's theorem.
+
+    The integrands are polynomials, integrated exactly.
     """
     total = 0.0
     for points in np.array(HEART):

@@ -1,4 +1,4 @@
-"""Stores: three ways to keep the same items, which no reader can tell apart."""
+"""Tests of stores: three ways to keep the same items, which no reader can tell apart."""
 
 import copy
 from pathlib import Path
@@ -164,9 +164,7 @@ def test_training_is_the_same_whatever_the_store() -> None:
 
 @pytest.mark.parametrize("temperature", [0.66, None], ids=["concrete", "categorical"])
 def test_a_posterior_in_chunks_is_the_whole(temperature: float | None) -> None:
-    """Densities that depend on no draw are equal; drawn sites have the shapes, roles and items of
-    the whole.
-    """
+    """Compare densities that depend on no draw, and the shapes, roles and items of drawn sites."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = uw.models.hfvae(
@@ -190,8 +188,9 @@ def test_a_posterior_in_chunks_is_the_whole(temperature: float | None) -> None:
 
 
 def test_chunks_keep_values_and_densities_of_the_same_items() -> None:
-    """z is Normal(μ(x, y), σ(x, y)) at the y that was drawn: the encoder, given that y, says the
-    same of each item.
+    """Check that z is Normal(μ(x, y), σ(x, y)) at the y that was drawn.
+
+    The encoder, given that y, returns the same for each item.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Tables: what goes into a file comes out of it, with its type; what can't be read says the fix."""
+"""Tests of tables: the reader returns a file's content and types, or an error says the fix."""
 
 import numpy as np
 import pandas

@@ -1,4 +1,7 @@
-"""Data as arrays, and a function for each source of them."""
+"""Data as arrays, and a function for each source of them.
+
+Importing this is light: a reader imports the library that it needs when it is called.
+"""
 
 from collections.abc import Callable
 
@@ -64,4 +67,4 @@ SOURCES: dict[str, Callable[..., Data]] = {
     "small_norb": small_norb,
     "yaleb": yaleb,
 }
-"""The published sets by name: functions of (split, root) that return Data."""
+"""The published sets by name: functions of `(split, root)` that return `Data`."""

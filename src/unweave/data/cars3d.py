@@ -24,25 +24,25 @@ PAGE = "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz"
 
 
 def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
-    """Cars3D: 17,568 colour images of 64x64 pixels: 183 cars from 24 azimuths at 4 elevations.
+    """Load Cars3D: 17,568 colour images, 64x64, of 183 cars from 24 azimuths at 4 elevations.
 
     S. Reed, Y. Zhang, Y. Zhang and H. Lee, "Deep Visual Analogy-Making", NeurIPS 2015; the car
     models are those of S. Fidler, S. Dickinson and R. Urtasun, "3D Object Detection and Viewpoint
     Estimation with a Deformable 3D Cuboid Model", NeurIPS 2012. Licence: none stated by the
     publishers.
 
-    Pictures of 128x128 pixels are halved by PIL's Lanczos filter, as in disentanglement_lib. There
-    the objects are numbered as the file system lists their files, which differs by machine; here in
-    the order of the files' names.
+    PIL's Lanczos filter halves the pictures of 128x128 pixels, as in disentanglement_lib. That
+    library numbers the objects as the file system lists their files, which differs by machine; here
+    they are numbered in the order of the files' names.
 
-    Prepared once, in memory and then in the cache (`prepared.cache`), computed, 17568·64·64·3 bytes
-    = 216 MB; mapped from there afterwards. No sha256 of the archive is known to us: the number of
-    cars and their arrays' shapes are checked.
+    The array is made once, in memory and then in the cache (`prepared.cache`), computed,
+    17568·64·64·3 bytes = 216 MB, and mapped from there afterwards. No sha256 of the archive is
+    known to us: the number of cars and their arrays' shapes are checked.
 
     Args:
-        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
-        one (see `directory`); the archive nips2015-analogy-data.tar.gz
-            lies in its folder ``cars3d``, as it is.
+        split: ``"all"``: there are no published parts.
+        root: The data directory, if not the usual one (see `directory`). The archive
+            nips2015-analogy-data.tar.gz lies in its folder ``cars3d``, packed.
 
     Returns:
         x uint8 of shape (17568, 64, 64, 3), channels last; factors "elevation", "azimuth",
@@ -50,7 +50,8 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
 
     Raises:
         ValueError: If the split has another name, or the archive holds other files.
-        FileNotFoundError: If it is not there; it says where to get it and where to put it.
+        FileNotFoundError: If the archive is not there; the error says where to get it and where to
+            put it.
 
     >>> cars3d().sizes  # doctest: +SKIP
     (4, 24, 183)
@@ -59,9 +60,11 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
     path = placed("cars3d", "nips2015-analogy-data.tar.gz", root, page=PAGE)
 
     def parts() -> Iterator[Pixels]:
+        elevations, azimuths, _ = SIZES
+        expected = (2 * SIDE, 2 * SIDE, 3, azimuths, elevations)
         cars = np.empty((*SIZES, SIDE, SIDE, 3), dtype=np.uint8)
         for number, name, mesh in _meshes(path):
-            if mesh.shape != (expected := (2 * SIDE, 2 * SIDE, 3, SIZES[1], SIZES[0])):
+            if mesh.shape != expected:
                 raise ValueError(
                     f"{path}: im of {name} has shape {mesh.shape}; expected {expected}: get it "
                     "again"
@@ -74,7 +77,7 @@ def cars3d(split: str = "all", root: str | Path | None = None) -> Data:
 
 
 def _meshes(path: Path) -> Iterator[tuple[int, str, npt.NDArray[Any]]]:
-    """Each car's number in the order of the files' names, its name, and its array `im`."""
+    """Yield each car's number in the order of the files' names, its name, and its array `im`."""
     from scipy.io import loadmat
 
     with tarfile.open(path) as archive:
@@ -83,20 +86,22 @@ def _meshes(path: Path) -> Iterator[tuple[int, str, npt.NDArray[Any]]]:
         raise ValueError(
             f"{path} holds {len(names)} files cars/car_*.mat; expected {SIZES[2]}: get it again"
         )
-    with tarfile.open(path) as archive:  # in the archive's order: gzip knows no other
-        for member in archive:
-            if member.name in names and (file := archive.extractfile(member)):
+    with tarfile.open(path) as archive:
+        for member in archive:  # in the archive's order: gzip knows no other
+            file = archive.extractfile(member) if member.name in names else None
+            if file:
                 mat = loadmat(BytesIO(file.read()), variable_names=["im"])
                 yield names.index(member.name), member.name, mat["im"]
 
 
 def _halved(mesh: npt.NDArray[Any]) -> Pixels:
-    """(128, 128, 3, azimuths, elevations) -> (elevations, azimuths, 64, 64, 3)."""
+    """Halve a car's pictures: (128, 128, 3, azimuths, elevations) to (elevations, …, 64, 64, 3)."""
     from PIL import Image
 
+    # (elevations, azimuths, 128, 128, 3)
     pictures = np.ascontiguousarray(mesh.transpose(4, 3, 0, 1, 2))
-    small = [
-        [Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for picture in row]
-        for row in pictures
-    ]
-    return np.array([[np.asarray(picture) for picture in row] for row in small], dtype=np.uint8)
+    small = np.empty((*pictures.shape[:2], SIDE, SIDE, 3), dtype=np.uint8)
+    for at in np.ndindex(*pictures.shape[:2]):
+        picture = Image.fromarray(pictures[at])
+        small[at] = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    return small

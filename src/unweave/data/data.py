@@ -16,17 +16,18 @@ class Data:
 
     Args:
         x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand
-        for value/255;
-            or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
-        factors: (n, f) int64, the class index of each factor; -1 where it is missing. names: The
-        factors' names, such as ``("digit",)``; none (f = 0) for data without labels. sizes: The
-        number of values of each factor, such as ``(10,)``. values: What each value is called, one
-        tuple per factor. name: What the data are called, in tables and errors. missing: Whether NaN
-        in x stands for numbers that are missing, such as frames beyond a sequence's end.
+            for value/255; or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
+        factors: (n, f) int64, the class index of each factor; -1 where it is missing.
+        names: The factors' names, such as ``("digit",)``; none (f = 0) for data without labels.
+        sizes: The number of values of each factor, such as ``(10,)``.
+        values: The names of each factor's values, one tuple per factor.
+        name: The data's name in tables and errors.
+        missing: True if NaN in x stands for numbers that are missing, such as frames beyond a
+            sequence's end.
 
     Raises:
         ValueError: If the arrays and the words disagree, or x has infinite numbers, or NaN that is
-        not `missing`.
+            not `missing`.
 
     >>> x = np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1]], dtype=np.float32)
     >>> factors = np.array([[0], [1], [-1]])
@@ -57,10 +58,9 @@ class Data:
         return len(self.x)
 
     def __repr__(self) -> str:
-        factors = ", ".join(
-            f"{name} ({size})" for name, size in zip(self.names, self.sizes, strict=True)
-        )
-        return f"Data({self.name}: {len(self)} items of shape {self.shape}; factors: {factors or 'none'})"
+        sized = zip(self.names, self.sizes, strict=True)
+        factors = ", ".join(f"{name} ({size})" for name, size in sized) or "none"
+        return f"Data({self.name}: {len(self)} items of shape {self.shape}; factors: {factors})"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,16 +72,19 @@ class Data:
         """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
         if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
             return True
-        return bool(float(np.nanmin(self.x)) >= 0 and float(np.nanmax(self.x)) <= 1)
+        low, high = float(np.nanmin(self.x)), float(np.nanmax(self.x))
+        return low >= 0 and high <= 1
 
     def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
-        """Some items, or all, as float32 (k, *shape), however they are kept: by number, slice, mask
-        or numbers.
+        """Read items as float32 (k, *shape), however they are kept.
+
+        Args:
+            index: A number, a slice, a mask or an array of numbers; all items if not given.
         """
         return floats(self.x, index)
 
     def subset(self, indices: npt.ArrayLike) -> "Data":
-        """The items at `indices`, in that order, or those where a boolean mask is true."""
+        """Take the items at `indices`, in that order, or those where a boolean mask is true."""
         chosen = np.atleast_1d(np.asarray(indices))
         if chosen.size == 0 or (chosen.dtype == bool and not chosen.any()):
             raise ValueError(
@@ -91,10 +94,19 @@ class Data:
         return replace(self, x=x, factors=self.factors[chosen])
 
     def split(self, n_held_out: int, seed: int = 0) -> tuple["Data", "Data"]:
-        """(rest, held out): `n_held_out` items at random and the others, both in their present
-        order.
+        """Split the items at random into the rest and `n_held_out` ones, both in their order.
 
         The same seed gives the same split, whatever the version of NumPy.
+
+        Args:
+            n_held_out: Number of items to hold out.
+            seed: Seed of the choice.
+
+        Returns:
+            The rest, and the items that are held out.
+
+        Raises:
+            ValueError: If either would be empty.
 
         >>> import unweave as uw
         >>> rest, held_out = uw.data.digits().split(437)
@@ -106,17 +118,28 @@ class Data:
                 f"{self.name}: {n_held_out} items to hold out of {len(self)}; expected 1 to "
                 f"{len(self) - 1}"
             )
+        order = random_keys(len(self), seed).argsort(kind="stable")
         held_out = np.zeros(len(self), dtype=bool)
-        held_out[random_keys(len(self), seed).argsort(kind="stable")[:n_held_out]] = True
+        held_out[order[:n_held_out]] = True
         return self.subset(~held_out), self.subset(held_out)
 
     def with_labels(self, factor: str, n: int, seed: int = 0) -> "Data":
-        """The same items with `n` labels of a factor left, as many of each class; the others' are
-        missing, −1.
+        """Keep `n` labels of a factor, as many of each class; the other labels become −1.
 
-        Which ones is a function of the seed alone. Where the classes do not divide `n`, the first
-        have one more. Errors: KeyError if there is no such factor, ValueError if a class has too
-        few items.
+        The choice is a function of the seed alone.
+
+        Args:
+            factor: The factor's name.
+            n: Number of labels to keep. If the classes do not divide it, the first ones keep one
+                more.
+            seed: Seed of the choice.
+
+        Returns:
+            The same items with fewer labels.
+
+        Raises:
+            KeyError: If there is no such factor.
+            ValueError: If a class has too few items.
 
         >>> import unweave as uw
         >>> few = uw.data.digits().with_labels("digit", 100, seed=3)
@@ -127,12 +150,14 @@ class Data:
             names = ", ".join(map(repr, self.names)) or "none"
             raise KeyError(f"{self.name} has no factor {factor!r}; its factors are: {names}")
         column = self.names.index(factor)
-        size, labels = self.sizes[column], self.factors[:, column]
+        size = self.sizes[column]
+        labels = self.factors[:, column]
         order = random_keys(len(self), seed).argsort(kind="stable")
         factors = self.factors.copy()
         factors[:, column] = -1
         for k in range(size):
-            share, its = n // size + (k < n % size), order[labels[order] == k]
+            share = n // size + (k < n % size)
+            its = order[labels[order] == k]
             if share > len(its):
                 raise ValueError(
                     f"{self.name}: {share} labels of {factor} {self.values[column][k]!r} are asked "
@@ -157,7 +182,8 @@ class Data:
             raise ValueError(
                 f"{self.name}: x has shape {self.x.shape}; expected (n, *shape), none of them 0"
             )
-        if self.factors.shape != (expected := (len(self.x), len(self.names))):
+        expected = (len(self.x), len(self.names))
+        if self.factors.shape != expected:
             raise ValueError(
                 f"{self.name}: factors has shape {self.factors.shape}; expected {expected}, "
                 f"a row for each item of x and a column for each of the names {self.names}"
@@ -191,7 +217,8 @@ class Data:
 
     def _check_factors(self) -> None:
         for name, size, column in zip(self.names, self.sizes, self.factors.T, strict=True):
-            if (wrong := (column < -1) | (column >= size)).any():
+            wrong = (column < -1) | (column >= size)
+            if wrong.any():
                 raise ValueError(
                     f"{self.name}: factor {name!r} has {column[wrong][0]} in {_items(wrong)}; "
                     f"expected 0 to {size - 1}, or -1 for missing"
@@ -199,9 +226,7 @@ class Data:
 
 
 def random_keys(n: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.uint64]:
-    """n random sort keys: a bit generator's raw stream, which NumPy keeps the same in all
-    versions.
-    """
+    """Draw n sort keys: a bit generator's raw stream is the same in all versions of NumPy."""
     return np.asarray(np.random.PCG64(seed).random_raw(n), dtype=np.uint64)
 
 
@@ -210,7 +235,8 @@ def _dtype(array: object) -> str:
 
 
 def _items(wrong: npt.NDArray[np.bool_]) -> str:
-    """Names the rows with anything wrong: "items 3, 7 (2 of 10)"."""
-    indices = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))
+    """Name the rows with anything wrong: "items 3, 7 (2 of 10)"."""
+    rows = wrong.reshape(len(wrong), -1)  # (n, numbers of an item)
+    indices = np.flatnonzero(rows.any(axis=1))
     first = ", ".join(map(str, indices[:5])) + ", ..." * (len(indices) > 5)
     return f"items {first} ({len(indices)} of {len(wrong)})"

@@ -10,18 +10,18 @@ HELD_OUT = 360
 
 
 def digits(split: str = "train", root: str | Path | None = None) -> Data:
-    """1,797 handwritten digits of 8x8 pixels in 17 grey levels, divided by 16.
+    """Load scikit-learn's 1,797 digits of 8x8 pixels in 17 grey levels, divided by 16.
 
     E. Alpaydin and C. Kaynak, "Cascading classifiers", Kybernetika 34 (1998); the test set of the
     UCI collection "Optical Recognition of Handwritten Digits" (CC BY 4.0), shipped with
     scikit-learn.
 
-    There is no published split of these. Ours is fixed: 1,437 to train and 360 to test, each class
-    in proportion. The writers are not recorded, so the two parts share them.
+    They have no published split. Ours is fixed: 1,437 to train and 360 to test, each class in
+    proportion. The writers are not recorded, so the two parts share them.
 
     Args:
         split: ``"train"`` or ``"test"``.
-        root: Not used: the data come with scikit-learn. Here so that all sources are called alike.
+        root: Not used, because the data come with scikit-learn; all sources take it.
 
     Returns:
         x of shape (1437 or 360, 8, 8); one factor, "digit".
@@ -44,9 +44,9 @@ def digits(split: str = "train", root: str | Path | None = None) -> Data:
     x = np.asarray(found.images / 16, dtype=np.float32)  # (1797, 8, 8)
     values = tuple(map(str, range(10)))
     every = Data(x, labels[:, None], ("digit",), (10,), (values,), "digits")
-    # Shuffled within classes, the classes one after another: equal steps then take from each in
-    # proportion.
+    # The classes come one after another, each shuffled: equal steps take from each in proportion.
     order = np.lexsort((random_keys(len(x), seed=0), labels))
+    steps = np.arange(HELD_OUT) * len(x) // HELD_OUT
     test = np.zeros(len(x), dtype=bool)
-    test[order[np.arange(HELD_OUT) * len(x) // HELD_OUT]] = True
+    test[order[steps]] = True
     return every.subset(test if split == "test" else ~test)

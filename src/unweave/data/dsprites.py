@@ -32,8 +32,7 @@ FILES = {
 def dsprites(
     split: str = "all", root: str | Path | None = None, *, source: str = "published"
 ) -> Data:
-    """dSprites: 737,280 images of 64x64 pixels, 0 or 1: three shapes by scale, orientation and
-    position.
+    """Load dSprites: 737,280 images, 64x64 of 0 and 1, of shapes by scale, orientation, position.
 
     L. Matthey, I. Higgins, D. Hassabis and A. Lerchner, "dSprites: Disentanglement testing Sprites
     dataset" (2017), https://github.com/google-deepmind/dsprites-dataset. Licence: Apache 2.0.
@@ -51,11 +50,12 @@ def dsprites(
     that all pixels are 0 or 1. Its pickled `metadata` is never read.
 
     Args:
-        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
-        one (see `directory`); the file lies in its folder ``dsprites``. source: ``"published"``, or
-        ``"rerendered"``: a grid drawn anew in the same order, which agrees with the
-            published images but for a pixel or two in some. What it gives is called "re-rendered
-            dSprites", and results on it are to be called so.
+        split: ``"all"``: there are no published parts.
+        root: The data directory, if not the usual one (see `directory`). The file lies in its
+            folder ``dsprites``.
+        source: ``"published"``, or ``"rerendered"``: a grid drawn anew in the same order, which
+            agrees with the published images but for a pixel or two in some. Its data are called
+            "re-rendered dSprites", and results on it are to be called so.
 
     Returns:
         x as `Bits` of shape (737280, 64, 64); factors "shape", "scale", "orientation", "posX",
@@ -63,10 +63,11 @@ def dsprites(
 
     Raises:
         ValueError: If the split or source has another name, or the file other arrays.
-        FileNotFoundError: If the file is not there; it says where to get it and where to put it.
+        FileNotFoundError: If the file is not there; the error says where to get it and where to put
+            it.
 
-    >>> dsprites()  # doctest: +SKIP
-    Data(dsprites: 737280 items of shape (64, 64); factors: shape (3), scale (6), orientation (40), posX (32), …
+    >>> dsprites().sizes  # doctest: +SKIP
+    (3, 6, 40, 32, 32)
     """
     grid.whole("dsprites", split)
     if source not in FILES:
@@ -78,12 +79,14 @@ def dsprites(
     npz.check(path, imgs=(n, *ITEM), latents_classes=(n, 6), latents_values=(n, 6))
 
     def parts() -> Iterator[Pixels]:
+        # the first column is the colour's
         if not np.array_equal(npz.read(path, "latents_classes")[:, 1:], factors):
             raise ValueError(
                 f"{path}: latents_classes are not the grid {SIZES} in order: get the published "
                 "file again"
             )
-        yield from (Bits.pack(images).packed for images in npz.rows(path, "imgs"))
+        for images in npz.rows(path, "imgs"):
+            yield Bits.pack(images).packed
 
     packed = prepared(path, "bits", (n, math.prod(ITEM) // 8), parts)
     return Data(Bits(packed, ITEM), factors, NAMES, SIZES, VALUES, name)

@@ -1,4 +1,4 @@
-"""Files of published data: where they lie, whether they are the right ones, and how to get them."""
+"""Files of published data: their places, their checks and their downloads."""
 
 import json
 import os
@@ -14,27 +14,36 @@ ELSEWHERE = (
 
 
 def directory(root: str | Path | None = None) -> Path:
-    """The directory where data lie: `root`, else the environment's UNWEAVE_DATA, else what
-    `set_directory` saved, else the user's cache. Nothing is created.
+    """Return the directory where data lie, and create nothing.
+
+    It is `root`, else the environment's UNWEAVE_DATA, else the directory that `set_directory`
+    saved, else the user's cache.
 
     >>> directory("here").name
     'here'
     """
     import pooch
 
-    chosen = (
-        root
-        if root is not None
-        else os.environ.get("UNWEAVE_DATA") or _saved() or pooch.os_cache("unweave")
-    )
+    chosen = root
+    if chosen is None:
+        chosen = os.environ.get("UNWEAVE_DATA") or _saved() or pooch.os_cache("unweave")
     return Path(chosen).expanduser().absolute()
 
 
 def set_directory(path: str | Path) -> Path:
-    """Remembers `path` as the directory where data lie, for this user, in all later processes.
+    """Remember `path` as the directory where data lie, for this user, in all later processes.
 
     The setting is a small JSON file in the user's configuration folder (UNWEAVE_CONFIG names
     another folder). UNWEAVE_DATA and `root` arguments still win over it.
+
+    Args:
+        path: The directory; it need not exist.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        ValueError: If it is a file.
     """
     chosen = Path(path).expanduser().absolute()
     if chosen.exists() and not chosen.is_dir():
@@ -58,7 +67,7 @@ def fetch(
     size: int | None = None,
     also: Sequence[str] = (),
 ) -> Path:
-    """The path of a published file, its checksum verified; downloaded if it is not there.
+    """Find a published file and verify its checksum, or download it.
 
     A file that is there is never changed or removed, whatever it holds. A download appears under
     its name only when it is whole and right.
@@ -72,6 +81,9 @@ def fetch(
         size: The size in bytes, to tell a truncated file from another one.
         also: Other folders where the file may lie; one with another checksum is passed over.
 
+    Returns:
+        The file's path.
+
     Raises:
         ValueError: If the file is there but is not the published one.
         FileNotFoundError: If it is not there and no mirror serves it.
@@ -83,7 +95,8 @@ def fetch(
     if os.path.lexists(place):
         return _verified(place, sha256, size)
     failures = []
-    for copy in (directory(root) / other / file for other in also):
+    for other in also:
+        copy = directory(root) / other / file
         if copy.is_file():
             if pooch.file_hash(str(copy)) == sha256:
                 return copy
@@ -95,7 +108,8 @@ def fetch(
 
     with beside(place, ".download-", refused) as scratch:
         for url in urls:
-            if (why := _download(url + file, sha256, place, scratch)) is None:
+            why = _download(url + file, sha256, place, scratch)
+            if why is None:
                 return place
             failures.append(f"  {url}: {why}")
     raise FileNotFoundError(
@@ -108,40 +122,45 @@ def fetch(
 def placed(
     folder: str, file: str, root: str | Path | None = None, *, page: str, facts: str = ""
 ) -> Path:
-    """The path of a published file or folder that is put there by hand: there is no mirror to fetch
-    it from.
+    """Find a published file or folder that users put there by hand, for lack of a mirror.
 
     Args:
         folder: The folder in the data directory.
         file: The name of the file, or folder, there.
         root: The data directory, if not the usual one (see `directory`).
-        page: Where its publishers offer it.
-        facts: What to know it by, such as its checksum.
+        page: The page where its publishers offer it.
+        facts: Facts to know it by, such as its checksum.
+
+    Returns:
+        Its path.
 
     Raises:
-        FileNotFoundError: If it is not there; it says where to get it and where to put it.
+        FileNotFoundError: If it is not there; the error says where to get it and where to put it.
     """
     place = directory(root) / folder / file
     if place.exists():
         return place
+    known = f"  {facts}\n" if facts else ""
     raise FileNotFoundError(
-        f"{file} is not in the data directory, and is not downloaded from here.\nGet it from\n  "
-        f"{page}\nand put it at\n  {place}\n{f'  {facts}{chr(10)}' if facts else ''}{ELSEWHERE}."
+        f"{file} is not in the data directory, and is not downloaded from here.\n"
+        f"Get it from\n  {page}\nand put it at\n  {place}\n{known}{ELSEWHERE}."
     )
 
 
 def _verified(path: Path, sha256: str, size: int | None) -> Path:
     import pooch
 
-    if (found := pooch.file_hash(str(path))) == sha256:
+    found = pooch.file_hash(str(path))
+    if found == sha256:
         return path
     actual = path.stat().st_size
-    truncated = size is not None and actual < size
+    guess = ""
+    if size is not None and actual < size:
+        guess = "It looks truncated, by an interrupted copy perhaps. "
     raise ValueError(
         f"{path} is not the published file:\n"
         f"  given     {_facts(found, actual)}\n  expected  {_facts(sha256, size)}\n"
-        f"{'It looks truncated, by an interrupted copy perhaps. ' if truncated else ''}"
-        "Remove it, and it will be downloaded again; or put the right file there."
+        f"{guess}Remove it, and it will be downloaded again; or put the right file there."
     )
 
 
@@ -150,12 +169,13 @@ def _facts(sha256: str, size: int | None) -> str:
 
 
 def _download(url: str, sha256: str, place: Path, scratch: Path) -> str | None:
-    """Downloads to `scratch`, then moves to `place`; returns None, or why it failed."""
+    """Download to `scratch`, then move to `place`; return None, or the reason of a failure."""
     import pooch
 
-    # Compressed files are wanted as they are, not unpacked on the way; (connect, read) in seconds.
     downloader = pooch.HTTPDownloader(
-        chunk_size=2**16, headers={"Accept-Encoding": "identity"}, timeout=(10, 30)
+        chunk_size=2**16,
+        headers={"Accept-Encoding": "identity"},  # compressed files are not to be unpacked
+        timeout=(10, 30),  # seconds to connect, and to read
     )
     try:
         with _quiet():
@@ -168,8 +188,9 @@ def _download(url: str, sha256: str, place: Path, scratch: Path) -> str | None:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """A mirror's failure in a few words: "HTTP 404", "ConnectionError", "served another file"."""
-    if (response := getattr(error, "response", None)) is not None:
+    """Word a mirror's failure: "HTTP 404", "ConnectionError", "served another file"."""
+    response = getattr(error, "response", None)
+    if response is not None:
         return f"HTTP {response.status_code}"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
@@ -178,9 +199,10 @@ def _reason(error: OSError | ValueError) -> str:
 
 @contextmanager
 def beside(place: Path, prefix: str, refused: Callable[[str | None], str]) -> Iterator[Path]:
-    """A scratch folder next to `place`, so that moving a file there is one atomic step.
+    """Provide a scratch folder next to `place`, so that moving a file there is one atomic step.
 
-    Raises OSError with what `refused` makes of the reason, if there can't be one.
+    Raises:
+        OSError: If there can't be one; `refused` makes its message of the reason.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

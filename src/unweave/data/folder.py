@@ -1,5 +1,6 @@
-"""A folder of images, of any formats and sizes, as one array; its subfolders and a table beside it
-as labels.
+"""Folders of images of any formats and sizes, read as one array with labels.
+
+Labels come from subfolders and from a table beside the images.
 """
 
 from __future__ import annotations
@@ -17,14 +18,22 @@ from unweave.data.labels import Say
 from unweave.data.tables import Columns, columns
 
 SIDE = 64
-"""Pixels a side if no size is asked for, and most images have as many."""
+"""Pixels a side if the caller gives no size and most images have as many."""
 
 
 def images(
     folder: Path, size: int | tuple[int, int] | None, colour: bool | None, say: Say
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """The images (n, h, w) or, in colour, (n, h, w, 3), and their files' paths in the folder, in
-    the order of names.
+    """Read the images of a folder in the order of their names.
+
+    Args:
+        folder: The folder; its subfolders are read too.
+        size: Pixels a side, or (height, width); None for a size that suits most images.
+        colour: True for colour, False for grey, None for colour if any image has colours.
+        say: A function that is told each decision.
+
+    Returns:
+        The images (n, h, w) or, in colour, (n, h, w, 3), and their files' paths in the folder.
 
     Raises:
         ValueError: If no file is an image that pillow reads.
@@ -56,15 +65,16 @@ def images(
     say(_summary([sizes[file] for file in read], len(files), height, width))
     if broken:
         say(f"{len(broken):,} unreadable files left out: {_listed(broken)}")
-    is_grey = all((part[..., 0] == part[..., k]).all() for part in x for k in (1, 2))
     if colour is None:
-        say("no image has colours: grey" if is_grey else "in colour: red, green and blue")
-    return (x if (not is_grey if colour is None else colour) else _grey(x)), read
+        colour = any(_is_coloured(image) for image in x)
+        say("in colour: red, green and blue" if colour else "no image has colours: grey")
+    return (x if colour else _grey(x)), read
 
 
 def subfolders(files: Sequence[str]) -> Columns:
-    """A column for each level of subfolders that differ: "folder", "folder 2", …; None where a file
-    is not so deep.
+    """Make a column of each level of subfolders that differ: "folder", "folder 2", ….
+
+    An entry is None where a file is not so deep.
 
     >>> subfolders(["cat/1.png", "dog/2.png", "3.png"])
     {'folder': array(['cat', 'dog', None], dtype=object)}
@@ -72,48 +82,63 @@ def subfolders(files: Sequence[str]) -> Columns:
     parts = [file.split("/")[:-1] for file in files]
     found = {}
     for level in range(max(map(len, parts))):
-        column = np.array([p[level] if len(p) > level else None for p in parts], dtype=object)
-        if len(set(column.tolist())) > 1:
-            found["folder" if level == 0 else f"folder {level + 1}"] = column
+        names = [part[level] if len(part) > level else None for part in parts]
+        if len(set(names)) > 1:
+            column = "folder" if level == 0 else f"folder {level + 1}"
+            found[column] = np.array(names, dtype=object)
     return found
 
 
 def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Columns:
-    """The columns of a table, a row for each of the files; missing where it has none.
+    """Read the columns of a table with a row for each of the files; others are missing.
 
     The column that names the files is the one with most of their paths in the folder, names, or
     names without ending.
 
+    Args:
+        folder: The images' folder.
+        labels: The table, or the path of its file; the path may start in the folder.
+        files: The images' paths in the folder.
+        say: A function that is told each decision.
+
+    Returns:
+        The other columns, in the order of the files.
+
     Raises:
-        ValueError: If no column names files, or one is named twice.
+        ValueError: If no column names files, or a file is named twice.
     """
     if isinstance(labels, str | Path) and not Path(labels).exists() and (folder / labels).exists():
         labels = folder / labels
     table = columns(labels)
     texts = {name: column for name, column in table.items() if column.dtype.kind in "UO"}
-    rows = {
-        (name, key): _rows(column, files, key) for name, column in texts.items() for key in KEYS
-    }
-    if not rows or not any(rows[best := max(rows, key=lambda at: len(rows[at]))]):
+    name, key = "", ""
+    found: dict[str, int] = {}
+    for column_name, column in texts.items():
+        for kind in KEYS:
+            rows = _rows(column, files, kind)
+            if len(rows) > len(found):
+                name, key, found = column_name, kind, rows
+    if not any(found):
         raise ValueError(
             f"no column of the labels ({', '.join(table)}) names files of {folder}, such as "
             f"{files[0]!r}: expected a column of text with the files' names"
         )
-    name, key = best
     named = [value for value in texts[name].tolist() if value is not None]
-    if (twice := Counter(named).most_common(1)[0])[1] > 1:
+    most_named, times = Counter(named).most_common(1)[0]
+    if times > 1:
         raise ValueError(
-            f"the labels name {twice[0]!r} {twice[1]} times in {name!r}; expected one row for each "
+            f"the labels name {most_named!r} {times} times in {name!r}; expected one row for each "
             "file"
         )
-    found = rows[best]
     row = np.array([found.get(KEYS[key](file), -1) for file in files])
+    others = {other: column for other, column in table.items() if other != name}
+    unused = len(named) - len(found)
     say(
-        f"labels {', '.join(other for other in table if other != name)}: {(row >= 0).sum():,} of "
+        f"labels {', '.join(others)}: {(row >= 0).sum():,} of "
         f"{len(files):,} images are named in {name!r}"
-        + (f"; {unused:,} rows have no image" if (unused := len(named) - len(found)) else "")
+        + (f"; {unused:,} rows have no image" if unused else "")
     )
-    return {other: _rearranged(column, row) for other, column in table.items() if other != name}
+    return {other: _rearranged(column, row) for other, column in others.items()}
 
 
 KEYS = {
@@ -121,25 +146,27 @@ KEYS = {
     "name": lambda file: file.rsplit("/", 1)[-1],
     "stem": lambda file: file.rsplit("/", 1)[-1].rsplit(".", 1)[0],
 }
-"""What a table may call a file."""
+"""The names that a table may give to a file."""
 
 
 def _rows(column: NDArray[Any], files: Sequence[str], key: str) -> dict[str, int]:
-    """The row of each key that names a single file."""
-    single = {word for word, count in Counter(map(KEYS[key], files)).items() if count == 1}
-    words = (
-        "" if value is None else str(value).replace("\\", "/").removeprefix("./")
-        for value in column
-    )
-    return {word: row for row, word in enumerate(words) if word in single}
+    """Find the row of each word in the column that names a single file."""
+    counts = Counter(map(KEYS[key], files))
+    found = {}
+    for row, value in enumerate(column):
+        word = "" if value is None else str(value).replace("\\", "/").removeprefix("./")
+        if counts[word] == 1:
+            found[word] = row
+    return found
 
 
 def _rearranged(column: NDArray[Any], row: NDArray[np.int64]) -> NDArray[Any]:
-    """column[row], missing where row is −1."""
+    """Return column[row], missing where row is −1."""
     if (row >= 0).all():
         return column[row]
-    found = column.astype(object if column.dtype.kind in "UO" else np.float64)[row]
-    found[row < 0] = None if found.dtype == object else np.nan
+    is_text = column.dtype.kind in "UO"
+    found = column.astype(object if is_text else np.float64)[row]
+    found[row < 0] = None if is_text else np.nan
     return found
 
 
@@ -147,18 +174,18 @@ def _files(folder: Path) -> list[str]:
     from PIL import Image
 
     endings = Image.registered_extensions()
-    paths = (
-        path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in endings
-    )
-    found = sorted(
-        path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)
-    )
+    found = []
+    for path in folder.rglob("*"):
+        within = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in within.parts)
+        if path.suffix.lower() in endings and not is_hidden:
+            found.append(within.as_posix())
     if not found:
         raise ValueError(
             f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or "
             ".tif"
         )
-    return found
+    return sorted(found)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -166,14 +193,15 @@ def _size(path: Path) -> tuple[int, int]:
 
     with Image.open(path) as image:
         width, height = image.size
-        return (
-            (width, height) if image.getexif().get(0x0112, 1) >= 5 else (height, width)
-        )  # turned by a quarter
+        orientation = image.getexif().get(0x0112, 1)
+        is_turned = orientation >= 5  # by a quarter
+        return (width, height) if is_turned else (height, width)
 
 
 def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """RGB (height, width, 3): turned as the camera says, resized until it covers the frame, its
-    centre cut out.
+    """Read an image as RGB (height, width, 3).
+
+    It is turned as the camera says and resized until it covers the frame; its centre is cut out.
     """
     from PIL import Image, ImageOps
 
@@ -183,26 +211,30 @@ def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
         if image.mode == "F":
             raise ValueError("pixels are floats: their range is not known")
         if image.mode.startswith("I"):  # 16 bits
-            image = Image.fromarray(np.rint(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+            grey = np.rint(np.asarray(image) / 257).clip(0, 255)
+            image = Image.fromarray(grey.astype(np.uint8))
         if image.has_transparency_data:
-            image = Image.alpha_composite(
-                Image.new("RGBA", image.size, "white"), image.convert("RGBA")
-            )
-        return np.asarray(
-            ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-        )
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        rgb = image.convert("RGB")
+        return np.asarray(ImageOps.fit(rgb, (width, height), Image.Resampling.LANCZOS))
+
+
+def _is_coloured(image: NDArray[np.uint8]) -> bool:
+    red, others = image[..., :1], image[..., 1:]
+    return bool((red != others).any())
 
 
 def _grey(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma of ITU-R 601, as pillow computes it; equal channels are kept."""
-    return np.stack(
-        [np.rint(part @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for part in x]
-    )
+    """Compute the luma of ITU-R 601, as pillow does; it keeps equal channels."""
+    weights = np.array([0.299, 0.587, 0.114])
+    return np.stack([np.rint(image @ weights).astype(np.uint8) for image in x])
 
 
 def _chosen(size: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:
     if size is None and sizes:
-        size = min(SIDE, int(np.median([min(pair) for pair in sizes])))
+        usual = int(np.median([min(pair) for pair in sizes]))
+        size = min(SIDE, usual)
     height, width = (size, size) if isinstance(size, int) else size or (1, 1)
     if height < 1 or width < 1:
         raise ValueError(f"size is {size}; expected pixels a side, or (height, width), at least 1")
@@ -210,11 +242,14 @@ def _chosen(size: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) ->
 
 
 def _summary(sizes: list[tuple[int, int]], files: int, height: int, width: int) -> str:
-    least, most = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+    least = min(sizes, key=lambda s: s[0] * s[1])
+    most = max(sizes, key=lambda s: s[0] * s[1])
     start = f"{len(sizes):,} images from {files:,} files"
     if least == most == (height, width):
         return f"{start}, of {width}x{height} pixels"
-    given = f"{least[1]}x{least[0]}" + (f" … {most[1]}x{most[0]}" if len(set(sizes)) > 1 else "")
+    given = f"{least[1]}x{least[0]}"
+    if len(set(sizes)) > 1:
+        given += f" … {most[1]}x{most[0]}"
     return f"{start}, resized and centre-cropped to {width}x{height} pixels from {given}"
 
 
@@ -224,8 +259,5 @@ def _listed(broken: dict[str, Exception]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return (
-        "not an image"
-        if type(error).__name__ == "UnidentifiedImageError"
-        else str(error) or type(error).__name__
-    )
+    kind = type(error).__name__
+    return "not an image" if kind == "UnidentifiedImageError" else str(error) or kind

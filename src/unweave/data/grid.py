@@ -7,17 +7,20 @@ import numpy.typing as npt
 
 
 def classes(sizes: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """The factors of each item, (∏ sizes, factors), the last factor changing fastest.
+    """Return the factors of each item, (∏ sizes, factors), the last factor changing fastest.
 
     >>> classes((2, 3)).tolist()
     [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     """
-    return np.stack(np.unravel_index(np.arange(math.prod(sizes)), sizes), axis=1).astype(np.int64)
+    items = np.arange(math.prod(sizes))
+    columns = np.unravel_index(items, sizes)
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def words(*columns: object) -> tuple[tuple[str, ...], ...]:
-    """The values of each factor in words: numbers from 0 for a count, as they are (to 4 digits)
-    otherwise.
+    """Put the values of each factor into words; a count stands for the numbers from 0.
+
+    Numbers are written to 4 digits.
 
     >>> words(3, ("square", "heart"), np.linspace(0, 1, 3))
     (('0', '1', '2'), ('square', 'heart'), ('0', '0.5', '1'))
@@ -28,13 +31,12 @@ def words(*columns: object) -> tuple[tuple[str, ...], ...]:
 def _words(column: object) -> tuple[str, ...]:
     if isinstance(column, int):
         return tuple(map(str, range(column)))
-    return tuple(
-        value if isinstance(value, str) else f"{value:.4g}" for value in np.asarray(column).tolist()
-    )
+    values = np.asarray(column).tolist()
+    return tuple(value if isinstance(value, str) else f"{value:.4g}" for value in values)
 
 
 def whole(name: str, split: str) -> None:
-    """Refuses any split but "all": a grid has none that is published.
+    """Refuse any split but "all": a grid has none that is published.
 
     Raises:
         ValueError: If the split has another name.

@@ -13,27 +13,28 @@ import numpy.typing as npt
 from unweave.data.data import Data
 from unweave.data.files import fetch
 
-# The third byte of the magic number; what follows is big-endian.
+# The types of numbers by the third byte of the magic number; all that follows is big-endian.
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def mnist(split: str = "train", root: str | Path | None = None) -> Data:
-    """MNIST: 70,000 handwritten digits of 28x28 pixels in 256 grey levels, divided by 255.
+    """Load MNIST: 70,000 handwritten digits of 28x28 pixels in 256 grey levels, divided by 255.
 
     Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document
     recognition", Proceedings of the IEEE 86 (1998). Licence: CC BY-SA 3.0.
 
     Args:
-        split: ``"train"`` (60,000) or ``"test"`` (10,000). root: The data directory, if not the
-        usual one (see `directory`). The files may lie in its folder
-            ``mnist`` or ``MNIST/raw``; what is not there is downloaded, 12 MB in all.
+        split: ``"train"`` (60,000) or ``"test"`` (10,000).
+        root: The data directory, if not the usual one (see `directory`). The files may lie in its
+            folder ``mnist`` or ``MNIST/raw``; missing ones are downloaded, 12 MB in all.
 
     Returns:
         x of shape (60000 or 10000, 28, 28); one factor, "digit".
 
     Raises:
         ValueError: If the split has another name, or a file is there but is not the published one.
-        FileNotFoundError: If a file is not there and can't be downloaded; it says where to put it.
+        FileNotFoundError: If a file is not there and can't be downloaded; the error says where to
+            put it.
         OSError: If a file is to be downloaded and the directory can't be written.
 
     >>> mnist("test")  # doctest: +SKIP
@@ -43,14 +44,13 @@ def mnist(split: str = "train", root: str | Path | None = None) -> Data:
 
 
 def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Data:
-    """Fashion-MNIST: 70,000 articles of clothing of 28x28 pixels in 256 grey levels, divided by
-    255.
+    """Load Fashion-MNIST: 70,000 articles of clothing, 28x28 in 256 grey levels, divided by 255.
 
     H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking
     machine learning algorithms", arXiv:1708.07747 (2017). Licence: MIT.
 
-    Splits, shape and errors as for `mnist`; one factor, "class". The files may lie in the folder
-    ``fashion_mnist`` or ``FashionMNIST/raw``; what is not there is downloaded, 31 MB in all.
+    Splits, shape and errors are those of `mnist`; the one factor is "class". The files may lie in
+    the folder ``fashion_mnist`` or ``FashionMNIST/raw``; missing ones are downloaded, 31 MB in all.
 
     >>> fashion_mnist("test").values[0][9]  # doctest: +SKIP
     'Ankle boot'
@@ -59,36 +59,37 @@ def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Data:
 
 
 def read(path: str | Path) -> npt.NDArray[Any]:
-    """The array in an idx file, plain or gzipped.
+    """Read the array in an idx file, plain or gzipped.
 
-    The format: two zero bytes, the type of number, the rank, that many sizes (four bytes each), the
-    numbers, all big-endian (Y. LeCun, "The MNIST database of handwritten digits").
+    The format is: two zero bytes, the type of number, the rank, that many sizes (four bytes each)
+    and the numbers, all big-endian (Y. LeCun, "The MNIST database of handwritten digits").
 
     Raises:
         ValueError: If the file is damaged or not in this format.
     """
     content = _unpacked(Path(path))
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES or content[3] == 0:
+        types = ", ".join(f"{code:02x}" for code in DTYPES)
         raise ValueError(
             f"{path} is not an idx file: it starts with {content[:4].hex(' ') or 'nothing'}; "
-            f"expected 00 00, a type ({', '.join(f'{code:02x}' for code in DTYPES)}) and a rank of "
-            "at least 1"
+            f"expected 00 00, a type ({types}) and a rank of at least 1"
         )
-    dtype, start = np.dtype(DTYPES[content[2]]), 4 + 4 * content[3]
+    dtype = np.dtype(DTYPES[content[2]])
+    start = 4 + 4 * content[3]
     shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
-    if len(content) != (expected := start + math.prod(shape) * dtype.itemsize):
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
         what = "truncated" if len(content) < expected else "followed by other bytes"
         raise ValueError(
             f"{path} is {what}: it has {len(content):,} bytes; "
             f"expected {expected:,} for shape {shape} of {dtype.name}: get it again"
         )
-    return (
-        np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
-    )
+    found = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return found.astype(dtype.newbyteorder("="))
 
 
 def read_pair(images: str | Path, labels: str | Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Two idx files that belong together: images (n, *shape) and their labels (n,)."""
+    """Read two idx files that belong together: images (n, *shape) and their labels (n,)."""
     x, y = read(images), read(labels)
     if y.shape != x.shape[:1]:
         raise ValueError(
@@ -110,7 +111,7 @@ def _unpacked(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class _Published:
-    """Four idx files: the (sha256, size) of images and labels in each split."""
+    """A set in four idx files: the (sha256, size) of images and labels in each split."""
 
     name: str
     factor: str
@@ -127,16 +128,22 @@ def _load(source: _Published, split: str, root: str | Path | None) -> Data:
         raise ValueError(f"{source.name} has no split {split!r}; expected 'train' or 'test'")
     prefix, published = splits[split]
     files = (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
-    paths = [
-        fetch(
-            source.name, file, sha256, source.mirrors, root, size=size, also=(source.torchvision,)
-        )
-        for file, (sha256, size) in zip(files, published, strict=True)
-    ]
+    mirrors, also = source.mirrors, (source.torchvision,)
+    paths = []
+    for file, (sha256, size) in zip(files, published, strict=True):
+        path = fetch(source.name, file, sha256, mirrors, root, size=size, also=also)
+        paths.append(path)
     images, labels = read_pair(*paths)
     x = np.divide(images, 255, dtype=np.float32)  # (n, 28, 28)
     factors = labels.astype(np.int64)[:, None]  # (n, 1)
-    return Data(x, factors, (source.factor,), (len(source.values),), (source.values,), source.name)
+    return Data(
+        x,
+        factors,
+        names=(source.factor,),
+        sizes=(len(source.values),),
+        values=(source.values,),
+        name=source.name,
+    )
 
 
 MNIST = _Published(

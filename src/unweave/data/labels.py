@@ -9,50 +9,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 Say: TypeAlias = Callable[[str], object]
-"""What is told each decision, a sentence at a time: `print`, or a list's `append`."""
+"""A function that is told each decision, a sentence at a time: `print`, or a list's `append`."""
 
 Labels: TypeAlias = tuple[
     NDArray[np.int64], tuple[str, ...], tuple[int, ...], tuple[tuple[str, ...], ...]
 ]
-"""factors, names, sizes and values, as `Data` takes them."""
+"""The factors, names, sizes and values of `Data`."""
 
 FEW = 50
 """Numbers with no more different values than this are classes."""
 
 CELLS = 20
-"""Into how many cells numbers with more values are cut."""
+"""The number of cells that numbers with more values are cut into."""
 
 
 def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
-    """Each column as a factor: text and numbers of up to `FEW` values by value, other numbers in
-    `CELLS` cells.
+    """Turn each column into a factor.
 
-    Missing are None and NaN; also −1 among whole numbers that are otherwise 0 or more (and not all
-    ±1). Cells hold equally many items, but for ties. Columns without a value, and text that differs
-    in every item, are left out.
+    Text, and numbers of up to `FEW` values, have a class for each value; other numbers are cut into
+    `CELLS` cells, which hold equally many items, but for ties. None and NaN are missing. So is −1
+    among whole numbers that are otherwise 0 or more (and not all ±1). Columns without a value, and
+    text that differs in every item, are left out.
 
-    >>> factors, *words = classes({"shape": np.array(["b", "a", None], object), "age": np.array([1, 2, -1])}, 3, print)
+    Args:
+        columns: Columns of n entries by name.
+        n: Number of items.
+        say: A function that is told each decision.
+
+    Returns:
+        The factors (n, f), and their names, sizes and values.
+
+    >>> columns = {"shape": np.array(["b", "a", None], object), "age": np.array([1, 2, -1])}
+    >>> factors, *words = classes(columns, 3, print)
     age: −1 is read as missing, in 1 of 3 items
     >>> factors.tolist(), words
     ([[1, 0], [0, 1], [-1, -1]], [('shape', 'age'), (2, 2), (('a', 'b'), ('1', '2'))])
     """
-    kept = []
+    factors: list[NDArray[np.int64]] = []
+    names: list[str] = []
+    words: list[tuple[str, ...]] = []
     for name, column in columns.items():
-        found, values = _text(column) if column.dtype.kind in "UO" else _numbers(name, column, say)
+        is_text = column.dtype.kind in "UO"
+        found, values = _text(column) if is_text else _numbers(name, column, say)
         if not values:
             say(f"{name} is left out: it has no value")
-        elif column.dtype.kind in "UO" and len(values) == (found >= 0).sum() >= 20:
+        elif is_text and len(values) == (found >= 0).sum() >= 20:
             say(
                 f"{name} is left out: it is different in every item, so it names items and is no "
                 "factor"
             )
         else:
-            kept.append((name, found, values))
-    if not kept:
+            factors.append(found)
+            names.append(name)
+            words.append(values)
+    if not factors:
         return np.empty((n, 0), dtype=np.int64), (), (), ()
-    names = tuple(name for name, _, _ in kept)
-    words = tuple(values for _, _, values in kept)
-    return np.stack([found for _, found, _ in kept], axis=1), names, tuple(map(len, words)), words
+    sizes = tuple(map(len, words))
+    return np.stack(factors, axis=1), tuple(names), sizes, tuple(words)
 
 
 def _text(column: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -68,26 +81,24 @@ def _numbers(
         say(f"{name}: −1 is read as missing, in {(column == -1).sum():,} of {len(column):,} items")
         held &= column != -1
     value = column[held]
-    if len(np.unique(value)) <= FEW:
+    different = len(np.unique(value))
+    if different <= FEW:
         return _by_value(value, held)
     edges = np.unique(np.quantile(value, np.arange(1, CELLS) / CELLS))
     cells = np.searchsorted(edges, value, side="right")  # the cell of x is [edge, next edge)
     found, values = _by_value(cells, held)
     bounds = [f"{edge:.4g}" for edge in (value.min(), *edges, value.max())]
     say(
-        f"{name} has {len(np.unique(value)):,} values, cut into {len(values)} cells of about as "
-        "many items each"
+        f"{name} has {different:,} values, cut into {len(values)} cells of about as many items each"
     )
-    return found, tuple(f"{bounds[int(k)]} to {bounds[int(k) + 1]}" for k in values)
+    used = [int(k) for k in values]
+    return found, tuple(f"{bounds[k]} to {bounds[k + 1]}" for k in used)
 
 
 def _marks_missing(value: NDArray[Any]) -> bool:
-    if (
-        value.dtype == bool
-        or not (value == -1).any()
-        or value.min() < -1
-        or np.isin(value, (-1, 1)).all()
-    ):
+    if value.dtype == bool or not (value == -1).any():
+        return False
+    if value.min() < -1 or np.isin(value, (-1, 1)).all():
         return False
     return bool(np.all(value % 1 == 0))
 

@@ -1,6 +1,4 @@
-"""MPI3D: a robot's arm with an object, drawn or photographed, every combination of seven factors
-once.
-"""
+"""MPI3D: a robot's arm with an object, every combination of seven factors once."""
 
 import math
 from pathlib import Path
@@ -33,8 +31,7 @@ FOLDER = "https://storage.googleapis.com/disentanglement_dataset/Final_Dataset/"
 
 
 def mpi3d(split: str = "all", root: str | Path | None = None, *, variant: str = "toy") -> Data:
-    """MPI3D: 1,036,800 colour images of 64x64 pixels of a robot's arm that holds an object, by
-    seven factors.
+    """Load MPI3D: 1,036,800 colour images of 64x64 pixels of a robot's arm, by seven factors.
 
     M. W. Gondal et al., "On the Transfer of Inductive Bias from Simulation to the Real World: a New
     Disentanglement Dataset", NeurIPS 2019; https://github.com/rr-learning/disentanglement_dataset.
@@ -43,13 +40,13 @@ def mpi3d(split: str = "all", root: str | Path | None = None, *, variant: str = 
     The images are unpacked once, some at a time, into the cache (`prepared.cache`): computed,
     1036800·64·64·3 bytes = 12.7 GB there. They are mapped from it afterwards, so they take no more
     memory than the system has to spare. No sha256 of the files is known to us: the array's shape is
-    checked. An older release without the held-out values (460,800 images, sizes 4, 4, 2, 3, 3, 40,
-    40) is refused by it.
+    checked. That check refuses an older release without the held-out values (460,800 images, sizes
+    4, 4, 2, 3, 3, 40, 40).
 
     Args:
-        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
-        one (see `directory`); the file mpi3d_toy.npz, mpi3d_realistic.npz
-            or mpi3d_real.npz lies in its folder ``mpi3d``.
+        split: ``"all"``: there are no published parts.
+        root: The data directory, if not the usual one (see `directory`). The file mpi3d_toy.npz,
+            mpi3d_realistic.npz or mpi3d_real.npz lies in its folder ``mpi3d``.
         variant: ``"toy"`` and ``"realistic"`` are drawn, ``"real"`` is photographed.
 
     Returns:
@@ -59,7 +56,8 @@ def mpi3d(split: str = "all", root: str | Path | None = None, *, variant: str = 
 
     Raises:
         ValueError: If the split or variant has another name, or the file other arrays.
-        FileNotFoundError: If it is not there; it says where to get it and where to put it.
+        FileNotFoundError: If the file is not there; the error says where to get it and where to put
+            it.
 
     >>> mpi3d(variant="real").sizes  # doctest: +SKIP
     (6, 6, 2, 3, 3, 40, 40)
@@ -72,9 +70,7 @@ def mpi3d(split: str = "all", root: str | Path | None = None, *, variant: str = 
     shape = (math.prod(SIZES), *ITEM)
     npz.check(path, images=shape)
 
-    values = (
-        *(words[:size] for words, size in zip(WORDS, SIZES, strict=False)),
-        *grid.words(*SIZES[len(WORDS) :]),
-    )
+    words = [named[:size] for named, size in zip(WORDS, SIZES, strict=False)]
+    values = (*words, *grid.words(*SIZES[len(WORDS) :]))
     x = prepared(path, "pixels", shape, lambda: npz.rows(path, "images"))
     return Data(x, grid.classes(SIZES), NAMES, SIZES, values, f"mpi3d_{variant}")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 def shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """The shape and type of each array, from the headers alone.
+    """Read the shape and type of each array from the headers alone.
 
     Raises:
         ValueError: If the file is no .npz file.
@@ -27,28 +27,28 @@ def shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def check(path: Path, **expected: tuple[int, ...]) -> None:
-    """Checks that the file has these arrays in these shapes.
+    """Check that the file has these arrays in these shapes.
 
     Raises:
-        ValueError: If it has not; it says what it has.
+        ValueError: If it has not; the error says which arrays it has.
     """
     given = {name: shape for name, (shape, _) in shapes(path).items()}
-    if wrong := {name: shape for name, shape in expected.items() if given.get(name) != shape}:
+    wrong = {name: shape for name, shape in expected.items() if given.get(name) != shape}
+    if wrong:
         raise ValueError(
             f"{path} has the arrays {given}; expected {wrong}: get the published file again"
         )
 
 
 def read(path: Path, name: str) -> npt.NDArray[Any]:
-    """One array, whole."""
+    """Read one array whole."""
     with np.load(path, allow_pickle=False) as arrays:
         found: npt.NDArray[Any] = arrays[name]
     return found
 
 
 def rows(path: Path, name: str, at_once: int = 4096) -> Iterator[npt.NDArray[Any]]:
-    """An array in parts of so many rows, unpacked as they are read: a part is all that is in
-    memory.
+    """Yield an array in parts of so many rows; only one part is in memory.
 
     Raises:
         ValueError: If the array ends early, or is in Fortran's order.
@@ -62,8 +62,9 @@ def rows(path: Path, name: str, at_once: int = 4096) -> Iterator[npt.NDArray[Any
             )
         for start in range(0, shape[0], at_once):
             part = (min(at_once, shape[0] - start), *shape[1:])
-            content = member.read(math.prod(part) * dtype.itemsize)
-            if len(content) < math.prod(part) * dtype.itemsize:
+            size = math.prod(part) * dtype.itemsize
+            content = member.read(size)
+            if len(content) < size:
                 raise ValueError(
                     f"{path}: {name} ends within row {start}..{start + part[0]}: get the file again"
                 )

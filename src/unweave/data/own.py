@@ -1,6 +1,4 @@
-"""A person's own data in one line: folders of images, arrays, tables and data frames, read as
-`Data`.
-"""
+"""A reader of one's own data: folders of images, arrays, tables and data frames as `Data`."""
 
 from __future__ import annotations
 
@@ -28,42 +26,45 @@ def read(
     name: str | None = None,
     say: Say = print,
 ) -> Data:
-    """Data of one's own: x from whatever holds it, factors from its labels, and a sentence on each
-    decision.
+    """Read one's own data, and say a sentence on each decision.
 
-    ==========================================  ==================================================================
-    source                                      x, and what `labels` are
-    ==========================================  ==================================================================
-    a folder                                    its images, those in subfolders too; a table with a column of files'
-                                                names (a path, beside the images or not; a frame; a mapping). What
-                                                subfolders are called is a factor by itself.
-    an array (n, h, w), (n, h, w, c), (n, k),   its items; a table or array with a row for each
-    an .npy
-    an .npz, a mapping of arrays                the array of two dimensions or more; names of the arrays that are
-                                                labels: if not said, those of one dimension
-    .csv, .tsv, .parquet, a data frame, a       the columns of numbers; names of the columns that are labels
-    mapping or .npz of columns
-    ==========================================  ==================================================================
+    The source decides what x is, and what `labels` are:
 
-    Images of a folder become uint8 pixels of one size. Arrays of bytes stay so, truths and bytes of
+    - A folder: x is its images, those in subfolders too. `labels` is a table with a column of
+      files' names (a path, beside the images or not; a frame; a mapping). The names of subfolders
+      are a factor by themselves.
+    - An array (n, h, w), (n, h, w, c) or (n, k), or an .npy: x is its items. `labels` is a table or
+      array with a row for each.
+    - An .npz or a mapping of arrays: x is the array of two dimensions or more. `labels` names the
+      arrays that are labels; if not given, those of one dimension are.
+    - A .csv, .tsv or .parquet, a data frame, a mapping or .npz of columns: x is the columns of
+      numbers. `labels` names the columns that are labels.
+
+    Images of a folder become uint8 pixels of one size. Arrays of bytes stay so. Truths and bytes of
     0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; channels
-    that come first are moved last. Of a table's numbers, constant columns are left out. How labels
-    become classes: `labels.classes`.
+    that come first are moved last. Constant columns of a table are left out. `labels.classes` turns
+    labels into classes.
 
     Args:
-        source: See the table. labels: See the table; any may be missing in part. size: Pixels a
-        side, or (height, width), of a folder's images; 64 if not said, or fewer if most are
-        smaller.
-            They are resized until they cover it, and their centre is cut out. Transparent pixels
-            become white.
-        colour: Whether a folder's images are read in colour; if not said, whether any has colours.
-        missing: What happens to a table's missing numbers in x: "refuse", or "mean", the column's
-        mean. name: What the data are called; the file's or folder's name if not said. say: What is
-        told each decision: `print`, or for instance a list's `append`.
+        source: A folder, file, array, mapping or data frame, as above.
+        labels: A table or names, as above; any label may be missing in part.
+        size: Pixels a side, or (height, width), of a folder's images; 64 if not given, or fewer if
+            most are smaller. Images are resized until they cover it, and their centre is cut out.
+            Transparent pixels become white.
+        colour: True to read a folder's images in colour, False in grey; if not given, in colour if
+            any has colours.
+        missing: "refuse" to refuse missing numbers in a table's x, or "mean" to put the column's
+            mean there.
+        name: The data's name; the file's or folder's name if not given.
+        say: A function that is told each decision: `print`, or for instance a list's `append`.
+
+    Returns:
+        The data.
 
     Raises:
         ValueError: If nothing can be read, columns of x hold text or are missing in part, or labels
-        do not fit. KeyError: If `labels` names a column or array that is not there.
+            do not fit.
+        KeyError: If `labels` names a column or array that is not there.
         FileNotFoundError: If there is no such file or folder.
 
     >>> table = {"height": [1.5, 2.0, 1.0], "weight": [3, 1, 2], "kind": ["a", "b", None]}
@@ -103,9 +104,7 @@ def read(
 
 
 def _parts(source: object, path: Path | None) -> NDArray[Any] | Columns:
-    """One array, or several by name: of .csv and its kin, frames and structured arrays the
-    columns.
-    """
+    """Read one array, or several by name; tables and structured arrays give their columns."""
     if path is not None:
         if path.suffix.lower() not in (".npy", ".npz"):
             return columns(path)
@@ -128,7 +127,7 @@ def _data(x: Store, found: Columns, name: str, say: Say) -> Data:
 
 
 def _items(array: NDArray[Any], say: Say) -> Store:
-    """Images or vectors as `Data` keeps them."""
+    """Convert images or vectors to a form that `Data` keeps."""
     if array.ndim < 2 or not array.size:
         raise ValueError(
             f"x has shape {array.shape}; expected (n, k) or (n, h, w) or (n, h, w, c), none of "
@@ -156,7 +155,9 @@ def _items(array: NDArray[Any], say: Say) -> Store:
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
-    if (broken := ~np.isfinite(array).reshape(len(array), -1).all(1)).any():
+    finite = np.isfinite(array).reshape(len(array), -1)  # (n, numbers of an item)
+    broken = ~finite.all(1)
+    if broken.any():
         raise ValueError(
             f"x has NaN or infinite numbers in {broken.sum():,} of {len(array):,} items, the first "
             f"{broken.argmax()}: leave these out, or mend them"
@@ -165,28 +166,28 @@ def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _rows(labels: object, n: int) -> Columns:
-    """A table or array of labels that lies beside x, row by row; an array's single column is called
-    "label".
-    """
+    """Read labels that lie beside x row by row; an array's single column is called "label"."""
     if labels is None:
         return {}
     found = columns(labels)
-    if len(length := next(iter(found.values()))) != n:
+    length = len(next(iter(found.values())))
+    if length != n:
         raise ValueError(
-            f"x has {n:,} items and the labels {len(length):,} rows; expected a row for each item"
+            f"x has {n:,} items and the labels {length:,} rows; expected a row for each item"
         )
     return {"label": found["0"]} if list(found) == ["0"] else found
 
 
 def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[Any], Columns]:
-    """x, and the columns of the arrays that are labels."""
+    """Separate x from the columns of the arrays that are labels."""
     _check_names(chosen or (), parts)
-    labels = [
-        key
-        for key, array in parts.items()
-        if (key in chosen if chosen is not None else array.ndim == 1)
-    ]
-    rest = [key for key, array in parts.items() if key not in labels and array.ndim > 1]
+    labels, rest = [], []
+    for key, array in parts.items():
+        is_label = array.ndim == 1 if chosen is None else key in chosen
+        if is_label:
+            labels.append(key)
+        elif array.ndim > 1:
+            rest.append(key)
     if len(rest) != 1:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in parts.items())
         raise ValueError(
@@ -208,22 +209,21 @@ def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[An
 def _numbers(
     table: Columns, chosen: Sequence[str], missing: Literal["refuse", "mean"], say: Say
 ) -> NDArray[np.float32]:
-    """The columns that are no labels, (n, columns)."""
+    """Stack the columns that are no labels, (n, columns)."""
     if missing not in ("refuse", "mean"):
         raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'mean'")
     rest = {name: column for name, column in table.items() if name not in chosen}
-    if text := [name for name, column in rest.items() if column.dtype.kind in "UO"]:
+    text = [name for name, column in rest.items() if column.dtype.kind in "UO"]
+    if text:
         raise ValueError(
             f"{_few(text)} hold text; expected numbers in x: name them as labels, "
             f"labels={text[:3]}, or leave them out"
         )
-    gaps = {
-        name: int(np.isnan(column).sum()) for name, column in rest.items() if np.isnan(column).any()
-    }
+    gaps = _gaps(rest)
     if gaps and missing == "refuse":
-        listed = _few([f"{name} ({count:,})" for name, count in gaps.items()])
+        n = len(next(iter(rest.values())))
         raise ValueError(
-            f"numbers are missing in {listed} of {len(next(iter(rest.values()))):,} rows: fill "
+            f"numbers are missing in {_few(gaps)} of {n:,} rows: fill "
             "them, leave these rows or columns out, or read with missing='mean'"
         )
     values = {name: _filled(column.astype(np.float64)) for name, column in rest.items()}
@@ -238,16 +238,24 @@ def _numbers(
     if constant:
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
-        say(
-            "missing numbers are their column's mean: "
-            f"{_few([f'{name} ({count:,})' for name, count in gaps.items()])}"
-        )
+        say(f"missing numbers are their column's mean: {_few(gaps)}")
     return _floats(np.stack([values[name] for name in kept], axis=1))
+
+
+def _gaps(table: Columns) -> list[str]:
+    """List the columns where numbers are missing, each with their count."""
+    found = []
+    for name, column in table.items():
+        count = int(np.isnan(column).sum())
+        if count:
+            found.append(f"{name} ({count:,})")
+    return found
 
 
 def _filled(column: NDArray[np.float64]) -> NDArray[np.float64]:
     held = ~np.isnan(column)
-    return np.where(held, column, column[held].mean() if held.any() else 0)
+    mean = column[held].mean() if held.any() else 0
+    return np.where(held, column, mean)
 
 
 def _names(labels: object) -> Sequence[str] | None:
@@ -269,4 +277,5 @@ def _check_names(chosen: Sequence[str], given: Mapping[str, object]) -> None:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", … ({len(names):,} in all)" if len(names) > 5 else "")
+    first = ", ".join(names[:5])
+    return f"{first}, … ({len(names):,} in all)" if len(names) > 5 else first

@@ -1,4 +1,4 @@
-"""What is made of a published file once, and mapped into memory from then on."""
+"""Arrays that are made of a published file once, and mapped into memory from then on."""
 
 import hashlib
 import os
@@ -15,27 +15,34 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def cache() -> Path:
-    """Where prepared arrays lie: the environment's UNWEAVE_CACHE, else the user's cache. They may
-    be removed.
+    """Return the folder of prepared arrays: the environment's UNWEAVE_CACHE, else the user's cache.
+
+    The arrays in it may be removed.
     """
     import pooch
 
-    return (
-        Path(os.environ.get("UNWEAVE_CACHE") or Path(pooch.os_cache("unweave"), "prepared"))
-        .expanduser()
-        .absolute()
-    )
+    usual = Path(pooch.os_cache("unweave"), "prepared")
+    chosen = Path(os.environ.get("UNWEAVE_CACHE") or usual)
+    return chosen.expanduser().absolute()
 
 
 def prepared(
     source: Path, what: str, shape: tuple[int, ...], parts: Callable[[], Iterable[Pixels]]
 ) -> Pixels:
-    """The uint8 array of this shape whose rows `parts()` gives in turn, read from the file
-    `source`: kept as .npy.
+    """Map an array that is made of a published file, and make it first if need be.
 
-    It is made once. It is mapped, read only: items are read from the disk as they are used, and the
-    memory that they take is the system's to reclaim. The copy appears only when it is whole.
-    Another `source` (by name, size or time), `what` or shape makes another.
+    It is kept as .npy in `cache`. It is mapped, read only: items are read from the disk as they are
+    used, and the system can reclaim the memory that they take. The copy appears only when it is
+    whole. Another `source` (by name, size or time), `what` or shape makes another array.
+
+    Args:
+        source: The published file.
+        what: A word for the kind of array.
+        shape: The array's shape.
+        parts: A function that reads the file and returns the array's rows, some at a time.
+
+    Returns:
+        The uint8 array of this shape.
 
     Raises:
         ValueError: If the parts are no such array.
@@ -43,10 +50,8 @@ def prepared(
     """
     state = source.stat()
     key = f"{source.name} {what} {shape} {state.st_size} {state.st_mtime_ns}"
-    place = (
-        cache()
-        / f"{source.name.split('.')[0]}-{what}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
-    )
+    short = hashlib.sha256(key.encode()).hexdigest()[:12]
+    place = cache() / f"{source.name.split('.')[0]}-{what}-{short}.npy"
     if not place.is_file():
 
         def refused(why: str | None) -> str:

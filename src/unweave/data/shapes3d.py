@@ -21,7 +21,7 @@ BYTES = 267_573_662
 
 
 def shapes3d(split: str = "all", root: str | Path | None = None) -> Data:
-    """3D Shapes: 480,000 colour images of 64x64 pixels, a solid in a room, by six factors.
+    """Load 3D Shapes: 480,000 colour images of 64x64 pixels, a solid in a room, by six factors.
 
     C. Burgess and H. Kim, "3D Shapes Dataset" (2018), https://github.com/google-deepmind/3d-shapes;
     first used in H. Kim and A. Mnih, "Disentangling by Factorising", ICML 2018. Licence: Apache
@@ -32,9 +32,9 @@ def shapes3d(split: str = "all", root: str | Path | None = None) -> Data:
     memory than the system has to spare.
 
     Args:
-        split: ``"all"``: there are no published parts. root: The data directory, if not the usual
-        one (see `directory`). The file 3dshapes.h5 may lie in its folder
-            ``shapes3d`` or ``3dshapes``; if it is not there it is downloaded, 268 MB.
+        split: ``"all"``: there are no published parts.
+        root: The data directory, if not the usual one (see `directory`). The file 3dshapes.h5 may
+            lie in its folder ``shapes3d`` or ``3dshapes``; a missing one is downloaded, 268 MB.
 
     Returns:
         x uint8 of shape (480000, 64, 64, 3), channels last; factors "floor_hue", "wall_hue",
@@ -43,7 +43,8 @@ def shapes3d(split: str = "all", root: str | Path | None = None) -> Data:
 
     Raises:
         ValueError: If the split has another name, or the file is not the published one.
-        FileNotFoundError: If it is not there and can't be downloaded; it says where to put it.
+        FileNotFoundError: If the file is not there and can't be downloaded; the error says where to
+            put it.
 
     >>> shapes3d().sizes  # doctest: +SKIP
     (10, 10, 10, 8, 4, 15)
@@ -55,7 +56,7 @@ def shapes3d(split: str = "all", root: str | Path | None = None) -> Data:
 
 
 def read(path: Path) -> Data:
-    """3D Shapes from its HDF5 file, of whatever grid it holds."""
+    """Read 3D Shapes from its HDF5 file, of any grid that it holds."""
     import h5py
 
     with h5py.File(path) as file:
@@ -68,14 +69,14 @@ def read(path: Path) -> Data:
             )
         labels: npt.NDArray[Any] = file["labels"][:]
     levels = [np.unique(column) for column in labels.T]
-    factors = np.stack(
-        [np.searchsorted(at, column) for at, column in zip(levels, labels.T, strict=True)], axis=1
-    )
+    columns = [np.searchsorted(at, column) for at, column in zip(levels, labels.T, strict=True)]
+    factors = np.stack(columns, axis=1)
     sizes = tuple(map(len, levels))
 
     def parts() -> Iterator[Pixels]:
         with h5py.File(path) as file:
-            yield from (file["images"][start : start + 4096] for start in range(0, n, 4096))
+            for start in range(0, n, 4096):
+                yield file["images"][start : start + 4096]
 
     x = prepared(path, "pixels", (n, *ITEM), parts)
     return Data(x, factors.astype(np.int64), NAMES, sizes, grid.words(*levels), "shapes3d")

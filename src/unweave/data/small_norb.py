@@ -1,6 +1,4 @@
-"""Small NORB: photographs of toys of five kinds, and the binary matrices in which it is
-published.
-"""
+"""Small NORB: photographs of toys of five kinds, and a reader of their binary matrices."""
 
 import gzip
 import math
@@ -22,7 +20,7 @@ VALUES = grid.words(
     ("animal", "human", "airplane", "truck", "car"), 10, range(30, 71, 5), range(0, 360, 20), 6
 )
 SIDE = 64
-# The first word of a file, little-endian, says what its numbers are.
+# The first word of a file, little-endian, tells the type of its numbers.
 DTYPES = {
     0x1E3D4C51: "<f4",
     0x1E3D4C53: "<f8",
@@ -65,27 +63,25 @@ PARTS = {
 
 
 def small_norb(split: str = "all", root: str | Path | None = None) -> Data:
-    """Small NORB: 48,600 grey photographs of 50 toys of five kinds, by elevation, azimuth and
-    lighting.
+    """Load Small NORB: 48,600 grey photographs of 50 toys by elevation, azimuth and lighting.
 
     Y. LeCun, F. J. Huang and L. Bottou, "Learning Methods for Generic Object Recognition with
     Invariance to Pose and Lighting", CVPR 2004; https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/.
     For research purposes.
 
-    Of the two cameras' pictures the first is taken, and made 64x64 of 96x96 pixels by PIL's Lanczos
-    filter, as in disentanglement_lib. There "instance" is not a factor; here it is a column like
-    the others. The toys of the two parts differ: instances 4, 6, 7, 8, 9 to train, the others to
-    test.
+    There are two cameras; the pictures are those of the first. PIL's Lanczos filter makes 64x64 of
+    96x96 pixels, as in disentanglement_lib. In that library "instance" is not a factor; here it is
+    a column like the others. The toys of the two parts differ: instances 4, 6, 7, 8, 9 to train,
+    the others to test.
 
-    Prepared once; while it is, a part is in memory (computed, 24300·2·96·96 bytes = 448 MB). The
-    result is mapped from the cache (`prepared.cache`), 24300·64·64 bytes = 100 MB a part; both
-    together are in memory.
+    The array is made once, with a part in memory (computed, 24300·2·96·96 bytes = 448 MB). The
+    result is mapped from the cache (`prepared.cache`), 24300·64·64 bytes = 100 MB a part; for
+    ``"all"``, both are in memory.
 
     Args:
-        split: ``"train"``, ``"test"`` (24,300 each), or ``"all"``, train first. root: The data
-        directory, if not the usual one (see `directory`). The files lie in its folder
-        ``small_norb``;
-            what is not there is downloaded, 263 MB in all.
+        split: ``"train"``, ``"test"`` (24,300 each), or ``"all"``, train first.
+        root: The data directory, if not the usual one (see `directory`). The files lie in its
+            folder ``small_norb``; missing ones are downloaded, 263 MB in all.
 
     Returns:
         x uint8 of shape (24300 or 48600, 64, 64); factors "category", "instance", "elevation" and
@@ -93,34 +89,42 @@ def small_norb(split: str = "all", root: str | Path | None = None) -> Data:
 
     Raises:
         ValueError: If the split has another name, or a file is not the published one.
-        FileNotFoundError: If a file is not there and can't be downloaded; it says where to put it.
+        FileNotFoundError: If a file is not there and can't be downloaded; the error says where to
+            put it.
 
     >>> small_norb("train").sizes  # doctest: +SKIP
     (5, 10, 9, 18, 6)
     """
     if split not in (*PARTS, "all"):
         raise ValueError(f"small_norb has no split {split!r}; expected 'train', 'test' or 'all'")
-    chosen = [files for name, files in PARTS.items() if split in (name, "all")]
-    found = [
-        [
-            fetch("small_norb", file, sha256, MIRRORS, root, size=size)
-            for file, (sha256, size) in files.items()
-        ]
-        for files in chosen
-    ]
-    parts = [read_part(*paths) for paths in found]
-    x, factors = (
-        np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-        for arrays in zip(*parts, strict=True)
-    )
-    return Data(x, factors, NAMES, SIZES, VALUES, "small_norb")
+    parts = []
+    for name, files in PARTS.items():
+        if split in (name, "all"):
+            paths = []
+            for file, (sha256, size) in files.items():
+                paths.append(fetch("small_norb", file, sha256, MIRRORS, root, size=size))
+            parts.append(paths)
+    pictures, columns = zip(*(read_part(*paths) for paths in parts), strict=True)
+    x = np.concatenate(pictures) if len(pictures) > 1 else pictures[0]  # one part stays mapped
+    return Data(x, np.concatenate(columns), NAMES, SIZES, VALUES, "small_norb")
 
 
 def read_part(dat: Path, cat: Path, info: Path) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """One part: pictures (n, 64, 64) and factors (n, 5) from its images, categories and other
-    factors.
+    """Read a part's pictures (n, 64, 64) and factors (n, 5) from its three files.
+
+    Args:
+        dat: The file of images.
+        cat: The file of categories.
+        info: The file of the other factors.
+
+    Returns:
+        Pictures and factors.
+
+    Raises:
+        ValueError: If a file is damaged, or they disagree.
     """
-    categories, others = read(cat).astype(np.int64), read(info).astype(np.int64)
+    categories = read(cat).astype(np.int64)
+    others = read(info).astype(np.int64)
     if others.shape != (len(categories), 4):
         raise ValueError(
             f"{info} has shape {others.shape}; expected ({len(categories)}, 4), as {cat} has rows"
@@ -135,24 +139,24 @@ def read_part(dat: Path, cat: Path, info: Path) -> tuple[Pixels, npt.NDArray[np.
         if pairs.ndim != 4 or len(pairs) != len(factors):
             raise ValueError(f"{dat} has shape {pairs.shape}; expected ({len(factors)}, 2, 96, 96)")
         for picture in pairs[:, 0]:
-            yield np.asarray(
-                Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            )[None]
+            small = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            yield np.asarray(small)[None]
 
     return prepared(dat, "pixels", (len(factors), SIDE, SIDE), parts), factors
 
 
 def read(path: Path) -> npt.NDArray[Any]:
-    """The array in a NORB binary matrix, plain or gzipped.
+    """Read the array in a NORB binary matrix, plain or gzipped.
 
-    The format: a word that says the type of number, the rank, the sizes (three at least, the rest
-    unused), the numbers, all little-endian.
+    The format is: a word for the type of number, the rank, the sizes (three at least, the rest
+    unused) and the numbers, all little-endian.
 
     Raises:
         ValueError: If the file is not in this format, or truncated.
     """
     content = path.read_bytes()
-    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
     magic, rank = np.frombuffer(content, "<u4", 2).tolist() if len(content) >= 8 else (0, 0)
     start = 8 + 4 * max(3, rank)
     if magic not in DTYPES or len(content) < start:
@@ -161,7 +165,8 @@ def read(path: Path) -> npt.NDArray[Any]:
         )
     shape = tuple(np.frombuffer(content, "<i4", rank, 8).tolist())
     dtype = np.dtype(DTYPES[magic])
-    if len(content) != (expected := start + math.prod(shape) * dtype.itemsize):
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
         raise ValueError(
             f"{path} has {len(content):,} bytes; expected {expected:,} for shape {shape}: get it "
             "again"

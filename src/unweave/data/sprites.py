@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,19 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from unweave.data import grid
 from unweave.data.data import Data
+from unweave.data.outlines import REACH, SHAPES, Plane
 from unweave.data.sampling import Sampler, draw, independent
 from unweave.data.store import Bits
 
 Grid: TypeAlias = int | Sequence[float]
-"""How many values, or which."""
-
-Plane: TypeAlias = NDArray[np.float32]
+"""A number of values, or the values."""
 
 FRAME = 64
 """The outlines' unit is a pixel of dSprites, whose images have 64 by 64."""
 
-REACH = 13.6
-"""No outline reaches farther than this from its centre."""
+NUMERIC = ("scale", "orientation", "posX", "posY")
+"""The factors whose values are numbers."""
 
 CHUNK = 128
 """Images drawn at a time."""
@@ -35,13 +34,14 @@ WHITE = np.array(255, dtype=np.uint8)
 def sprites(
     n: int = 10_000, scene: Scene | None = None, *, sampling: Sampler = independent, seed: int = 0
 ) -> Data:
-    """n images of one shape each, whose factors are known: shape, scale, orientation, position,
-    perhaps colour.
+    """Draw n images of one shape each by shape, scale, orientation, position and perhaps colour.
 
     Args:
-        n: How many images. scene: What they can look like; `Scene` has the grids of dSprites.
+        n: Number of images.
+        scene: The grids of the factors and the images' size; by default those of dSprites.
         sampling: The factors' joint distribution: `independent`, `correlated`, `hierarchical`, or a
-        part of `held_out`. seed: The same gives the same factors, whatever the version of NumPy.
+            part of `held_out`.
+        seed: Seed of the factors; the same gives the same, whatever the version of NumPy.
 
     Returns:
         x as `Bits` where pixels are 0 or 1 (one colour, one sample a pixel), else uint8; factors
@@ -65,28 +65,29 @@ def sprites(
 
 @dataclass(frozen=True)
 class Scene:
-    r"""What sprites can look like: a grid of values for each factor. A count gives the values that
-    dSprites spreads.
+    r"""A grid of values for each factor of sprites; a count stands for dSprites' values.
 
-    A pixel at p shows the shape where :math:`R_θ (p - c) / s` lies in its outline, with centre c =
-    16 + 32 (x, y) in an image of 64 pixels a side (other sizes in proportion), and p the pixel's
-    centre. The outlines are fitted to 358 images of dSprites: 343 are drawn again exactly, and 15
-    but for one pixel or two (`tests/data/test_sprites.py`).
+    A pixel with centre p shows the shape if :math:`R_θ (p - c) / s` lies in its outline. The
+    shape's centre is c = 16 + 32 (x, y) in an image of 64 pixels a side (other sizes in
+    proportion). The outlines are fitted to 358 images of dSprites: 343 are drawn again exactly, and
+    15 but for one pixel or two (`tests/data/test_sprites.py`).
 
     Args:
-        size: Pixels a side. shapes: Names in `SHAPES`. scales: Values s > 0, or how many, evenly
-        from 0.5 to 1 (a single one is 1). orientations: Angles θ in radians, anticlockwise, or how
-        many, evenly from 0 to 2π. As in dSprites the first
-            and the last are then the same image. A single one is 0.
-        x: From the left, 0 to 1, or how many, evenly (a single one is 0.5). y: From the top,
-        likewise. colours: Any that pillow names, such as "red", "#ff8800", "hsl(120, 100%, 50%)";
-        without them images are grey. samples: Points a side of each pixel at which the shape is
-        asked for: 1 gives pixels of 0 or 1, as dSprites has
-            them; m gives smooth edges of m² + 1 levels.
+        size: Pixels a side.
+        shapes: Names in `outlines.SHAPES`.
+        scales: Values s > 0, or their number, evenly from 0.5 to 1 (a single one is 1).
+        orientations: Angles θ in radians, anticlockwise, or their number, evenly from 0 to 2π. As
+            in dSprites, the first and the last are then the same image. A single one is 0.
+        x: Places from the left, 0 to 1, or their number, evenly (a single one is 0.5).
+        y: Places from the top, likewise.
+        colours: Colours that pillow names, such as "red", "#ff8800", "hsl(120, 100%, 50%)"; without
+            them images are grey.
+        samples: Points a side of each pixel at which the shape is asked for. 1 gives pixels of 0 or
+            1, as dSprites has them; m gives smooth edges of m² + 1 levels.
 
     Raises:
         ValueError: If a shape or colour is unknown, a grid is empty, or size, samples or a scale is
-        not positive.
+            not positive.
 
     >>> scene = Scene(size=8, shapes=("square",), scales=1, orientations=1, x=2, y=1)
     >>> scene.counts
@@ -109,9 +110,11 @@ class Scene:
             raise ValueError(
                 f"size is {self.size} and samples {self.samples}; expected both to be at least 1"
             )
-        if unknown := [shape for shape in self.shapes if shape not in SHAPES]:
+        unknown = [shape for shape in self.shapes if shape not in SHAPES]
+        if unknown:
             raise ValueError(f"no shape {unknown[0]!r}; expected {', '.join(SHAPES)}")
-        if empty := [name for name, count in self.counts.items() if count < 1]:
+        empty = [name for name, count in self.counts.items() if count < 1]
+        if empty:
             raise ValueError(
                 f"{', '.join(empty)} has no value; expected a count of at least 1, or the values"
             )
@@ -124,27 +127,27 @@ class Scene:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The factors' names."""
         return tuple(self.counts)
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """The number of values of each factor."""
         return tuple(self.counts.values())
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """The number of values of each factor."""
-        columns = dict(
-            zip(("scale", "orientation", "posX", "posY"), map(len, self._grids), strict=True)
-        )
-        return {
-            "shape": len(self.shapes),
-            **columns,
-            **({"colour": len(self.colours)} if self.colours else {}),
-        }
+        """The number of values of each factor, by name."""
+        counts = {"shape": len(self.shapes)}
+        for name, values in zip(NUMERIC, self._grids, strict=True):
+            counts[name] = len(values)
+        if self.colours:
+            counts["colour"] = len(self.colours)
+        return counts
 
     @property
     def values(self) -> tuple[tuple[str, ...], ...]:
-        """What each value of each factor is called."""
+        """The names of each factor's values."""
         colours = (tuple(self.colours),) if self.colours else ()
         return grid.words(tuple(self.shapes), *self._grids, *colours)
 
@@ -154,10 +157,15 @@ class Scene:
         return self.samples == 1 and not self.colours
 
     def render(self, factors: ArrayLike) -> NDArray[np.uint8]:
-        """The images of given classes (n, factors): (n, size, size) or, with colours, (n, size,
-        size, 3), 0 to 255.
+        """Draw the images of given classes.
 
-        Whatever intervenes on factors needs no more: set a column to one class, and render.
+        To intervene on a factor, set its column to one class, and render.
+
+        Args:
+            factors: Classes (n, factors).
+
+        Returns:
+            Pixels from 0 to 255, (n, size, size) or, with colours, (n, size, size, 3).
 
         Raises:
             ValueError: If a row is no row of classes of the scene's factors.
@@ -174,7 +182,11 @@ class Scene:
         return images
 
     def pack(self, factors: ArrayLike) -> Bits:
-        """The images of given classes, eight pixels to a byte, where `is_binary`."""
+        """Draw the images of given classes, eight pixels to a byte, where `is_binary`.
+
+        Raises:
+            ValueError: If pixels are not binary, or a row is no row of classes.
+        """
         if not self.is_binary:
             raise ValueError(
                 "pixels of smooth or coloured sprites are no bits; expected samples=1 and no "
@@ -214,137 +226,84 @@ class Scene:
             and len(classes)
         )
         if not fits or (classes < 0).any() or (classes >= self.sizes).any():
+            listed = ", ".join(f"{name} (0 to {size - 1})" for name, size in self.counts.items())
             raise ValueError(
                 f"factors are {classes.dtype} of shape {classes.shape}; expected whole numbers (n, "
-                f"{len(self.names)}), the classes of "
-                f"{', '.join(f'{name} (0 to {size - 1})' for name, size in self.counts.items())}"
+                f"{len(self.names)}), the classes of {listed}"
             )
         return classes.astype(np.int64)
 
     def _coverage(self, classes: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        """How many of each pixel's points lie in the shape, (CHUNK, size, size) after another: they
-        fit the cache.
-        """
+        """Count each pixel's points in the shape, for CHUNK images at a time to fit the cache."""
         for start in range(0, len(classes), CHUNK):
             yield self._drawn(classes[start : start + CHUNK])
 
     def _drawn(self, classes: NDArray[np.int64]) -> NDArray[Any]:
-        s, angle, *centre = (
-            values[column] for values, column in zip(self._grids, classes[:, 1:5].T, strict=True)
-        )
-        pixel, m = FRAME / self.size, self.samples
-        width = min(
-            self.size, int(np.ceil(2 * REACH * s.max() / pixel)) + 2
-        )  # a window that holds any shape
-        starts, offsets = [], []
-        for along in centre:
-            middle = 16 + 32 * along
-            start = np.floor(middle / pixel - width / 2).clip(0, self.size - width).astype(np.int64)
-            points = (start[:, None] + (np.arange(width * m) + 0.5) / m) * pixel
-            starts.append(start)
-            offsets.append((points - middle[:, None]) / s[:, None])  # (images, points a side)
-        (left, top), (dx, dy) = starts, offsets
-        cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+        numeric = zip(self._grids, classes[:, 1:5].T, strict=True)
+        s, angle, x, y = (values[column] for values, column in numeric)  # (images,) each
+        pixel = FRAME / self.size
+        widest = int(np.ceil(2 * REACH * s.max() / pixel)) + 2
+        width = min(self.size, widest)  # a window of this width holds any shape
+        left, dx = self._window(x, s, width)
+        top, dy = self._window(y, s, width)
+        cos = np.cos(angle)[:, None]
+        sin = np.sin(angle)[:, None]
         # R (p − c) / s over the window, as sums of a row and a column
         u = _sum(-sin * dy, cos * dx)
         w = _sum(cos * dy, sin * dx)
         inside = np.empty(u.shape, dtype=bool)
         for k, shape in enumerate(self.shapes):
-            if (here := np.flatnonzero(classes[:, 0] == k)).size:
+            here = np.flatnonzero(classes[:, 0] == k)
+            if here.size:
                 inside[here] = SHAPES[shape](u[here], w[here])
-        points_in = (
-            inside.reshape(len(s), width, m, width, m).sum((2, 4), dtype=np.uint16)
-            if m > 1
-            else inside
-        )
-        images = np.zeros((len(s), self.size, self.size), dtype=points_in.dtype)
-        rows, cols = (start[:, None] + np.arange(width) for start in (top, left))
-        images[np.arange(len(s))[:, None, None], rows[:, :, None], cols[:, None, :]] = points_in
+        n, m = len(s), self.samples
+        count: NDArray[Any] = inside  # (n, width, width) once counted
+        if m > 1:
+            by_pixel = inside.reshape(n, width, m, width, m)
+            count = by_pixel.sum((2, 4), dtype=np.uint16)
+        images = np.zeros((n, self.size, self.size), dtype=count.dtype)
+        item = np.arange(n)
+        rows = top[:, None] + np.arange(width)
+        columns = left[:, None] + np.arange(width)
+        images[item[:, None, None], rows[:, :, None], columns[:, None, :]] = count
         return images
+
+    def _window(
+        self, along: NDArray[np.float64], scale: NDArray[np.float64], width: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Place a window about each centre along one side of the images.
+
+        Returns:
+            The windows' first pixels, (images,), and their points' distances from the centre over
+            the scale, (images, points a side).
+        """
+        pixel, m = FRAME / self.size, self.samples
+        middle = 16 + 32 * along
+        first = np.floor(middle / pixel - width / 2)
+        start = first.clip(0, self.size - width).astype(np.int64)
+        within = (np.arange(width * m) + 0.5) / m
+        points = (start[:, None] + within) * pixel
+        return start, (points - middle[:, None]) / scale[:, None]
 
 
 def _spread(values: Grid, low: float, high: float, *, alone: float) -> NDArray[np.float64]:
-    if isinstance(values, int | np.integer):
-        return (
-            np.array([float(alone)]) if values == 1 else np.linspace(low, high, max(int(values), 0))
-        )
-    return np.asarray(values, dtype=np.float64).reshape(-1)
+    if not isinstance(values, int | np.integer):
+        return np.asarray(values, dtype=np.float64).reshape(-1)
+    if values == 1:
+        return np.array([float(alone)])
+    return np.linspace(low, high, max(int(values), 0))
 
 
 def _sum(of_row: NDArray[np.float64], of_column: NDArray[np.float64]) -> Plane:
-    """(images, rows, columns) float32"""
-    return of_row.astype(np.float32)[:, :, None] + of_column.astype(np.float32)[:, None, :]
+    """Add rows (images, rows) and columns (images, columns) to float32 planes."""
+    rows = of_row.astype(np.float32)[:, :, None]
+    columns = of_column.astype(np.float32)[:, None, :]
+    return rows + columns  # (images, rows, columns)
 
 
 def _painted(part: NDArray[Any], colour: NDArray[np.uint8], samples: int) -> NDArray[np.uint8]:
-    """A colour where points of a pixel lie in the shape, as bright as they are many."""
+    """Paint pixels in a colour whose brightness is the share of their points in the shape."""
     if samples == 1:
         return np.asarray(part.view(np.uint8) * colour)
-    return np.rint(part * (colour / np.float32(samples**2))).astype(np.uint8)
-
-
-# Outlines at scale 1 and orientation 0, u to the right and w downwards, in pixels of dSprites.
-# Square, ellipse and heart are fitted to published images of dSprites.
-
-
-def _square(u: Plane, w: Plane) -> NDArray[np.bool_]:
-    return np.maximum(np.abs(u), np.abs(w)) < 9.5967
-
-
-def _ellipse(u: Plane, w: Plane) -> NDArray[np.bool_]:
-    return (u / np.float32(12.766)) ** 2 + (w / np.float32(7.214)) ** 2 < 1
-
-
-def _heart(u: Plane, w: Plane) -> NDArray[np.bool_]:
-    """Between an upper and a lower edge over |u|."""
-    upper, lower = _heart_edges()
-    at = np.minimum(
-        np.abs(u) * np.float32(HEART_CELLS) + np.float32(0.5), np.float32(len(upper) - 1)
-    ).astype(np.int32)
-    return np.asarray((upper[at] < w) & (w < lower[at]))
-
-
-def _triangle(u: Plane, w: Plane) -> NDArray[np.bool_]:
-    return (w < 6) & (np.abs(u) * np.float32(3**0.5) < w + 12)
-
-
-def _cross(u: Plane, w: Plane) -> NDArray[np.bool_]:
-    u, w = np.abs(u), np.abs(w)
-    return (np.minimum(u, w) < 3.5) & (np.maximum(u, w) < 11)
-
-
-SHAPES: dict[str, Callable[[Plane, Plane], NDArray[np.bool_]]] = {
-    "square": _square,
-    "ellipse": _ellipse,
-    "heart": _heart,
-    "triangle": _triangle,
-    "cross": _cross,
-}
-"""Which points (u, w) lie in each shape."""
-
-HEART = (
-    ((0, -4.988), (0.493, -7.492), (2.516, -9.305), (4.47, -9.315)),  # notch to top
-    ((4.47, -9.315), (7.029, -9.493), (9.593, -7.153), (9.593, -4.097)),  # to the right
-    ((9.593, -4.097), (9.593, 1.647), (1.049, 5.091), (0, 9.758)),  # to the tip
-)
-"""The right half of the heart: cubic Bézier curves, each by its four points."""
-
-HEART_CELLS = 1024
-"""At how many |u| a pixel the heart's edges are kept."""
-
-
-@cache
-def _heart_edges() -> tuple[Plane, Plane]:
-    """w of the heart's upper and lower edge at |u| = k / `HEART_CELLS`; the last is beyond it: none
-    lies between.
-    """
-    t = np.linspace(0, 1, 5001)[:, None]
-    weights = np.hstack(
-        [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]
-    )  # Bernstein polynomials
-    notch, top, tip = (weights @ np.array(points, dtype=np.float64) for points in HEART)
-    over, under = np.vstack([notch, top]), tip[::-1]
-    u = np.arange(int(over[-1, 0] * HEART_CELLS) + 2) / HEART_CELLS
-    upper = np.interp(u, over[:, 0], over[:, 1], right=np.inf)
-    lower = np.interp(u, under[:, 0], under[:, 1], right=-np.inf)
-    return upper.astype(np.float32), lower.astype(np.float32)
+    each = colour / np.float32(samples**2)
+    return np.rint(part * each).astype(np.uint8)

@@ -1,6 +1,4 @@
-"""How items are kept: floats, bytes that stand for [0, 1], or bits; all are read as float32 by
-`floats`.
-"""
+"""Stores of items: floats, bytes that stand for [0, 1], or bits; `floats` reads all as float32."""
 
 from __future__ import annotations
 
@@ -14,15 +12,17 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bits:
-    """Items whose numbers are 0 or 1, eight to a byte: an eighth of the memory of bytes, a 32nd of
-    floats.
+    """Items whose numbers are 0 or 1, eight to a byte.
+
+    They take an eighth of the memory of bytes, a 32nd of that of floats.
 
     Args:
         packed: (n, ⌈size/8⌉) uint8, the items' numbers in order, the first in the highest bit
-        (`np.packbits`). item: The shape of an item.
+            (`np.packbits`).
+        item: The shape of an item.
 
     Raises:
-        ValueError: If the bytes are not as many as the items' numbers ask.
+        ValueError: If the number of bytes does not fit the items' shape.
 
     >>> bits = Bits.pack(np.array([[[0, 1], [1, 1]], [[0, 0], [0, 1]]]))
     >>> bits.shape, bits.nbytes, bits[1].tolist()
@@ -33,32 +33,32 @@ class Bits:
     item: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        size = math.prod(self.item)
-        if (
-            self.packed.dtype != np.uint8
-            or self.packed.ndim != 2
-            or self.packed.shape[1] != -(-size // 8)
-        ):
+        width = math.ceil(math.prod(self.item) / 8)
+        packed = self.packed
+        if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != width:
             raise ValueError(
-                f"packed is {self.packed.dtype} of shape {self.packed.shape}; expected uint8 of "
-                f"shape (n, {-(-size // 8)}) for items of shape {self.item}: Bits.pack(x) packs an "
+                f"packed is {packed.dtype} of shape {packed.shape}; expected uint8 of "
+                f"shape (n, {width}) for items of shape {self.item}: Bits.pack(x) packs an "
                 "array of zeros and ones"
             )
 
     @staticmethod
     def pack(x: npt.ArrayLike) -> Bits:
-        """Packs an array (n, *shape) of zeros and ones.
+        """Pack an array (n, *shape) of zeros and ones.
 
         Raises:
             ValueError: If it holds another number.
         """
         x = np.asarray(x)
-        if x.dtype != bool and (wrong := x[(x != 0) & (x != 1)]).size:
-            raise ValueError(
-                f"x holds {wrong[0]}; expected zeros and ones alone: threshold it, as in x > 0.5, "
-                "or keep it as float32, or as uint8 where it stands for value/255"
-            )
-        return Bits(np.packbits(x.reshape(len(x), -1) != 0, axis=1), x.shape[1:])
+        if x.dtype != bool:
+            wrong = x[(x != 0) & (x != 1)]
+            if wrong.size:
+                raise ValueError(
+                    f"x holds {wrong[0]}; expected zeros and ones alone: threshold it, as in "
+                    "x > 0.5, or keep it as float32, or as uint8 where it stands for value/255"
+                )
+        ones = x.reshape(len(x), -1) != 0
+        return Bits(np.packbits(ones, axis=1), x.shape[1:])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,14 +78,14 @@ class Bits:
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """What is read: floats."""
+        """The type that items are read as, float32."""
         return np.dtype(np.float32)
 
     def __len__(self) -> int:
         return len(self.packed)
 
     def __getitem__(self, index: Any) -> npt.NDArray[np.float32]:
-        """Items as float32, by number, slice, mask or array of numbers."""
+        """Read items as float32, by number, slice, mask or array of numbers."""
         if isinstance(index, tuple):
             raise TypeError(
                 f"Bits are indexed by items alone, not by {index}: take items first, then index "
@@ -99,7 +99,7 @@ class Bits:
         return self[:].astype(dtype or np.float32, copy=False)
 
     def take(self, index: Any) -> Bits:
-        """Some of the items, still packed."""
+        """Take some of the items, still packed."""
         return Bits(self.packed[index], self.item)
 
 
@@ -107,14 +107,12 @@ Store: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | Bits
 
 
 def floats(x: Store, index: Any = slice(None)) -> npt.NDArray[np.float32]:
-    """Some items as float32; bytes are divided by 255.
+    """Read some items as float32; bytes are divided by 255.
 
     >>> floats(np.array([[0, 255]], dtype=np.uint8)).tolist()
     [[0.0, 1.0]]
     """
     chosen = x[index]
-    return (
-        np.divide(chosen, 255, dtype=np.float32)
-        if chosen.dtype == np.uint8
-        else np.asarray(chosen, np.float32)
-    )
+    if chosen.dtype == np.uint8:
+        return np.divide(chosen, 255, dtype=np.float32)
+    return np.asarray(chosen, np.float32)

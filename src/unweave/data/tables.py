@@ -15,28 +15,29 @@ Columns: TypeAlias = dict[str, Column]
 
 
 def columns(source: object) -> Columns:
-    """A table's columns, by name and in order, each of them n items long.
+    """Read a table's columns, each n items long, by name and in order.
+
+    Columns keep the table's names. The columns of an array are called "0", "1", …; those of an
+    array `a` of shape (n, k) in a mapping or .npz "a.0", "a.1", …, and plainly "a" where k is 1. A
+    structured array has its fields' names.
+
+    Numbers become int64 or float64, truths bool, and everything that is written in letters, dates
+    too, text. Missing entries (an empty field or NA in a CSV, null in Arrow, None in Python) become
+    NaN among numbers and truths, which are float64 then, and None among text, whose array then has
+    the dtype object. An index that pandas added is left out.
 
     Args:
         source: A file that ends in .npy, .npz, .csv, .tsv or .parquet; a data frame of pandas,
-        polars or Arrow
-            (anything with `__arrow_c_stream__`); a mapping from names to arrays; or an array (n,)
-            or (n, k).
+            polars or Arrow (anything with `__arrow_c_stream__`); a mapping from names to arrays; or
+            an array (n,) or (n, k).
 
-    Names are those of the table. The columns of an array are called "0", "1", …; those of an array
-    `a` of shape (n, k) in a mapping or .npz "a.0", "a.1", …, and plainly "a" where k is 1. A
-    structured array has its fields' names.
-
-    Types: numbers become int64 or float64, truths bool, everything that is written in letters,
-    dates too, text. What is missing (an empty field or NA in a CSV, null in Arrow, None in Python)
-    is NaN among numbers and truths, which are float64 then, and None among text, whose array then
-    has the dtype object. An index that pandas added is left out.
+    Returns:
+        The columns by name.
 
     Raises:
         ValueError: If the ending is unknown, columns have different lengths or the same name, rows
-        of a CSV have
-            different lengths, there is no row or no column, or values are neither numbers, truths
-            nor text.
+            of a CSV have different lengths, there is no row or no column, or values are neither
+            numbers, truths nor text.
         FileNotFoundError: If there is no such file.
 
     >>> columns(np.array([[1.5, 2.0], [0.5, 1.0]]))
@@ -54,8 +55,11 @@ def columns(source: object) -> Columns:
 
 
 def arrays(path: Path) -> Columns:
-    """The arrays of an .npz by name, or that of an .npy as ``{"": array}``; nothing that needs
-    pickle is read.
+    """Read the arrays of an .npz by name, or that of an .npy as ``{"": array}``, never by pickle.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If NumPy cannot read it without pickle.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
@@ -101,9 +105,8 @@ def _npz(path: Path) -> Columns:
 def _csv(path: Path) -> Columns:
     from pyarrow import ArrowInvalid, csv
 
-    whole = min(
-        path.stat().st_size + 1, 2**31 - 1
-    )  # in one block, so that a column's type depends on all of its rows
+    # one block, so that a column's type depends on all of its rows
+    whole = min(path.stat().st_size + 1, 2**31 - 1)
     tab = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         table = csv.read_csv(
@@ -118,16 +121,18 @@ def _csv(path: Path) -> Columns:
             "mend that line, or quote text that holds a delimiter"
         ) from None
     names = table.column_names
-    if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
+    marks = [mark for mark in ";\t|" if names and mark in names[0]]
+    if len(names) == 1 and marks:
         raise ValueError(
-            f"{path}: the first line is {names[0]!r}, delimited by {other!r}; expected {tab!r}: "
+            f"{path}: the first line is {names[0]!r}, delimited by {marks[0]!r}; expected {tab!r}: "
             "replace it"
         )
-    numbered = [[str(first + k) for k in range(len(names))] for first in (0, 1)]
-    if all(map(_is_number, names)) and names not in numbered:
+    from_0 = [str(k) for k in range(len(names))]
+    from_1 = [str(k + 1) for k in range(len(names))]
+    if all(map(_is_number, names)) and names not in (from_0, from_1):
         raise ValueError(
             f"{path}: the first line has numbers, {', '.join(names[:3])}, …; expected the columns' "
-            f"names: put a line of names before it, such as {','.join(numbered[0][:3])},…"
+            f"names: put a line of names before it, such as {','.join(from_0[:3])},…"
         )
     return _from_arrow(table, str(path))
 
@@ -171,13 +176,12 @@ def _frame(source: Any) -> Columns:
 
 
 def _from_arrow(table: Any, where: str) -> Columns:
-    kept = [
-        (name, k)
-        for k, name in enumerate(table.column_names)
-        if not name.startswith("__index_level_")
-    ]
-    _check_names([name for name, _ in kept], where)
-    return _checked({name: _arrow_column(table.column(k), name, where) for name, k in kept}, where)
+    index = "__index_level_"  # of pandas
+    columns = enumerate(table.column_names)
+    kept = {k: name for k, name in columns if not name.startswith(index)}
+    _check_names(list(kept.values()), where)
+    found = {name: _arrow_column(table.column(k), name, where) for k, name in kept.items()}
+    return _checked(found, where)
 
 
 def _arrow_column(column: Any, name: str, where: str) -> Column:
@@ -221,32 +225,28 @@ def _named(source: Mapping[Any, Any], where: str) -> Columns:
             found.append((str(name), _plain(array, str(name), where)))
             continue
         within = _array(array, f"{where}, array {str(name)!r}")
-        found += [
-            (f"{name}.{k}" if len(within) > 1 else str(name), column)
-            for k, column in within.items()
-        ]
+        for k, column in within.items():
+            found.append((f"{name}.{k}" if len(within) > 1 else str(name), column))
     _check_names([name for name, _ in found], where)
     return _checked(dict(found), where)
 
 
 def _array(array: NDArray[Any], where: str) -> Columns:
     if array.dtype.names is not None and array.ndim == 1:
-        return _checked(
-            {name: _plain(array[name], name, where) for name in array.dtype.names}, where
-        )
+        fields = {name: _plain(array[name], name, where) for name in array.dtype.names}
+        return _checked(fields, where)
     if array.ndim not in (1, 2):
         raise ValueError(
             f"{where} has shape {array.shape}; expected (n,) or (n, k), a row for each item: "
             "array.reshape(len(array), -1) makes rows"
         )
     table = array[:, None] if array.ndim == 1 else array
-    return _checked(
-        {str(k): _plain(column, str(k), where) for k, column in enumerate(table.T)}, where
-    )
+    found = {str(k): _plain(column, str(k), where) for k, column in enumerate(table.T)}
+    return _checked(found, where)
 
 
 def _plain(column: NDArray[Any], name: str, where: str) -> Column:
-    """int64, float64, bool or text; what NumPy calls object is read entry by entry."""
+    """Convert a column to int64, float64, bool or text; dtype object is read entry by entry."""
     if column.ndim != 1:
         raise ValueError(
             f"{where}: column {name!r} has shape {column.shape[1:]} in each row; expected one value"
@@ -262,9 +262,8 @@ def _plain(column: NDArray[Any], name: str, where: str) -> Column:
             "float"
         )
     if kind in "bifuUM":
-        return np.ascontiguousarray(
-            column, dtype={"b": bool, "f": np.float64, "U": str, "M": str}.get(kind, np.int64)
-        )
+        types: dict[str, type] = {"b": bool, "f": np.float64, "U": str, "M": str}
+        return np.ascontiguousarray(column, dtype=types.get(kind, np.int64))
     raise ValueError(
         f"{where}: column {name!r} has the dtype {column.dtype}; expected numbers, truths or text: "
         "convert it"
@@ -291,7 +290,8 @@ def _check_names(names: list[str], where: str) -> None:
             f"{where}: column {names.index('') + 1} has no name: name it; if pandas wrote its "
             "index there, save with index=False"
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
         raise ValueError(
             f"{where}: several columns are called {', '.join(twice)}; expected each name once: "
             "rename them"
