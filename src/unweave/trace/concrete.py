@@ -41,21 +41,23 @@ class Concrete(Distribution):
         return Concrete(self.logits.expand(*batch_shape, -1), self.temperature)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = torch.empty(
-            self._extended_shape(sample_shape), dtype=self.logits.dtype, device=self.logits.device
-        )
-        gumbel = -noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny).log()
+        shape = self._extended_shape(sample_shape)
+        noise = torch.empty(shape, dtype=self.logits.dtype, device=self.logits.device)
+        least = torch.finfo(noise.dtype).tiny
+        gumbel = -noise.exponential_().clamp_min(least).log()
         return ((self.logits + gumbel) / self.temperature).softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         k, t = self.logits.shape[-1], self.temperature
-        log_y = value.clamp_min(torch.finfo(value.dtype).tiny).log()
-        linear = self.logits.sum(-1) - (t + 1) * log_y.sum(-1)
         log_t = t.log() if isinstance(t, Tensor) else math.log(t)
-        return linear - k * self._log_normaliser(log_y) + (math.lgamma(k) + (k - 1) * log_t)
+        least = torch.finfo(value.dtype).tiny
+        log_y = value.clamp_min(least).log()
+        linear = self.logits.sum(-1) - (t + 1) * log_y.sum(-1)
+        constant = math.lgamma(k) + (k - 1) * log_t
+        return linear - k * self._log_normaliser(log_y) + constant
 
     def _log_normaliser(self, log_y: Tensor) -> Tensor:
-        """log Σ_k exp(a_k − τ log y_k).
+        """Return log Σ_k exp(a_k − τ log y_k).
 
         Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one
         matrix product: Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are
@@ -64,13 +66,17 @@ class Concrete(Distribution):
         over items.
         """
         a, b = self.logits, -self.temperature * log_y
-        pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
-        if not pairs or isinstance(self.temperature, Tensor) or self.temperature > 0.9:
+        are_pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
+        if not are_pairs or isinstance(self.temperature, Tensor) or self.temperature > 0.9:
             return (a + b).logsumexp(-1)
-        top_a, top_b = a.detach().amax(-1, keepdim=True), b.detach().amax(-1, keepdim=True)
-        total = torch.einsum("i...k,...jk->i...j", (b - top_b).exp().squeeze(-2), (a - top_a).exp())
+        top_a = a.detach().amax(-1, keepdim=True)
+        top_b = b.detach().amax(-1, keepdim=True)
+        rows = (b - top_b).exp().squeeze(-2)  # (items, …, K)
+        components = (a - top_a).exp()  # (…, components, K)
+        total = torch.einsum("i...k,...jk->i...j", rows, components)
         return total.log() + top_a.squeeze(-1) + top_b.squeeze(-1)
 
     def log_mass(self, label: Tensor) -> Tensor:
-        """log-probability of one-hot (or soft) labels under the relaxed categorical variable."""
-        return (label * self.logits.log_softmax(-1)).sum(-1)
+        """Return the log-probability of one-hot (or soft) labels under the relaxed categorical."""
+        log_p = self.logits.log_softmax(-1)
+        return (label * log_p).sum(-1)

@@ -25,19 +25,29 @@ from collections.abc import Iterable, Mapping, Sequence
 Tree = str | Sequence["Tree"]
 Part = tuple[str, tuple[int, ...]]
 Block = tuple[Part, ...]
+Shape = tuple[int, ...]
 
 
-def chain(tree: Tree, shapes: Mapping[str, tuple[int, ...]]) -> list[list[Block]]:
-    """The chain of partitions of `tree`, coarse to fine; `shapes` maps each latent site to its
-    units' shape.
+def chain(tree: Tree, shapes: Mapping[str, Shape]) -> list[list[Block]]:
+    """Return the chain of partitions of a tree, coarse to fine.
 
-    Errors: KeyError for a leaf whose site is not latent; ValueError if a unit is in two leaves or
-    in none.
+    Args:
+        tree: A site's name, a slice of a site, or a tuple of trees.
+        shapes: The shape of each latent site's units.
+
+    Returns:
+        The blocks of each level; the last level has one block per unit.
+
+    Raises:
+        KeyError: For a leaf whose site is not latent.
+        ValueError: If a unit is in two leaves or in none.
     """
-    levels = [[_merge(_leaves(node, shapes)) for node in nodes] for nodes in _descend(tree)]
-    units: list[Block] = [
-        ((site, (unit,)),) for leaf in levels[-1] for site, part in leaf for unit in part
-    ]
+    levels = []
+    for nodes in _descend(tree):
+        levels.append([_merge(_leaves(node, shapes)) for node in nodes])
+    units = []
+    for leaf in levels[-1]:
+        units += _single_units(leaf)
     doubled = sorted({name(unit, shapes) for unit in units if units.count(unit) > 1})
     if doubled:
         raise ValueError(
@@ -51,15 +61,19 @@ def chain(tree: Tree, shapes: Mapping[str, tuple[int, ...]]) -> list[list[Block]
     return [*levels, units]
 
 
-def every(shapes: Mapping[str, tuple[int, ...]]) -> list[Block]:
-    """Single-unit blocks for every latent unit."""
-    return [
-        ((site, (unit,)),) for site, shape in shapes.items() for unit in range(math.prod(shape))
-    ]
+def every(shapes: Mapping[str, Shape]) -> list[Block]:
+    """Return a block of one unit for each latent unit."""
+    whole = tuple((site, tuple(range(math.prod(shape)))) for site, shape in shapes.items())
+    return _single_units(whole)
 
 
-def block(leaf: str, shapes: Mapping[str, tuple[int, ...]]) -> Block:
-    """The block that a leaf such as "z", "z[:5]", "z[3]" or "z[:, 0]" names."""
+def block(leaf: str, shapes: Mapping[str, Shape]) -> Block:
+    """Return the block that a leaf such as "z", "z[:5]", "z[3]" or "z[:, 0]" names.
+
+    Raises:
+        KeyError: If the site is not latent.
+        ValueError: If the slice is none, is out of range or picks no unit.
+    """
     match = re.fullmatch(r"\s*([^\[\]]+?)\s*(?:\[([^\[\]]+)\])?\s*", leaf)
     site = match.group(1) if match else leaf
     if not match or site not in shapes:
@@ -68,66 +82,83 @@ def block(leaf: str, shapes: Mapping[str, tuple[int, ...]]) -> Block:
             f"{', '.join(map(repr, shapes)) or 'none'}"
         )
     shape = shapes[site]
-    picks = [
-        _index(leaf, text, size)
-        for text, size in zip((match[2] or ":").split(","), shape or (1,), strict=False)
-    ]
-    if match[2] and match[2].count(",") >= max(len(shape), 1):
+    sizes = shape or (1,)  # a site of one unit is a row of one
+    indices = (match[2] or ":").split(",")
+    if match[2] and len(indices) > len(sizes):
         raise ValueError(
-            f"{leaf!r} has {match[2].count(',') + 1} indices, but site {site!r} has units of shape "
-            f"{shape}"
+            f"{leaf!r} has {len(indices)} indices, but site {site!r} has units of shape {shape}"
         )
-    picks += [range(size) for size in shape[len(picks) :]]
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(max(len(shape), 1))]
-    numbers = (
-        sum(i * s for i, s in zip(place, strides, strict=True))
-        for place in itertools.product(*picks)
-    )
+    picks = [_index(leaf, text, size) for text, size in zip(indices, sizes, strict=False)]
+    picks += [range(size) for size in sizes[len(picks) :]]
+    numbers = []
+    for place in itertools.product(*picks):
+        number = 0
+        for position, size in zip(place, sizes, strict=True):
+            number = number * size + position
+        numbers.append(number)
     return ((site, tuple(sorted(numbers))),)
 
 
 def intersect(left: Block, right: Block) -> Block:
-    """The units of `left` that are also in `right` (an empty tuple when there are none)."""
-    keep = dict(right)
-    parts = ((site, tuple(u for u in units if u in keep.get(site, ()))) for site, units in left)
-    return tuple((site, units) for site, units in parts if units)
+    """Return the units of `left` that are also in `right`, an empty tuple if there are none."""
+    kept, parts = dict(right), []
+    for site, units in left:
+        also = kept.get(site, ())
+        shared = tuple(unit for unit in units if unit in also)
+        if shared:
+            parts.append((site, shared))
+    return tuple(parts)
 
 
 def union(blocks: Iterable[Block]) -> Block:
-    """One block with the units of all of them."""
-    return _merge(part for block in blocks for part in block)
+    """Return one block with the units of all of them."""
+    return _merge(itertools.chain.from_iterable(blocks))
 
 
-def name(part: Block, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """How people write a block: `y`, `z[3]`, `y, z[0 1 2]`."""
-    whole = (len(units) == math.prod(shapes[site]) for site, units in part)
-    return ", ".join(
-        site if all_of else f"{site}[{' '.join(map(str, units))}]"
-        for (site, units), all_of in zip(part, whole, strict=True)
-    )
+def name(part: Block, shapes: Mapping[str, Shape]) -> str:
+    """Return a block as people write it: `y`, `z[3]`, `y, z[0 1 2]`."""
+    words = []
+    for site, units in part:
+        is_whole = len(units) == math.prod(shapes[site])
+        words.append(site if is_whole else f"{site}[{' '.join(map(str, units))}]")
+    return ", ".join(words)
+
+
+def _single_units(whole: Block) -> list[Block]:
+    """Return a block of one unit for each unit of a block."""
+    single: list[Block] = []
+    for site, units in whole:
+        single += [((site, (unit,)),) for unit in units]
+    return single
 
 
 def _descend(tree: Tree) -> list[list[Tree]]:
-    """Subtrees level by level; a leaf stays until the deepest leaf is reached."""
+    """Return subtrees level by level; a leaf stays until the deepest leaf is reached."""
     levels: list[list[Tree]] = [[tree]]
     while any(not isinstance(node, str) for node in levels[-1]):
-        levels.append(
-            [child for node in levels[-1] for child in ([node] if isinstance(node, str) else node)]
-        )
+        below: list[Tree] = []
+        for node in levels[-1]:
+            below += [node] if isinstance(node, str) else node
+        levels.append(below)
     return levels if len(levels) > 1 else [*levels, *levels]
 
 
-def _leaves(tree: Tree, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
+def _leaves(tree: Tree, shapes: Mapping[str, Shape]) -> list[Part]:
+    """Return the parts of sites that a tree's leaves name."""
     if isinstance(tree, str):
         return list(block(tree, shapes))
     if not tree:
         raise ValueError(
             "a group is empty: a group is a site's name, a slice of a site, or a tuple of groups"
         )
-    return [leaf for child in tree for leaf in _leaves(child, shapes)]
+    parts = []
+    for child in tree:
+        parts += _leaves(child, shapes)
+    return parts
 
 
-def _merge(parts: Iterable[tuple[str, tuple[int, ...]]]) -> Block:
+def _merge(parts: Iterable[Part]) -> Block:
+    """Return one block, with one part a site."""
     merged: dict[str, tuple[int, ...]] = {}
     for site, units in parts:
         merged[site] = tuple(sorted((*merged.get(site, ()), *units)))
@@ -135,12 +166,10 @@ def _merge(parts: Iterable[tuple[str, tuple[int, ...]]]) -> Block:
 
 
 def _index(leaf: str, text: str, size: int) -> Sequence[int]:
+    """Return the positions that an index or a slice picks out of a dimension."""
     numbers = [part.strip() for part in text.split(":")]
-    if (
-        len(numbers) > 3
-        or any(not re.fullmatch(r"(-?\d+)?", part) for part in numbers)
-        or not text.strip()
-    ):
+    are_numbers = all(re.fullmatch(r"(-?\d+)?", part) for part in numbers)
+    if len(numbers) > 3 or not are_numbers or not text.strip():
         raise ValueError(
             f"{leaf!r} is no slice: write a site, an index or a slice, such as 'z', 'z[3]' or "
             "'z[:5]'"
@@ -151,7 +180,8 @@ def _index(leaf: str, text: str, size: int) -> Sequence[int]:
                 f"{leaf!r} is out of range: that dimension has {size} units, 0 to {size - 1}"
             )
         return [range(size)[int(numbers[0])]]
-    picked = range(size)[slice(*(int(part) if part else None for part in numbers))]
+    limits = [int(part) if part else None for part in numbers]
+    picked = range(size)[slice(*limits)]
     if not picked:
         raise ValueError(f"{leaf!r} picks no unit: that dimension has {size} units")
     return picked

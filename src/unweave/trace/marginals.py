@@ -26,7 +26,7 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def unwrap(dist: Distribution) -> Distribution:
-    """The distribution inside `Independent`: its entries are units of their own."""
+    """Return the distribution inside `Independent`, whose entries are units of their own."""
     while isinstance(dist, Independent):
         dist = dist.base_dist
     return dist
@@ -38,11 +38,14 @@ def is_factorised(dist: Distribution) -> bool:
 
 
 def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
-    """The units' shape: what follows the `lead` sample and batch dimensions (and is no event of its
-    own).
+    """Return the shape of a site's units, which follow the `lead` sample and batch dimensions.
+
+    The coordinates of a multivariate normal, or of a mixture of vectors, are units; the event of
+    any other distribution is one unit.
     """
     dist = unwrap(dist)
-    event = 0 if _is_multivariate_normal(dist) or _is_mixture(dist) else len(dist.event_shape)
+    are_coordinates = _is_multivariate_normal(dist) or _is_mixture(dist)
+    event = 0 if are_coordinates else len(dist.event_shape)
     return tuple(value.shape[lead : value.ndim - event])
 
 
@@ -69,30 +72,41 @@ def log_marginals(
     keep: Tensor | None = None,
     units: tuple[int, ...] | None = None,
 ) -> list[Tensor]:
-    """log-density (nats) of the marginal on each subset of units, each of the `lead` leading
-    dimensions' shape.
+    """Return the log-density, in nats, of the marginal on each subset of units.
 
-    `dist` and `value` broadcast against each other. `keep`, boolean over the leading dimensions
-    and, if units differ, over units, says which entries count: the others contribute 0. `units` is
-    the shape in which the subsets count units, where it is not that of `dist` (a mixture or a flow
-    as the prior of a Normal): only the whole of such a site has a density.
+    Args:
+        dist: A distribution that broadcasts against the value.
+        value: `(*leading, *units, *event)`.
+        lead: How many dimensions are leading: samples and the batch.
+        subsets: Numbers of units.
+        keep: Which entries count, over the leading dimensions and, if units differ, over units; the
+            others contribute 0. None for all.
+        units: The shape in which subsets count units, where it is not that of `dist` (a mixture or
+            a flow as the prior of a Normal): only the whole of such a site has a density.
 
-    Errors: ValueError if a density is asked of part of what the distribution keeps together.
+    Returns:
+        For each subset a tensor of the leading dimensions' shape.
+
+    Raises:
+        ValueError: If a density is asked of part of what the distribution keeps together.
     """
     dist = unwrap(dist)
     own = unit_shape(dist, value, lead)
     other = units is not None and units != own
     if keep is not None and math.prod(keep.shape[lead:]) == 1:
         keep = keep.reshape(keep.shape[:lead])  # of whole items
-    torn = other and any(len(subset) < math.prod(units or ()) for subset in subsets)
-    if torn or (keep is not None and keep.ndim > lead and (other or not is_factorised(dist))):
+    fewest = min((len(subset) for subset in subsets), default=0)
+    is_torn = other and fewest < math.prod(units or ())
+    one_by_one = keep is not None and keep.ndim > lead
+    if is_torn or (one_by_one and (other or not is_factorised(dist))):
         raise ValueError(
             f"a {type(dist).__name__} keeps its site's units together: it has no density of some "
             "of them item by item, so slices, terms of single units, and units observed one by "
             "one need another distribution"
         )
     if other:
-        return log_marginals(dist, value, lead, [range(math.prod(own))] * len(subsets), keep)
+        whole = range(math.prod(own))
+        return log_marginals(dist, value, lead, [whole] * len(subsets), keep)
     units = own
     if keep is not None:
         keep = keep.reshape(*keep.shape, *[1] * (lead + len(units) - keep.ndim))
@@ -107,29 +121,32 @@ def log_marginals(
 
 
 def _sum(each: Tensor, subset: Sequence[int]) -> Tensor:
+    """(units, *leading) -> (*leading), the sum over a subset."""
     if len(subset) == 1:
         return each[subset[0]]
-    return (each if len(subset) == each.shape[0] else each[list(subset)]).sum(0)
+    some = each if len(subset) == each.shape[0] else each[list(subset)]
+    return some.sum(0)
 
 
 def _log_prob_units_first(
     dist: Distribution, value: Tensor, lead: int, units: tuple[int, ...]
 ) -> Tensor:
-    """(units, *leading): reductions over items then run along contiguous memory."""
+    """Return log-densities (units, *leading): sums over items then run along contiguous memory."""
     if type(dist) is Normal:
-        loc, scale, value = (_units_first(t, lead, units) for t in (dist.loc, dist.scale, value))
-        t = (value - loc) / scale
-        return torch.addcmul(-scale.log() - _HALF_LOG_2PI, t, t, value=-0.5)
+        loc = _units_first(dist.loc, lead, units)
+        scale = _units_first(dist.scale, lead, units)
+        t = (_units_first(value, lead, units) - loc) / scale
+        log_scale = -scale.log() - _HALF_LOG_2PI
+        return torch.addcmul(log_scale, t, t, value=-0.5)
     return _units_first(dist.log_prob(value), lead, units)
 
 
 def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
-    """(*some leading, *some units) -> (units, *exactly `lead` dimensions), sizes of one where
-    absent.
-    """
+    """(*some leading, *some units) -> (units, *`lead` dimensions), of size one where absent."""
     t = t.reshape(*[1] * (lead + len(units) - t.ndim), *t.shape)
-    t = t.expand(*t.shape[:lead], *units).reshape(*t.shape[:lead], math.prod(units))
-    return t.movedim(-1, 0)
+    leading = t.shape[:lead]
+    flat = t.expand(*leading, *units).reshape(*leading, math.prod(units))
+    return flat.movedim(-1, 0)
 
 
 def _is_multivariate_normal(
@@ -139,16 +156,14 @@ def _is_multivariate_normal(
 
 
 def _is_mixture(dist: Distribution) -> TypeGuard[MixtureSameFamily]:
-    """A mixture whose components' units have marginals: a MixtureSameFamily of Independent or
-    multivariate normals.
-    """
+    """Whether components are vectors: Independent or multivariate normals, which have marginals."""
     return isinstance(dist, MixtureSameFamily) and len(dist.event_shape) == 1
 
 
 def _mixture_marginal(
     dist: MixtureSameFamily, value: Tensor, lead: int, subset: Sequence[int], keep: Tensor | None
 ) -> Tensor:
-    """log Σ_k π_k p_k(z_subset); components stand after the leading dimensions."""
+    """Return log Σ_k π_k p_k(z_subset); components stand after the leading dimensions."""
     parts: Distribution = dist.component_distribution
     log_w = dist.mixture_distribution.logits.log_softmax(-1)
     some = None if keep is None else keep.unsqueeze(lead)
@@ -163,6 +178,7 @@ def _normal_marginal(
     subset: Sequence[int],
     keep: Tensor | None,
 ) -> Tensor:
+    """Return the log-density of some coordinates, by their part of the covariance."""
     size = dist.event_shape[0]
     if value.ndim - lead != 1:
         raise ValueError(
@@ -172,9 +188,7 @@ def _normal_marginal(
     if len(subset) < size:
         index = torch.as_tensor(list(subset), device=value.device)
         covariance = dist.covariance_matrix[..., index[:, None], index]
-        dist, value = (
-            MultivariateNormal(dist.loc[..., index], covariance, validate_args=False),
-            value[..., index],
-        )
+        dist = MultivariateNormal(dist.loc[..., index], covariance, validate_args=False)
+        value = value[..., index]
     density: Tensor = dist.log_prob(value)
     return density if keep is None else torch.where(keep[..., 0], density, 0.0)
