@@ -83,7 +83,8 @@ def _tell(result: Any, classes: int) -> Any:
     if isinstance(result, Tensor):
         return result if isinstance(result, Enumerated) else told(result, classes)
     if isinstance(result, (list, tuple)) and not isinstance(result, torch.Size):
-        return type(result)([_tell(part, classes) for part in result])
+        parts = [_tell(part, classes) for part in result]
+        return type(result)(parts)
     return result
 
 
@@ -92,21 +93,26 @@ def _join(
 ) -> Tensor:
     """Join tensors, some of which lack class dimensions, along a dimension counted from the end."""
     dim = more.pop("axis", dim)
-    if dim >= 0 and len({t.ndim for t in tensors}) == 1:
-        return told(func(tensors, dim, **more), classes)
-    if dim >= 0:
-        last = min(t.ndim for t in tensors)
+    ndims = [t.ndim for t in tensors]
+    if dim >= 0 and min(ndims) < max(ndims):
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
         raise ValueError(
             f"{func.__name__}(…, dim={dim}) of tensors with the classes of an enumerated site in "
-            f"front, whose shapes are {', '.join(str(tuple(t.shape)) for t in tensors)}: count "
-            f"dimensions from the end, dim={dim - last} for what is dim={dim} without classes"
+            f"front, whose shapes are {shapes}: count dimensions from the end, "
+            f"dim={dim - min(ndims)} for what is dim={dim} without classes"
         )
-    if func is torch.stack:
-        return told(torch.stack(torch.broadcast_tensors(*tensors), dim), classes)
+    if func is torch.stack and dim < 0:
+        tensors = torch.broadcast_tensors(*tensors)
+    elif dim < 0:
+        tensors = _broadcast_but(dim, tensors)
+    return told(func(tensors, dim, **more), classes)
+
+
+def _broadcast_but(dim: int, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors of the same shape but for one dimension."""
     moved = [t.movedim(dim, -1) for t in tensors]
     lead = torch.broadcast_shapes(*(t.shape[:-1] for t in moved))
-    whole = [t.expand(*lead, -1).movedim(-1, dim) for t in moved]
-    return told(func(whole, dim, **more), classes)
+    return [t.expand(*lead, -1).movedim(-1, dim) for t in moved]
 
 
 @dataclass(frozen=True)
@@ -142,10 +148,12 @@ class Axes:
         return pad(plain(t), missing)
 
     def _fits(self, shape: Sequence[int], classes: int) -> bool:
-        depth = len(self.sizes)
-        if classes > depth or tuple(shape[classes : classes + len(self.lead)]) != self.lead:
+        if classes > len(self.sizes):
             return False
-        sizes = self.sizes[depth - classes :]
+        lead = tuple(shape[classes : classes + len(self.lead)])
+        if lead != self.lead:
+            return False
+        sizes = self.sizes[len(self.sizes) - classes :]
         return all(size in (1, full) for size, full in zip(shape, sizes, strict=False))
 
 

@@ -42,9 +42,7 @@ def chain(tree: Tree, shapes: Mapping[str, Shape]) -> list[list[Block]]:
         KeyError: For a leaf whose site is not latent.
         ValueError: If a unit is in two leaves or in none.
     """
-    levels = []
-    for nodes in _descend(tree):
-        levels.append([_merge(_leaves(node, shapes)) for node in nodes])
+    levels = [_blocks(nodes, shapes) for nodes in _descend(tree)]
     units = []
     for leaf in levels[-1]:
         units += _single_units(leaf)
@@ -130,6 +128,11 @@ def _single_units(whole: Block) -> list[Block]:
     for site, units in whole:
         single += [((site, (unit,)),) for unit in units]
     return single
+
+
+def _blocks(nodes: Sequence[Tree], shapes: Mapping[str, Shape]) -> list[Block]:
+    """Return a block for each subtree of a level."""
+    return [_merge(_leaves(node, shapes)) for node in nodes]
 
 
 def _descend(tree: Tree) -> list[list[Tree]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,25 +42,30 @@ def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
     >>> changed(shared, lambda t, lacks: t[:2]).batch_shape
     torch.Size([2])
     """
-    rank = len(dist.batch_shape)
-    other, shapes = copy.copy(dist), list[torch.Size]()
+    rank, event = len(dist.batch_shape), len(dist.event_shape)
+    batch_shapes: list[torch.Size] = []
+    parts: dict[str, Any] = {}
     for name, part in vars(dist).items():
         if isinstance(part, Distribution):
-            new = changed(part, change, lacks + max(0, rank - len(part.batch_shape)))
-            further = len(part.batch_shape) - rank
-            shapes.append(new.batch_shape[: len(new.batch_shape) - further])
-            other.__dict__[name] = new
+            further = (
+                len(part.batch_shape) - rank
+            )  # batch dimensions that are our event's or its own
+            new = changed(part, change, lacks + max(0, -further))
+            batch_shapes.append(new.batch_shape[: len(new.batch_shape) - further])
+            parts[name] = new
         elif isinstance(part, Tensor):
             own = _own_dims(dist, name, part)
-            if part.ndim > own:
-                moved = change(part, lacks + rank - (part.ndim - own))
-                shapes.append(moved.shape[: moved.ndim - own])
-                other.__dict__[name] = moved
-        elif isinstance(part, (list, tuple)) and any(isinstance(t, Transform) for t in part):
-            event = len(dist.event_shape)
-            other.__dict__[name] = [_changed_transform(t, change, lacks, rank, event) for t in part]
-    if shapes:
-        other._batch_shape = torch.broadcast_shapes(*shapes)
+            batch = part.ndim - own
+            if batch > 0:
+                moved = change(part, lacks + rank - batch)
+                batch_shapes.append(moved.shape[: moved.ndim - own])
+                parts[name] = moved
+        elif isinstance(part, list) and any(isinstance(t, Transform) for t in part):
+            parts[name] = [_changed_transform(t, change, lacks, rank, event) for t in part]
+    other = copy.copy(dist)
+    vars(other).update(parts)
+    if batch_shapes:
+        other._batch_shape = torch.broadcast_shapes(*batch_shapes)
     return other
 
 

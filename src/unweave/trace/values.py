@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, OneHotCategorical
+from torch.nn.functional import one_hot
 
 from .axes import Axes
 from .concrete import Concrete
@@ -22,18 +23,23 @@ def draw(dist: Distribution) -> Tensor:
 
 def all_known(present: Tensor) -> bool:
     """Whether no label is missing, if that is known without a wait for a device or other ranks."""
-    shared = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return present.device.type == "cpu" and not shared and bool(present.all())
+    group = torch.distributed
+    has_ranks = group.is_available() and group.is_initialized()
+    if has_ranks or present.device.type != "cpu":
+        return False
+    return bool(present.all())
 
 
 def like(number: float | Tensor, *others: float | Tensor | Node | None) -> Tensor:
     """Return a number as a tensor, at the precision and device of the first tensor among others."""
     if isinstance(number, Tensor):
         return number
-    tensors = (other.value if isinstance(other, Node) else other for other in others)
-    first = next((t for t in tensors if isinstance(t, Tensor)), torch.empty(()))
-    dtype = first.dtype if first.is_floating_point() else torch.get_default_dtype()
-    return torch.tensor(number, dtype=dtype, device=first.device)
+    for other in others:
+        t = other.value if isinstance(other, Node) else other
+        if isinstance(t, Tensor):
+            dtype = t.dtype if t.is_floating_point() else torch.get_default_dtype()
+            return torch.tensor(number, dtype=dtype, device=t.device)
+    return torch.tensor(number, dtype=torch.get_default_dtype())
 
 
 def check_shape(name: str, dist: Distribution, value: Tensor, classes: int = 0) -> None:
@@ -42,9 +48,9 @@ def check_shape(name: str, dist: Distribution, value: Tensor, classes: int = 0) 
     Raises:
         ValueError: If the event's shape differs, or the batch shape has more than the value has.
     """
-    event = len(dist.event_shape)
-    entries = value.shape[: value.ndim - event]
-    fits = event <= value.ndim and value.shape[value.ndim - event :] == dist.event_shape
+    ends = value.ndim - len(dist.event_shape)
+    entries = value.shape[: max(ends, 0)]
+    fits = ends >= 0 and value.shape[ends:] == dist.event_shape
     if fits and entries == dist.batch_shape:
         return
     try:
@@ -74,11 +80,12 @@ def give(
     """
     if axes is not None:
         value = axes.full(value, f"the value of site {name!r}")
-    event, present = len(dist.event_shape), None
+    present = None
     if isinstance(dist, (Concrete, OneHotCategorical)) and not value.is_floating_point():
         present = value >= 0
         value = _one_hot(name, value, dist)
     check_shape(name, dist, value, len(axes.sizes) if axes else 0)
+    event = len(dist.event_shape)
     entries = value.shape[: value.ndim - event]
     if observed is not None:
         mask = _mask(name, "observed=", "the value's entries", observed, entries, axes)
@@ -86,21 +93,25 @@ def give(
     if present is None:
         return value, True
     present = present.expand(entries)
-    drawn = draw(dist.expand(torch.broadcast_shapes(present.shape, dist.batch_shape)))
-    return torch.where(present.unsqueeze(-1) if event else present, value, drawn), present
+    full = torch.broadcast_shapes(entries, dist.batch_shape)
+    drawn = draw(dist.expand(full))
+    is_given = present.unsqueeze(-1) if event else present
+    return torch.where(is_given, value, drawn), present
 
 
 def _one_hot(name: str, numbers: Tensor, dist: Concrete | OneHotCategorical) -> Tensor:
     """Return class numbers as one-hot values; a class that is missing is the first."""
     classes = dist.event_shape[-1]
-    if numbers.device.type == "cpu" and numbers.numel() and int(numbers.max()) >= classes:
+    on_cpu = numbers.device.type == "cpu"  # elsewhere a look would wait for the device
+    largest = int(numbers.max()) if on_cpu and numbers.numel() else 0
+    if largest >= classes:
         raise ValueError(
-            f"site {name!r}: class number {int(numbers.max())} given, expected 0 to {classes - 1}, "
-            "or below zero where the class is missing"
+            f"site {name!r}: class number {largest} given, expected 0 to {classes - 1}, or below "
+            "zero where the class is missing"
         )
-    logits: Tensor = dist.logits
     known = numbers.long().clamp_min(0)
-    return torch.nn.functional.one_hot(known, classes).to(logits.dtype)
+    logits: Tensor = dist.logits
+    return one_hot(known, classes).to(logits.dtype)
 
 
 def in_part(name: str, node: Node, where: Tensor, axes: Axes | None) -> Node:
@@ -113,7 +124,8 @@ def in_part(name: str, node: Node, where: Tensor, axes: Axes | None) -> Node:
     if node.role == "observed":
         full = torch.broadcast_shapes(node.dist.batch_shape, entries)
         drawn = draw(node.dist.expand(full))
-        value = torch.where(exists.reshape(*exists.shape, *[1] * event), value, drawn)
+        there = exists.reshape(*exists.shape, *[1] * event)
+        value = torch.where(there, value, drawn)
     observed = node.observed is True or node.observed | ~exists
     return replace(node, value=value, observed=observed, exists=exists)
 

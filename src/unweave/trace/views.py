@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -28,11 +28,13 @@ def align(nodes: dict[str, Node], depth: int) -> dict[str, Node]:
 
 def trim(node: Node, depth: int) -> Node:
     """Return a site of `depth` class dimensions without the first that it does not need."""
-    unused = [depth]
+    unused = []
 
     def count(t: Tensor, _: int) -> Tensor:
-        sizes = [*t.shape[:depth], 0]
-        unused.append(next(d for d, size in enumerate(sizes) if size != 1))
+        of_size_one = 0
+        while of_size_one < depth and t.shape[of_size_one] == 1:
+            of_size_one += 1
+        unused.append(of_size_one)
         return t
 
     node.changed(count, dist=node.dist)
@@ -40,7 +42,8 @@ def trim(node: Node, depth: int) -> Node:
     own = depth - first
 
     def cut(t: Tensor, _: int) -> Tensor:
-        return told(plain(t).reshape(t.shape[first:]), own)
+        bare = plain(t)
+        return told(bare.reshape(bare.shape[first:]), own)
 
     return node.changed(cut, dist=node.dist, classes=own)
 
@@ -75,35 +78,47 @@ def pick(nodes: dict[str, Node], axes: Axes, depth: int | None) -> dict[str, Nod
         axes: The class dimensions and items of their trace.
         depth: How many class dimensions every site has; None where each has its own number.
     """
-    grid = torch.meshgrid(*(torch.arange(size) for size in axes.lead), indexing="ij")
+    places = [torch.arange(size) for size in axes.lead]
+    items = torch.meshgrid(*places, indexing="ij")
     picks: list[Tensor] = []  # the class of each item, that of the last site first
     drawn = {}
     for name, node in nodes.items():
         classes = node.classes if depth is None else depth
 
         def at_picks(t: Tensor, lacks: int, classes: int = classes) -> Tensor:
-            """(*classes, *lead, …) -> (*lead, …)"""
-            t = plain(t)
-            own = classes - lacks
-            if own < 0:  # the same for all items
-                return t
-            if all(size == 1 for size in t.shape[:own]):
-                return t.reshape(t.shape[own:])
-            unknown = [torch.zeros_like(grid[0])] * (own - len(picks))
-            known = [*unknown, *picks[max(len(picks) - own, 0) :]]
-            places = [k if size > 1 else k * 0 for k, size in zip(known, t.shape, strict=False)]
-            items = [g if size > 1 else g * 0 for g, size in zip(grid, t.shape[own:], strict=False)]
-            return t[tuple(place.to(t.device) for place in (*places, *items))]
+            return _at(plain(t), classes - lacks, picks, items)
 
-        if node.role != "enumerated":
-            drawn[name] = node.changed(at_picks, axes=None, classes=0)
-            continue
-        one = node.changed(at_picks, axes=None, classes=0, value=node.value, label=None)
-        assert isinstance(one.dist, OneHotCategorical)
-        value = one.dist.sample()
-        if node.label is not None:
-            label = at_picks(node.label, 0)
-            value = torch.where(torch.as_tensor(one.observed)[..., None], label, value)
-        picks.insert(0, value.argmax(-1))
-        drawn[name] = replace(one, value=value, role="sampled")
+        one = node.changed(at_picks, axes=None, classes=0)
+        if node.role == "enumerated":
+            one = _drawn_class(one)
+            picks.insert(0, one.value.argmax(-1))
+        drawn[name] = one
     return drawn
+
+
+def _at(t: Tensor, classes: int, picks: Sequence[Tensor], items: Sequence[Tensor]) -> Tensor:
+    """(*classes, *lead, …) -> (*lead, …), at the class that was picked for each item."""
+    if classes < 0:  # the same for all items
+        return t
+    own, lead = t.shape[:classes], t.shape[classes:]
+    if all(size == 1 for size in own):
+        return t.reshape(lead)
+    first = torch.zeros_like(items[0])
+    missing = [first] * (
+        classes - len(picks)
+    )  # class dimensions of sites that are still to be drawn
+    known = picks[max(len(picks) - classes, 0) :]
+    index = []
+    for place, size in zip([*missing, *known, *items], t.shape, strict=False):
+        index.append((place if size > 1 else first).to(t.device))
+    return t[tuple(index)]
+
+
+def _drawn_class(node: Node) -> Node:
+    """Return an enumerated site, at the classes picked before, with one class an item."""
+    assert isinstance(node.dist, OneHotCategorical)
+    value: Tensor = node.dist.sample()
+    if node.label is not None:
+        given = torch.as_tensor(node.observed).unsqueeze(-1)
+        value = torch.where(given, node.label, value)
+    return replace(node, value=value, role="sampled", label=None)
