@@ -188,7 +188,7 @@ def test_list_has_every_recipe(unweave):
 def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     """And each again where it makes no sense."""
     monkeypatch.setattr(
-        "unweave.evaluation.evaluate._dependence", lambda *args: {}
+        "unweave.evaluation.terms.dependence", lambda *args: {}
     )  # the slow part, tested elsewhere
     run = tmp_path / "run"
     code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)

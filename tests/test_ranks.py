@@ -27,11 +27,12 @@ import unweave as uw
 from unweave import ranks as distributed
 from unweave.cli import main
 from unweave.ranks import everyone, joined, mean_gradients, world
-from unweave.run import fit, load_checkpoint
+from unweave.run import fit
 from unweave.runs.artifact import read_config
 from unweave.runs.files import read_lines
 from unweave.trace.node import Law
 from unweave.trace.values import in_part
+from unweave.training.checkpoints import load_checkpoint
 from unweave.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from .trace.concrete import Concrete as Concrete
     from .trace.node import Node as Node
     from .trace.trace import Trace as Trace
-    from .training.trainer import Recipe as Recipe
+    from .training.recipe import Recipe as Recipe
 
 _HOME = {
     "aggregate.mixture": "balanced exact minibatch stratified weighted",
@@ -79,7 +79,7 @@ _HOME = {
     "runs.artifact": "load save",
     "scoring.card": "ScoreCard score",
     "trace": "Concrete Node Trace",
-    "training.trainer": "Recipe",
+    "training.recipe": "Recipe",
 }
 _MODULES = ("data", "metrics", "models", "nets", "plots", "recipes")
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}

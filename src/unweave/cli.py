@@ -510,7 +510,8 @@ def _recipe_of(run: Path) -> Any:
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:
     import torch
 
-    from .run import Interrupted, fit
+    from .run import fit
+    from .training.loop import Interrupted
 
     torch.set_num_threads(threads)
     leads = os.environ.get("RANK", "0") == "0"

@@ -50,7 +50,7 @@ def test_the_loss_by_hand_is_ours(pair):
 def test_the_loss_is_that_of_the_mnist_recipe(pair):
     trainer, _ = pair
     assert trainer.recipe.objective == uw.hfvae(1, 12, 4)
-    assert trainer.aggregate == uw.minibatch(200)
+    assert trainer.recipe.aggregate == uw.minibatch(200)
     assert trainer.model.config == uw.models.hfvae((28, 28)).config
     assert (trainer.recipe.groups, trainer.recipe.lr) == (("y", "z"), 1e-3)
 

@@ -10,8 +10,10 @@ import torch
 import unweave as uw
 from unweave.data import Data
 from unweave.data.store import Bits, floats
-from unweave.evaluation import evaluate
-from unweave.training.trainer import Kept, Trainer
+from unweave.evaluation.encoded import encoded
+from unweave.evaluation.evaluate import evaluate
+from unweave.training.items import Kept
+from unweave.training.trainer import Trainer
 
 RNG = np.random.default_rng(0)
 SHAPES = [(8,), (5,), (3, 7), (4, 4, 1), (1,)]
@@ -171,7 +173,7 @@ def test_a_posterior_in_chunks_is_the_whole(temperature: float | None) -> None:
             (8, 8), hidden=(8, 6), classes=3, normals=2, temperature=temperature
         ).eval()
     x = torch.as_tensor(uw.data.digits().x[:23])
-    whole, chunked = model.encoder(x).aligned(), evaluate._encoded(model, x, rows=8)
+    whole, chunked = model.encoder(x).aligned(), encoded(model, x, rows=8)
     assert list(chunked) == list(whole)
     assert chunked.classes() == whole.classes()
     for name, node in whole.items():
@@ -196,7 +198,7 @@ def test_chunks_keep_values_and_densities_of_the_same_items() -> None:
         torch.manual_seed(0)
         model = uw.models.hfvae((8, 8), hidden=(8, 6), classes=3, normals=2).eval()
     x = torch.as_tensor(uw.data.digits().x[:23])
-    chunked = evaluate._encoded(model, x, rows=8)
+    chunked = encoded(model, x, rows=8)
     with torch.no_grad():
         again = model.encoder(x, y=chunked["y"].value)["z"].dist
     assert torch.allclose(chunked["z"].dist.loc, again.loc, atol=1e-6)
@@ -207,9 +209,7 @@ def test_a_site_that_is_a_function_of_x_in_chunks() -> None:
     model = uw.models.autoencoder((8, 8), hidden=(8, 6), normals=2).eval()
     x = torch.as_tensor(uw.data.digits().x[:23])
     for name, node in model.encoder(x).items():
-        assert torch.allclose(
-            evaluate._encoded(model, x, rows=8)[name].value, node.value, atol=1e-6
-        )
+        assert torch.allclose(encoded(model, x, rows=8)[name].value, node.value, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -217,7 +217,5 @@ def test_scores_are_the_same_whatever_the_store(tmp_path: Path) -> None:
     found = []
     for store in STORES:
         run = uw.fit(recipe(store), tmp_path / store, device="cpu", quiet=True, evaluate=False)
-        found.append(
-            evaluate.evaluate(recipe(store), copy.deepcopy(run.model), tmp_path / store, points=20)
-        )
+        found.append(evaluate(recipe(store), copy.deepcopy(run.model), tmp_path / store, points=20))
     assert found[0] == found[1] == found[2]

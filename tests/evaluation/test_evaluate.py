@@ -11,11 +11,12 @@ import torch
 from torch.distributions import Normal, RelaxedOneHotCategorical
 
 import unweave as uw
-from unweave.evaluation import evaluate
-from unweave.models.model import seeded
+from unweave.evaluation import codes, evaluate, factors, pictures, terms
+from unweave.models.model import hard, seeded
 from unweave.run import fit
 from unweave.runs import compare
-from unweave.training.trainer import Recipe, Trainer
+from unweave.training.recipe import Recipe
+from unweave.training.trainer import Trainer
 
 N, POINTS, CLASSES, NORMALS = 14, 6, 3, 2
 T = 0.66
@@ -96,12 +97,10 @@ def mean(values):
 @torch.no_grad()
 def test_the_joint_runs_the_encoder_with_each_items_y(setting, twin):
     model, x, q, _, some = setting
-    found = evaluate._joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))))
+    found = terms.joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))))
     expected = torch.stack([twin.mixture(twin.joint, i) for i in some])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    part = evaluate._joint(
-        model, x, q.take(some), (("y", (0,)), ("z", (1,)))
-    )  # some units of a site
+    part = terms.joint(model, x, q.take(some), (("y", (0,)), ("z", (1,))))  # some units of a site
 
     def of_unit_1(i, n):
         trace = twin.item(n, y=q["y"].value[i][None])
@@ -120,7 +119,7 @@ def test_the_dependence_is_the_gap_of_the_joint_blocks_alone(setting, twin):
     model, x, q, p, some = setting
     rows = q.take(some)
     d = uw.Densities(rows, p.take(some), groups=("y", "z"), aggregate=uw.exact(q), kl="sampled")
-    gaps = evaluate._dependence(model, x, rows, d)
+    gaps = terms.dependence(model, x, rows, d)
     assert list(gaps) == [0]  # at level 1 each block is one site
     expected = torch.stack(
         [twin.mixture(twin.joint, i) - twin.mixture(twin.independent, i) for i in some]
@@ -128,26 +127,26 @@ def test_the_dependence_is_the_gap_of_the_joint_blocks_alone(setting, twin):
     torch.testing.assert_close(gaps[0], expected, rtol=1e-9, atol=1e-9)
     assert float(expected.abs().max()) > 0.1  # or this test sees nothing
 
-    few = evaluate._dependence(model, x, rows, d, pairs=3 * N)[0]  # three rows, from first to last
+    few = terms.dependence(model, x, rows, d, pairs=3 * N)[0]  # three rows, from first to last
     torch.testing.assert_close(few, expected[[0, 2, 5]], rtol=1e-9, atol=1e-9)
 
     nested = uw.Densities(
         rows, p.take(some), groups=(("y", "z[0]"), "z[1]"), aggregate=uw.exact(q), kl="sampled"
     )
-    assert list(evaluate._dependence(model, x, rows, nested)) == [0, 1]
+    assert list(terms.dependence(model, x, rows, nested)) == [0, 1]
     with seeded(0):
         plain = uw.models.vae((8, 8), hidden=(8, 6), normals=2).double()
         q1, p1 = plain(x)
     one = uw.Densities(q1, p1, groups=("z",), aggregate=uw.exact(q1), kl="sampled")
-    assert evaluate._dependence(plain, x, q1, one) == {}
+    assert terms.dependence(plain, x, q1, one) == {}
 
 
 @torch.no_grad()
 def test_the_decomposition(setting, twin):
     """Each term by double loops; together they are the ELBO, term by term and with its errors."""
     model, x, q, p, some = setting
-    found = evaluate._information(model, x, q, some, ("y", "z"))
-    terms = {name: term["exact"] for name, term in found["terms"].items()}
+    found = terms.information(model, x, q, some, ("y", "z"))
+    exact = {name: term["exact"] for name, term in found["terms"].items()}
 
     own = [twin.y(i, i) + twin.z(i, i) for i in some]
     joint = [twin.mixture(twin.joint, i) for i in some]
@@ -166,7 +165,7 @@ def test_the_decomposition(setting, twin):
     ]
 
     def same(name, values):
-        assert terms[name] == pytest.approx(mean(values), abs=1e-9), name
+        assert exact[name] == pytest.approx(mean(values), abs=1e-9), name
 
     same("recon", recon)
     same("mi", [a.squeeze() - b for a, b in zip(own, joint, strict=True)])
@@ -177,8 +176,8 @@ def test_the_decomposition(setting, twin):
         "elbo",
         [r - o.squeeze() + a + b for r, o, a, b in zip(recon, own, prior_y, prior_z, strict=True)],
     )
-    parts = terms["recon"] - terms["mi"] - terms["tc[0]"] - terms["tc[1]"] - terms["kl[2]"]
-    assert terms["elbo"] == pytest.approx(parts, abs=1e-9)
+    parts = exact["recon"] - exact["mi"] - exact["tc[0]"] - exact["tc[1]"] - exact["kl[2]"]
+    assert exact["elbo"] == pytest.approx(parts, abs=1e-9)
 
     assert (found["exact_n"], found["exact_points"]) == (N, POINTS)
     assert found["units"] == ["y", "z[0]", "z[1]"]
@@ -207,7 +206,7 @@ def test_class_information(setting, twin, missing):
     if missing:
         labels[[5, 7]] = -1
     data = dataclasses.replace(data, factors=labels[:, None], sizes=(5,), values=(tuple("abcde"),))
-    found = evaluate._class_information(q, some, data)
+    found = factors.class_information(q, some, data)
     table = found["I(y;z)"]
     assert table["names"] == ["y", "z", "z[0]", "z[1]"]
     assert table["kinds"] == ["group", "group", "unit", "unit"]
@@ -242,7 +241,7 @@ def test_class_information_without_labels(setting):
     _, _, q, _, some = setting
     data = uw.data.digits().subset(range(N))
     data = dataclasses.replace(data, factors=np.full((N, 1), -1))
-    assert evaluate._class_information(q, some, data) == {}
+    assert factors.class_information(q, some, data) == {}
 
 
 def best_assignment(classes, labels):
@@ -262,7 +261,7 @@ def test_discrete_scores(setting):
     labels = test.factors[:, 0].copy()
     labels[:9] = -1
     test = dataclasses.replace(test, factors=labels[:, None])
-    found = evaluate._discreteness(model.posterior(train.x)) | evaluate._agreement(
+    found = codes.discreteness(model.posterior(train.x)) | codes.agreement(
         model.posterior(test.x), test, {}
     )
 
@@ -275,7 +274,7 @@ def test_discrete_scores(setting):
     assert found["conditional_entropy"]["y"] == pytest.approx(left, abs=1e-5)
     assert found["discrete_information"]["y"] == pytest.approx(total - left, abs=1e-5)
 
-    trained = evaluate._agreement(
+    trained = codes.agreement(
         model.posterior(test.x), test, {"y": "digit"}
     )  # no matching: as the label says
     wrong = sum(k != c for k, c in zip(classes[9:], labels[9:], strict=True)) / 71
@@ -298,7 +297,7 @@ def test_agreement_is_of_the_factor_that_trained_a_site():
     data = uw.data.Data(
         np.zeros((4, 2), np.float32), factors, ("v", "w"), (3, 3), (("0", "1", "2"),) * 2, "four"
     )
-    found = evaluate._agreement(q.draw(), data, {"b": "w", "many": "v"})
+    found = codes.agreement(q.draw(), data, {"b": "w", "many": "v"})
     assert found["error"] == {"b": pytest.approx([2 / 3, math.sqrt(2 / 3 * 1 / 3 / 2)])}
     assert found["accuracy"] == {"a": 0.75}
 
@@ -307,7 +306,7 @@ def test_entropies_of_a_site_of_several_units_are_sums():
     q = uw.Trace()
     logits = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0))
     q.concrete(logits, 0.5, name="y")
-    found = evaluate._discreteness(q)
+    found = codes.discreteness(q)
     p = logits.softmax(-1).double().numpy()
     left = sum(-(p[:, t] * np.log(p[:, t])).sum() / 50 for t in range(4))
     whole = sum(-(m := p[:, t].mean(0)) @ np.log(m) for t in range(4))
@@ -319,9 +318,9 @@ def test_minibatch_values_are_those_of_training(setting):
     recipe = small("hfvae", held_out=0)
     trainer = Trainer(recipe, "cpu")
     names = ("elbo", "recon", "mi", "tc[0]", "tc[1]", "kl[2]")
-    terms = {name: {} for name in names}
     with torch.no_grad(), seeded(4):
-        evaluate._add_minibatch(terms, trainer, batches=2)
+        column, _ = terms.minibatch_column(recipe, trainer.model, trainer.train, batches=2)
+    assert column.keys() == set(names)
     forms = {
         "elbo": uw.elbo,
         "recon": uw.recon,
@@ -338,8 +337,8 @@ def test_minibatch_values_are_those_of_training(setting):
                 d = forms[name](q, p, groups=("y", "z"), aggregate=uw.minibatch(len(recipe.data)))
                 values[name].append(float(d.mean()))
     for name in names:
-        assert terms[name]["minibatch"] == pytest.approx(np.mean(values[name]), rel=1e-5, abs=1e-5)
-        assert terms[name]["minibatch_sd"] == pytest.approx(
+        assert column[name]["minibatch"] == pytest.approx(np.mean(values[name]), rel=1e-5, abs=1e-5)
+        assert column[name]["minibatch_sd"] == pytest.approx(
             np.std(values[name]), rel=1e-4, abs=1e-5
         )
 
@@ -402,7 +401,7 @@ def test_everything_is_written(tmp_path, family):
         "autoencoder": ["z[0]", "z[1]"],
     }[family]
     for unit in units:
-        steps = 10 if unit == "y" else len(evaluate.QUANTILES)
+        steps = 10 if unit == "y" else len(pictures.QUANTILES)
         assert arrays[f"traversal/{unit}"].shape == (5, steps, 8, 8)
         assert arrays[f"traversal_at/{unit}"].shape == (steps,)
     assert arrays["x"].shape == arrays["reconstruction"].shape == (20, 8, 8)
@@ -449,14 +448,14 @@ def test_a_traversal_changes_one_unit(setting):
     """The others stay as they are, and a step at the unit's own value changes nothing."""
     model = FAMILIES["hfvae"][0]().eval()
     x = DIGITS.x[:3]
-    start = {name: evaluate.hard(node) for name, node in model.posterior(x).items()}
+    start = {name: hard(node) for name, node in model.posterior(x).items()}
     own = start["z"][1, 2]
-    strips = evaluate._traverse(model, start, "z", 2, torch.stack([own, own + 1]))
+    strips = pictures.traverse(model, start, "z", 2, torch.stack([own, own + 1]))
     torch.testing.assert_close(strips[1, 0], model.decode(**start)[1])
     moved = start["z"].clone()
     moved[:, 2] = own + 1
     torch.testing.assert_close(strips[:, 1], model.decode(y=start["y"], z=moved))
-    kinds = evaluate._traverse(model, start, "y", 0, torch.eye(10))
+    kinds = pictures.traverse(model, start, "y", 0, torch.eye(10))
     assert kinds.shape == (3, 10, 8, 8)
     torch.testing.assert_close(kinds[:, 4], model.decode(y=torch.eye(10)[[4, 4, 4]], z=start["z"]))
 
@@ -541,7 +540,7 @@ def test_a_traversal_of_many_classes_shows_a_few():
     for classes, shown in ((3, 3), (16, 16), (64, 12)):
         q = uw.Trace()
         q.concrete(torch.zeros(5, classes), 0.66, name="y")
-        values, at = evaluate._range(q["y"], 0)
+        values, at = pictures.value_range(q["y"], 0)
         assert len(at) == shown
         assert (at[0], at[-1]) == (0, classes - 1)
         assert torch.equal(values.argmax(-1), at)

@@ -25,7 +25,9 @@ from torch.nn.functional import cross_entropy
 
 import unweave as uw
 from unweave.objective.critic import Critic, Critics, Discriminator, learn, shuffled
-from unweave.run import Interrupted, fit, load_checkpoint
+from unweave.run import fit
+from unweave.training.checkpoints import load_checkpoint
+from unweave.training.loop import Interrupted
 from unweave.training.trainer import Trainer
 
 SMALL = Critic(hidden=(16, 16), lr=1e-3)

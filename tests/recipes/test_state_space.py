@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal
 
 import unweave as uw
 from unweave.data.mouse import FOLLOWS, LASTS, SYLLABLES, record, transitions
-from unweave.evaluation.evaluate import _encoded
+from unweave.evaluation.encoded import encoded
 from unweave.models.chains import Quadratic, combined, forward_backward, linear_messages, viterbi
 from unweave.models.state_space import frames, lasting
 from unweave.recipes import state_space
@@ -353,7 +353,7 @@ def test_a_forecast_keeps_what_was_seen():
 def test_items_encoded_a_few_at_a_time_keep_what_their_steps_are_given():
     model, x = built(uw.models.deep_markov), sequences(n=7)
     with torch.no_grad():
-        whole = _encoded(model, x, rows=3)
+        whole = encoded(model, x, rows=3)
         messages = model.encoder.messages(*frames(x))
     for t in range(1, 5):
         torch.testing.assert_close(whole[f"z_{t}"].law.inputs[0], messages[t])

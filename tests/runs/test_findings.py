@@ -300,12 +300,12 @@ def test_sequences_with_several_discrete_sites_are_evaluated(tmp_path, steps):
 
 
 def test_what_stops_a_part_is_said_and_the_rest_is_shown(tmp_path, monkeypatch, capsys):
-    from unweave.evaluation import evaluate
+    from unweave.evaluation import terms
 
     def refuse(*_):
         raise ValueError("no such information")
 
-    monkeypatch.setattr(evaluate, "_information", refuse)
+    monkeypatch.setattr(terms, "information", refuse)
     data = uw.data.digits().subset(range(60))
     recipe = uw.Recipe(
         "mine", data, lambda: uw.models.vae((8, 8), (8, 8), 2), uw.elbo, epochs=1, batch=20

@@ -11,7 +11,7 @@ import pytest
 
 import unweave as uw
 from unweave.runs.files import read_lines
-from unweave.training import trainer as train
+from unweave.training.recipe import Recipe
 from unweave.training.trainer import Trainer
 
 DIGITS = uw.data.digits()
@@ -26,7 +26,7 @@ def model():
 
 def tiny(**changes):
     """A recipe of one's own, three epochs of five steps."""
-    recipe = train.Recipe(
+    recipe = Recipe(
         name="mine",
         data=DIGITS.subset(range(200)),
         model=model,

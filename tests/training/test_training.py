@@ -40,12 +40,15 @@ from torch import nn
 import unweave as uw
 from unweave import run
 from unweave.data import Data
-from unweave.run import Interrupted, fit, load_checkpoint
+from unweave.run import fit
 from unweave.runs import artifact
 from unweave.runs import files as disk
 from unweave.runs.files import read_lines
-from unweave.training import trainer as train
-from unweave.training.trainer import NonFinite, Trainer
+from unweave.training import loop
+from unweave.training.checkpoints import load_checkpoint
+from unweave.training.faults import NonFinite
+from unweave.training.loop import Interrupted
+from unweave.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +160,7 @@ def halfway_through_the_log(turn):
             die()
         plain(path, text)
 
-    run.append = append
+    loop.append = append
 
 
 MOMENTS = {
@@ -273,12 +276,12 @@ def test_an_interrupt_saves_in_the_middle_of_an_epoch(tmp_path, reference, step)
 def test_a_second_interrupt_is_obeyed_at_once(tmp_path, monkeypatch, reference):
     """During the write that the first one asked for, say: the checkpoint before stays the last."""
 
-    def saving(folder, trainer, plain=run.save_checkpoint):
+    def saving(folder, trainer, plain=loop.save_checkpoint):
         if trainer.step == 8:
             signal.raise_signal(signal.SIGINT)
         return plain(folder, trainer)
 
-    monkeypatch.setattr(run, "save_checkpoint", saving)
+    monkeypatch.setattr(loop, "save_checkpoint", saving)
     with interrupting(8), pytest.raises(KeyboardInterrupt):
         fit(tiny(), tmp_path / "run", evaluate=False, quiet=True)
     monkeypatch.undo()
@@ -648,7 +651,8 @@ def test_nan_names_the_last_good_checkpoint(tmp_path, monkeypatch, trainer):
     recipe = fragile(epochs=1)
     fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
     recipe.data.x[place(recipe, 17), 0, 0] = MARK
-    monkeypatch.setattr(train, "Trainer", trainer)
+    monkeypatch.setattr(run, "Trainer", trainer)
+    monkeypatch.setattr(loop, "Trainer", trainer)
     bad = 5 + Trainer(recipe).epoch_order(1).eq(17).any(1).int().argmax().item()
     said = rf"at step {bad}: site 'z' .* items 17 of the training part\. The last good checkpoint is .*000000005\.pt"
     for _ in range(2):  # a second try says the same

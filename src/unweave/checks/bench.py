@@ -44,7 +44,8 @@ from ..objective.objective import hfvae
 from ..trace.groups import Block
 from ..trace.node import Node
 from ..trace.trace import Trace
-from ..training.trainer import Recipe, Trainer
+from ..training.recipe import Recipe
+from ..training.trainer import Trainer
 
 GOAL = 1.10
 """Of our step over the same step by hand."""

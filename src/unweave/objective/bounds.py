@@ -26,7 +26,7 @@ def breaches(
     """The bounds that `terms`, (value, standard error) in nats by name, break by more than noise,
     in words.
 
-    `by` names the estimator. Terms are those of `trainer.decomposition`. Under a prior that does
+    `by` names the estimator. Terms are those of `recipe.decomposition`. Under a prior that does
     not factorise, such as a chain's, a total correlation less the prior's may be below 0.
     """
     found = []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unweave.data.multi_digits import Scenes
     from unweave.models import Model
     from unweave.trace.trace import Trace
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Row = Sequence[str | float | None]
 

@@ -20,7 +20,7 @@ from .images import Batch, Epochs, Folder, Formula, Rate
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 

@@ -14,7 +14,7 @@ import unweave as uw
 if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.objective.objective import Objective
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Images = Annotated[Literal["digits", "mnist", "fashion-mnist"], "Images to train on."]
 Formula = Annotated[

@@ -15,7 +15,7 @@ from .images import Batch, Epochs, Formula, Latents, Patience, Rate, Seed
 if TYPE_CHECKING:
     from unweave.data import Data
     from unweave.models import Model
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Net = Annotated[
     Literal["auto", "mlp", "conv"], "auto: convolutions for images of 16 pixels or more a side."

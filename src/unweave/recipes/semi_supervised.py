@@ -18,7 +18,7 @@ from .images import Batch, Discrete, Epochs, Folder, Latents, Rate, Samples
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Method = Annotated[
     Literal["views", "yz", "zy"],

@@ -14,7 +14,7 @@ from .images import Batch, Epochs, Folder, Formula, Patience, Rate, Seed
 
 if TYPE_CHECKING:
     from unweave.models import Model
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Source = Annotated[
     Literal["published", "rerendered", "procedural"],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unweave.models import Model
-    from unweave.training.trainer import Recipe
+    from unweave.training.recipe import Recipe
 
 Kind = Annotated[
     Literal["deep-markov", "switching", "static", "linear"],

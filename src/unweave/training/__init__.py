@@ -1,1 +1,1 @@
-"""Training: what to train, one more step, and the state that a step depends on."""
+"""Training: a recipe, one more step, and the state that a step depends on."""

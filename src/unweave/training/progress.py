@@ -1,4 +1,4 @@
-"""What training shows while it runs: a live bar in a terminal, a line an epoch elsewhere."""
+"""The progress of training: a live bar in a terminal, a line an epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -12,34 +12,32 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from .trainer import Recipe
+from .recipe import Recipe
+
+FRAME = 0.25
+"""Seconds between two drawings of the bar, so that an accelerator is seldom waited for."""
+
+LINES = 20
+"""About so many lines are written, however long the run."""
 
 
 class Progress:
     """The loss split into its terms (nats per item), items a second, time left."""
 
-    def __init__(self, recipe: Recipe, per_epoch: int, step: int = 0, quiet: bool = False) -> None:
-        self.batch, self.epochs, self.per_epoch, self.quiet = (
-            recipe.batch,
-            recipe.epochs,
-            per_epoch,
-            quiet,
-        )
+    def __init__(self, recipe: Recipe, step: int = 0, quiet: bool = False) -> None:
+        self.batch = recipe.batch
+        self.epochs = recipe.epochs
+        self.per_epoch = recipe.per_epoch
+        self.steps = recipe.epochs * recipe.per_epoch
+        self.quiet = quiet
         self.console = Console(file=sys.stderr, quiet=quiet)
         self._bar: _Bar | None = None
-        self._next, self._held_out = 0.0, ""
+        self._next = 0.0
+        self._held_out = ""
         if self.console.is_terminal and not quiet:
-            self._bar = _Bar(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("epoch {task.fields[epoch]}"),
-                _Rate(),
-                TimeRemainingColumn(compact=True),
-                console=self.console,
-            )
-            total = self.epochs * per_epoch
+            self._bar = _bar(self.console)
             self._task = self._bar.add_task(
-                recipe.name, total=total, completed=step, epoch="", rate=0.0
+                recipe.name, total=self.steps, completed=step, epoch="", rate=0.0
             )
 
     def __enter__(self) -> Progress:
@@ -52,19 +50,13 @@ class Progress:
             self._bar.stop()
 
     def show(self, step: int, seconds: float, sums: Mapping[str, Any], counted: int) -> None:
-        """Called each step; draws four times a second, so that an accelerator is seldom waited
-        for.
-        """
-        if self._bar is None or (
-            time.monotonic() < self._next and step < self.epochs * self.per_epoch
-        ):
+        """Draw the bar after a step, now and then."""
+        if self._bar is None or (time.monotonic() < self._next and step < self.steps):
             return
-        self._next = time.monotonic() + 0.25
+        self._next = time.monotonic() + FRAME
         if counted:
-            self._bar.terms = (
-                _words({name: float(total) / counted for name, total in sums.items()})
-                + self._held_out
-            )
+            means = {name: float(total) / counted for name, total in sums.items()}
+            self._bar.terms = _words(means) + self._held_out
         self._bar.update(
             self._task,
             completed=step,
@@ -73,33 +65,33 @@ class Progress:
         )
 
     def epoch(self, lines: list[dict[str, Any]]) -> None:
-        """Called as an epoch ends, with its lines of the log."""
+        """Show the lines of the log that an epoch ends with."""
         if self.quiet or not lines:
             return
-        train, valid = lines[0], lines[1:] and lines[1]
-        self._held_out = f"  held-out loss {valid['loss']:.2f}" if valid else ""
+        train, *valid = lines
+        self._held_out = f"  held-out loss {valid[0]['loss']:.2f}" if valid else ""
         if self._bar is not None:
             self._bar.terms = _words(train) + self._held_out
-            return
-        if train["epoch"] % max(1, self.epochs // 20) and train["epoch"] != self.epochs:
-            return  # some twenty lines, however long the run
-        rate = train["step"] * self.batch / max(train["seconds"], 1e-9)
-        left = train["seconds"] / train["step"] * (self.epochs * self.per_epoch - train["step"])
+        elif train["epoch"] % max(1, self.epochs // LINES) == 0 or train["epoch"] == self.epochs:
+            self._print(train)
+
+    def _print(self, train: Mapping[str, Any]) -> None:
+        step, seconds = train["step"], train["seconds"]
+        rate = step * self.batch / max(seconds, 1e-9)
+        left = seconds / step * (self.steps - step)
         text = f"epoch {train['epoch']}/{self.epochs}  {_words(train)}{self._held_out}"
         self.console.print(
             f"{text}  {rate:,.0f} items/s  {left:.0f} s left", highlight=False, soft_wrap=True
         )
 
     def alarm(self, texts: Mapping[str, str]) -> None:
-        """Says what an estimate cannot be."""
+        """Show estimates that no exact value can be."""
         for text in texts.values():
             self.console.print(f"note: {text}", highlight=False, soft_wrap=True)
 
 
 class _Bar(Bar):
-    """The bar, and the terms on a line of their own: in a narrow terminal they would crowd it
-    out.
-    """
+    """The bar, with the terms on a line of their own: in a narrow terminal they would hide it."""
 
     terms = ""
 
@@ -113,6 +105,18 @@ class _Rate(ProgressColumn):
         return Text(f"{task.fields['rate']:,.0f} items/s")
 
 
+def _bar(console: Console) -> _Bar:
+    return _Bar(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("epoch {task.fields[epoch]}"),
+        _Rate(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+    )
+
+
 def _words(terms: Mapping[str, Any]) -> str:
+    """Return the terms of a line of the log as text."""
     skip = ("split", "step", "epoch", "seconds")
     return "  ".join(f"{name} {value:.2f}" for name, value in terms.items() if name not in skip)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,62 +14,111 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..aggregate.mixture import minibatch
 from ..fused import native
 from ..models import Model
 from ..objective.objective import Objective
-from .trainer import Recipe
+from ..ranks import world
+from .recipe import Recipe
+
+FIXED = (
+    "recipe",
+    "flags",
+    "model",
+    "groups",
+    "objective",
+    "estimator",
+    "data",
+    "seed",
+    "batch",
+    "lr",
+)
+"""Settings that must not change between a run and its resumption; it may be given more epochs."""
 
 
-def describe(recipe: Recipe, model: Model) -> dict[str, Any]:
-    """The settings of a run as JSON: enough to build it again from the command line."""
-    objective = (
-        recipe.objective if isinstance(recipe.objective, Objective) else recipe.objective_at(0)
-    )
-    n = len(recipe.data) - recipe.held_out
-    try:
-        circled = objective.circled()
-    except ValueError:
-        circled = ""
-    return {
+def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, Any]:
+    """Return the settings of a run as JSON: enough to build it again from the command line."""
+    at_first = recipe.objective_at(0)
+    is_plain = isinstance(recipe.objective, Objective)
+    objective = recipe.objective if isinstance(recipe.objective, Objective) else at_first
+    settings = {
         "unweave": __version__,
         "recipe": recipe.name,
         "flags": dict(recipe.flags),
         "model": model.config,
         "parameters": sum(w.numel() for w in model.parameters()),
         "groups": recipe.groups,
-        "objective": str(objective)
-        + ("" if recipe.objective is objective else " (at the first step)"),
-        "circled": circled,
-        "estimator": f"{minibatch(n, recipe.weights)!r}, B={recipe.batch}",
+        "objective": f"{objective}" if is_plain else f"{objective} (at the first step)",
+        "circled": _circled(objective),
+        "estimator": recipe.estimator,
         "backend": native.status(),
-        "data": {
-            "name": recipe.data.name,
-            "n": n,
-            "held_out": recipe.held_out,
-            "test": len(recipe.test) if recipe.test else 0,
-            "shape": list(recipe.data.x.shape[1:]),
-        },
+        "data": _data(recipe),
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "batch": recipe.batch,
         "lr": recipe.lr if isinstance(recipe.lr, float) else str(recipe.lr),
         "samples": recipe.samples,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "scikit-learn")},
-        },
+        "versions": _versions(),
         "threads": torch.get_num_threads(),
         "machine": f"{os.cpu_count()} x {_processor()}, {torch.get_num_threads()} threads",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": str(device),
+        "ranks": world()[1],
+        "gather": recipe.gather,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def check_unchanged(config: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to go on with a run by other settings than it began with.
+
+    Args:
+        config: The run's settings as it began.
+        settings: Those that it would go on with.
+        folder: The run's folder.
+
+    Raises:
+        ValueError: If one of `FIXED` differs.
+    """
+    for key in FIXED:
+        if config.get(key) != settings[key]:
+            raise ValueError(
+                f"{folder} was trained with {key} = {config.get(key)!r}, not {settings[key]!r}: "
+                "resume it as it was, or train into another folder"
+            )
+
+
+def _circled(objective: Objective) -> str:
+    """Return the objective in circled terms; empty if it has none."""
+    try:
+        return objective.circled()
+    except ValueError:
+        return ""
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.data.name,
+        "n": recipe.n,
+        "held_out": recipe.held_out,
+        "test": len(recipe.test) if recipe.test else 0,
+        "shape": list(recipe.data.x.shape[1:]),
     }
 
 
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
+    return {"python": platform.python_version(), **libraries}
+
+
 def _processor() -> str:
+    """Return the processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

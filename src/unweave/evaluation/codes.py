@@ -1,0 +1,129 @@
+"""Scores of codes: of test items, against labels and factors, and of discrete sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data import Data
+from ..metrics import battery, clustering_accuracy
+from ..metrics.score import Score, described, named
+from ..models.model import Model, code, is_discrete, unit_names
+from ..objective.objective import Densities, Objective, elbo, evidence, recon
+from ..trace.node import Node
+from ..trace.trace import Trace
+from ..training.items import Kept
+from ..training.recipe import Recipe
+from .encoded import chunks
+from .terms import with_error
+
+
+def bound(model: Model, test: Data, recipe: Recipe, rows: int = 1000) -> dict[str, list[float]]:
+    """Return the bound of the test items and its parts, with standard errors (nats per item)."""
+    parts: dict[str, list[Tensor]] = {}
+    for x in chunks(Kept(test.x), rows):
+        if recipe.samples > 1:
+            x = x.expand(recipe.samples, *x.shape)  # (samples, rows, *shape)
+        q, p = model(x)
+        d = Densities(q, p, groups=recipe.groups, batch_dim=x.ndim - test.x.ndim)
+        for name, term in _bound_terms(d, recipe.samples).items():
+            value = d.score(term)
+            if recipe.samples > 1:
+                value = value.mean(0)  # (rows,)
+            parts.setdefault(name, []).append(value)
+    return {name: with_error(torch.cat(values)) for name, values in parts.items()}
+
+
+def _bound_terms(d: Densities, samples: int) -> dict[str, Objective]:
+    """Return the terms of test items that need no q(z)."""
+    terms = {"recon": recon}
+    if d.latents:
+        terms = {"elbo": elbo, "recon": recon, "kl": recon - elbo}
+    if samples > 1:
+        terms["evidence"] = evidence
+    return terms
+
+
+def discreteness(q: Trace) -> dict[str, Any]:
+    """Return the entropy left in each discrete site given x, and I(x; y), its entropy without it.
+
+    Of a site of several units they are the sums over its units.
+    """
+    left: dict[str, float] = {}
+    gained: dict[str, float] = {}
+    for site, node in q.items():
+        if is_discrete(node) and node.dist is not None:
+            probs: Tensor = node.dist.mean  # (items, *units, classes)
+            left[site] = -float(torch.special.xlogy(probs, probs).flatten(1).sum(1).mean())
+            shares = probs.mean(0)  # (*units, classes)
+            gained[site] = -float(torch.special.xlogy(shares, shares).sum()) - left[site]
+    return {"conditional_entropy": left, "discrete_information": gained} if left else {}
+
+
+def agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return how a discrete site's most probable classes agree with labels.
+
+    Items without the label are left out; so are sites of several units, and sites that some items
+    do not have.
+
+    Args:
+        seen: The posterior of the test items.
+        test: The test items.
+        labels: The sites that labels trained, and their factors.
+
+    Returns:
+        "error" has, of each site in `labels`, the share of items whose class is not their label,
+        and its standard error; "accuracy" has, of each other site, the share that agrees with the
+        first factor once classes are matched to labels one to one.
+    """
+    errors: dict[str, list[float]] = {}
+    accuracy: dict[str, float] = {}
+    for site, node in seen.items():
+        factor = labels.get(site, test.names[0])
+        if factor not in test.names or not _is_one_class(site, node):
+            continue
+        classes = code(node).long().flatten().numpy()
+        label = test.factors[:, test.names.index(factor)]
+        known = label >= 0
+        if not known.any():
+            continue
+        if site in labels:
+            wrong = torch.as_tensor(classes[known] != label[known])
+            errors[site] = with_error(wrong.double())
+        else:
+            accuracy[site] = clustering_accuracy(classes[known], label[known])
+    found: dict[str, Any] = {"error": errors, "accuracy": accuracy}
+    return {name: of_sites for name, of_sites in found.items() if of_sites}
+
+
+def _is_one_class(site: str, node: Node) -> bool:
+    """Whether each item has exactly one class at the site."""
+    is_single = is_discrete(node) and len(unit_names(site, node)) == 1
+    return is_single and not isinstance(node.exists, Tensor)
+
+
+def metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, Any]]:
+    """Return metrics of the test items' codes against their factors, by their names in `METRICS`.
+
+    Raises:
+        ValueError: If no factor has two classes, or there are too few items.
+    """
+    columns = [code(node).flatten(1)[:most] for node in seen.values()]
+    codes = torch.cat(columns, -1).numpy()  # (items, units)
+    found = battery.scores(codes, test.factors[:most])
+    described_by_name = {}
+    for key, score in zip(battery.METRICS, found, strict=True):
+        about = described(_plain(score, test.names))
+        described_by_name[key] = about | {"asks": battery.question(key)}
+    return described_by_name
+
+
+def _plain(score: Score, names: tuple[str, ...]) -> Score:
+    """Return a score with its numbers alone, its notes in the factors' names."""
+    numbers = {name: part for name, part in score.parts.items() if isinstance(part, float)}
+    notes = tuple(named(note, names) for note in score.notes)
+    return replace(score, parts=numbers, notes=notes)

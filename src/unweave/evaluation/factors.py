@@ -1,0 +1,115 @@
+"""The information that a code has about the factors of the data, I(v; z), exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..aggregate.mixture import exact
+from ..data import Data
+from ..models.model import unit_names
+from ..trace.groups import Block, block
+from ..trace.marginals import unit_shape
+from ..trace.trace import Trace
+from .terms import MANY
+
+
+def class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
+    """Return the information about each factor v of the data, and about the first class by class:
+
+    .. math:: I(v; z_b) = E[\\log q(z_b|v) - \\log q(z_b)]
+
+    q(z|v) averages q(z|x_n) over the items of class v; the row of class v is KL(q(z_b|v) ‖ q(z_b)).
+    Items whose factor is missing are left out of its part.
+
+    Args:
+        q: The encoder's trace of all items.
+        some: The numbers of the items that the information is averaged over, the rows.
+        data: The items' factors.
+    """
+    rows = q.take(some).draw()
+    columns = _columns(rows)
+    names = [name for name, _ in columns]
+    blocks = _blocks(rows, names)
+    factors = torch.as_tensor(data.factors)  # (items, factors)
+    whole = _log_q(q, torch.arange(len(factors)), rows, blocks) if (factors >= 0).all() else None
+    found: dict[str, Any] = {}
+    about: dict[str, Any] = {"names": names, "factors": [], "total": [], "entropy": []}
+    for name, size, labels in zip(data.names, data.sizes, factors.T, strict=True):
+        at = (labels[some] >= 0).nonzero().squeeze(1)  # of the rows, those that are labelled
+        if not len(at):
+            continue
+        its, own = rows.take(at), labels[some[at]]
+        log_q = _log_q(q, _numbers(labels >= 0), its, blocks) if whole is None else whole[:, at]
+        gain = _gain(q, labels, its, own, log_q, blocks)  # (rows, blocks)
+        entropy = _entropy(labels, size)
+        about["factors"].append(name)
+        about["total"].append(gain.mean(0).tolist())
+        about["entropy"].append(entropy)
+        if name == data.names[0]:
+            found["I(y;z)"] = {
+                "names": names,
+                "kinds": [kind for _, kind in columns],
+                "total": gain.mean(0).tolist(),
+                "per_class": _per_class(gain, own, size),
+            }
+            found["entropy_y"] = entropy
+    if len(data.names) > 1 and about["factors"]:
+        found["I(v;z)"] = about
+    return found
+
+
+def _columns(rows: Trace) -> list[tuple[str, str]]:
+    """Return the names that have a column, sites and then their units, each with its kind."""
+    groups = [(site, "group") for site in rows]
+    units = []
+    for site, node in rows.items():
+        units += [(unit, "unit") for unit in unit_names(site, node) if unit != site]
+    return groups + units if len(units) <= MANY else groups
+
+
+def _blocks(rows: Trace, names: list[str]) -> list[Block]:
+    shapes = {}
+    for site, node in rows.items():
+        if node.dist is not None:
+            shapes[site] = unit_shape(node.dist, node.value, 1)
+    return [block(name, shapes) for name in names]
+
+
+def _log_q(q: Trace, items: Tensor, rows: Trace, blocks: list[Block]) -> Tensor:
+    """Return log q(z_block) of the rows over some items alone, (blocks, rows)."""
+    return torch.stack(exact(q.take(items))(rows, blocks, 0))
+
+
+def _gain(
+    q: Trace, labels: Tensor, rows: Trace, own: Tensor, log_q: Tensor, blocks: list[Block]
+) -> Tensor:
+    """Return log q(z_block|v) − log q(z_block) of rows whose classes are `own`, (rows, blocks)."""
+    gain = log_q.new_empty(len(own), len(blocks))
+    for c in own.unique():
+        here = _numbers(own == c)
+        of_class = _log_q(q, _numbers(labels == c), rows.take(here), blocks)  # (blocks, here)
+        gain[here] = (of_class - log_q[:, here]).T
+    return gain
+
+
+def _per_class(gain: Tensor, own: Tensor, size: int) -> list[list[float] | None]:
+    """Return the mean gain of each class' rows; None of a class without any."""
+    means: list[list[float] | None] = []
+    for c in range(size):
+        here = own == c
+        means.append(gain[here].mean(0).tolist() if here.any() else None)
+    return means
+
+
+def _entropy(labels: Tensor, size: int) -> float:
+    """Return the entropy of a factor over the items where it is known."""
+    known = labels >= 0
+    share = torch.bincount(labels[known], minlength=size) / known.sum()
+    return -float((share * share.clamp_min(1e-12).log()).sum())
+
+
+def _numbers(which: Tensor) -> Tensor:
+    return which.nonzero().squeeze(1)

@@ -1,0 +1,166 @@
+"""The arrays of a run's pictures: reconstructions, traversals, samples, codes in the plane."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Data
+from ..models.model import Model, hard, is_discrete, mean, seeded, unit_names
+from ..trace.node import Node
+from ..trace.trace import Trace
+from .terms import MANY
+
+SHOWN_CLASSES = 16
+"""Classes that a traversal shows; where there are more, it shows twelve of them."""
+
+QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
+"""Quantiles of a unit's draws that a traversal shows."""
+
+Array = np.ndarray[Any, Any]
+
+
+def shown_items(test: Data, most: int = 20) -> tuple[Array, Array]:
+    """Return a few items of each class in turn, and their labels."""
+    labels = labels_of(test)
+    chosen = _spread(labels, most)
+    return test.floats(chosen), labels[chosen]
+
+
+def labels_of(data: Data) -> Array:
+    """Return the first factor of each item, 0 without factors."""
+    return data.factors[:, 0] if data.names else np.zeros(len(data.x), np.int64)
+
+
+def _spread(labels: Array, most: int) -> list[int]:
+    """Return item numbers of each class in turn.
+
+    Items of a class may stand in an order, so each class is begun at another place.
+    """
+    kinds = []
+    for k, c in enumerate(np.unique(labels)):
+        items = np.flatnonzero(labels == c)
+        kinds.append(np.roll(items, -int(0.618 * k % 1 * len(items))))
+    chosen: list[int] = []
+    for i in range(most):
+        chosen += [int(items[i]) for items in kinds if i < len(items)]
+    return chosen[:most]
+
+
+def reconstructions(model: Model, x: Array) -> Tensor:
+    """Return the items as the decoder gives them back."""
+    return _shaped(model.reconstruct(x), x.shape[1:])
+
+
+def samples_of_prior(model: Model, q: Trace, shape: tuple[int, ...], n: int = 60) -> Tensor:
+    """Return the decoder's means of n draws of the prior, (n, *shape)."""
+    with seeded(0):
+        return _shaped(mean(model.decoder(None, q.free(n))), shape)
+
+
+def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
+    """Return a decoder's means as items of the data's shape, if they have as many numbers."""
+    if means.shape[lead:].numel() != math.prod(shape):
+        return means
+    return means.reshape(*means.shape[:lead], *shape)
+
+
+# -- traversals ------------------------------------------------------------------------------------
+
+
+def traversals(model: Model, q: Trace, x: Array, most: int = MANY) -> dict[str, Any]:
+    """Return, for each unit, the items x decoded while that unit alone runs through its values.
+
+    Args:
+        model: The model.
+        q: Draws of the posterior of the training part, which say how far a unit runs.
+        x: The items that the traversals start from.
+        most: The most units.
+
+    Raises:
+        ValueError: If the code has more units.
+    """
+    units = []
+    for site, node in q.items():
+        units += [(unit, site, column) for column, unit in enumerate(unit_names(site, node))]
+    if len(units) > most:
+        raise ValueError(f"{len(units)} units are too many to be shown one by one")
+    start = {site: hard(node) for site, node in model.posterior(x).items()}
+    arrays: dict[str, Any] = {"traversal_quantiles": np.array(QUANTILES)}
+    for unit, site, column in units:
+        values, at = value_range(q[site], column)
+        strips = traverse(model, start, site, column, values)
+        arrays[f"traversal/{unit}"] = _shaped(strips, x.shape[1:], 2)
+        arrays[f"traversal_at/{unit}"] = at
+    return arrays
+
+
+def value_range(node: Node, column: int) -> tuple[Tensor, Tensor]:
+    """Return the values that a unit runs through, and what they stand for.
+
+    They are its classes, or a few of many, or quantiles of its draws over the data set.
+    """
+    dtype = node.value.dtype
+    if not is_discrete(node):
+        draws = node.value.flatten(1)[:, column].double()
+        at = draws.quantile(torch.tensor(QUANTILES, dtype=torch.double))
+        return at.to(dtype), at
+    classes = node.value.shape[-1]
+    at = torch.arange(classes)
+    if classes > SHOWN_CLASSES:
+        at = torch.linspace(0, classes - 1, 12).round().long()
+    return torch.eye(classes, dtype=dtype)[at], at
+
+
+def traverse(
+    model: Model, start: dict[str, Tensor], site: str, column: int, values: Tensor
+) -> Tensor:
+    """Return the decoded items, (items, values, …), as one unit runs and the others are held."""
+    strips = []
+    for value in values:
+        codes = {}
+        for name, held in start.items():
+            codes[name] = held.clone(memory_format=torch.contiguous_format)
+        units = codes[site]
+        units = units.view(
+            len(units), -1, *value.shape
+        )  # (items, units) or (items, units, classes)
+        units[:, column] = value
+        strips.append(model.decode(**codes))
+    return torch.stack(strips, 1)
+
+
+# -- codes -----------------------------------------------------------------------------------------
+
+
+def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
+    """Return the codes in the plane: as they are if there are two, by t-SNE otherwise.
+
+    Raises:
+        ValueError: If an item's code is one number.
+    """
+    trace = model.posterior(test.floats(slice(most)))
+    columns = []
+    for node in trace.values():
+        at: Tensor = node.value if node.dist is None else node.dist.mean
+        columns.append(at.flatten(1))
+    codes = torch.cat(columns, -1).numpy()  # (items, numbers)
+    if codes.shape[1] < 2:
+        raise ValueError("one number an item is no place in a plane")
+    labels = {"embedding_labels": labels_of(test)[:most]}
+    if codes.shape[1] == 2:
+        names = [name for site, node in trace.items() for name in unit_names(site, node)]
+        return labels | {
+            "embedding": codes,
+            "embedding_kind": "codes",
+            "embedding_names": np.array(names),
+        }
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30, len(codes) / 4)
+    plane = TSNE(2, init="pca", perplexity=perplexity, random_state=0).fit_transform(codes)
+    return labels | {"embedding": plane, "embedding_kind": "t-SNE of codes"}

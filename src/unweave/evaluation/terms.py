@@ -1,0 +1,223 @@
+"""The terms of the bound: exact ones, and the training's estimates beside them.
+
+q(z) is the sum over the whole training part, averaged over some of its items.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..aggregate.mixture import exact, log_mixture
+from ..models.model import Model, unit_names
+from ..objective.bounds import breaches
+from ..objective.objective import Atom, Densities, Objective
+from ..trace.groups import Block, Tree, block
+from ..trace.marginals import log_marginals
+from ..trace.trace import Trace
+from ..training.items import Items, Kept, epoch_order
+from ..training.recipe import PRIOR_DRAWS, Recipe, decomposition
+from .encoded import chunks
+
+MANY = 100
+"""Units of a code; where there are more, sites stand as wholes."""
+
+BATCHES = 100
+"""Batches of an epoch that the training's estimates are taken over."""
+
+
+def with_error(values: Tensor) -> list[float]:
+    """Return the mean of the values and its standard error."""
+    return [float(values.mean()), float(values.std() / math.sqrt(max(len(values), 1)))]
+
+
+# -- exact terms -----------------------------------------------------------------------------------
+
+
+def information(
+    model: Model, x: Tensor | Kept, q: Trace, some: Tensor, groups: Tree | None
+) -> dict[str, Any]:
+    """Return the exact decomposition, and the information in each unit.
+
+    Classes of enumerated sites are drawn for the rows.
+
+    Args:
+        model: The model.
+        x: The items of the training part.
+        q: The encoder's trace of all of them.
+        some: The numbers of the items that terms are averaged over, the rows.
+        groups: The tree of groups.
+    """
+    own = q.take(some)
+    rows = own.draw()
+    p = model.decoder(x[some], rows)
+    prior = partial(model.decoder, None, rows.free(PRIOR_DRAWS))
+    d = Densities(rows, p, groups=groups, aggregate=exact(q), kl="sampled", prior=prior)
+    gaps = {} if q.classes() else dependence(model, x, rows, d)
+    units = [(unit, site) for site, node in rows.items() for unit in unit_names(site, node)]
+    if len(units) > MANY:
+        units = [(site, site) for site in rows]
+    return {
+        "terms": {name: _exact(d, term, gaps) for name, term in decomposition(d).items()},
+        "exact_n": len(x),
+        "exact_points": len(some),
+        "units": [unit for unit, _ in units],
+        "unit_group": [site for _, site in units],
+        "I(x;z)": {unit: with_error(_gain(unit, own, d)) for unit, _ in units},
+    }
+
+
+def _exact(d: Densities, term: Objective, gaps: Mapping[int, Tensor]) -> dict[str, float]:
+    """Return a term and its standard error, with what dependent sites add at each level."""
+    value, error = with_error(d.score(term))
+    for level, gap in gaps.items():
+        coefficient = term.coefficients.get(Atom("q", level))
+        weight = coefficient if isinstance(coefficient, float) else 0.0
+        shift, spread = with_error(gap)
+        value += weight * shift
+        error = math.hypot(error, weight * spread)
+    return {"exact": value, "se": error}
+
+
+def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
+    """Return log q(unit|x) − log q(unit) of each row, (rows,).
+
+    The first is over the row's own classes, the second over all items and theirs.
+    """
+    part = block(unit, d.shapes)
+    depth = len(own.classes())
+    assert d.aggregate is not None
+    (log_q_x,) = log_mixture(d.q.aligned(depth), own, [part], None, depth)
+    log_q_x = log_q_x.reshape(log_q_x.shape[depth:])  # (rows,)
+    (log_q,) = d.aggregate(d.q, [part], 0)
+    return log_q_x - log_q
+
+
+def dependence(
+    model: Model, x: Tensor | Kept, rows: Trace, d: Densities, pairs: int = 4 * 10**6
+) -> dict[int, Tensor]:
+    """Return how far blocks of sites that depend on one another are from independence, by level.
+
+    An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the
+    exact sum,
+
+    .. math:: q(y_i, z_i) = \\frac{1}{N} \\sum_n q(y_i|x_n) q(z_i|x_n, y_i),
+
+    runs the encoder on every item with the site fixed at y_i: for as many rows i as keep N·i below
+    `pairs`.
+
+    Args:
+        model: The model.
+        x: The items that q(z) sums over.
+        rows: The draws at which q(z) is asked.
+        d: The atoms of the rows.
+        pairs: The most runs of the encoder, counted in items.
+
+    Returns:
+        By level, log q of its blocks less what the aggregate gives, of some rows.
+    """
+    able = _given(model)
+    n = _length(rows)
+    most = max(2, min(n, pairs // len(x)))
+    few = rows.take(torch.linspace(0, n - 1, most).round().long())  # from first to last
+    gaps = {}
+    for level, blocks in enumerate(d.levels):
+        dependent = [part for part in blocks if len(part) > 1 and _sites(part) & able]
+        if not dependent:
+            continue
+        held = d.aggregate(few, dependent, 0) if d.aggregate else []
+        gap = torch.zeros(())
+        for part, log_q in zip(dependent, held, strict=True):
+            gap = gap + (joint(model, x, few, part) - log_q)
+        gaps[level] = gap
+    return gaps
+
+
+def joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
+    """Return log q(block_i), (rows,), by running the encoder on all items with row i's values."""
+    able = _given(model)
+    values = {site: rows[site].value for site, _ in part}
+    log_q = []
+    for i in range(_length(rows)):
+        densities = []
+        for some in chunks(x):
+            row = {}
+            for site, value in values.items():
+                row[site] = value[i].expand(len(some), *value.shape[1:])  # (some, *units)
+            q = model.encoder(some, **{site: row[site] for site in row if site in able})
+            densities.append(_log_q(q, row, part))
+        log_q.append(torch.cat(densities).logsumexp(0) - math.log(len(x)))
+    return torch.stack(log_q)
+
+
+def _log_q(q: Trace, row: Mapping[str, Tensor], part: Block) -> Tensor:
+    """Return the log-density of a block's values under each item's posterior, (items,)."""
+    total = torch.zeros(())
+    for site, units in part:
+        dist = q[site].dist
+        if dist is not None:
+            total = total + log_marginals(dist, row[site], 1, [units])[0]
+    return total
+
+
+def _given(model: Model) -> set[str]:
+    """Return the names of the encoder's arguments, among them the sites that can be fixed."""
+    return set(inspect.signature(model.encoder.forward).parameters)
+
+
+def _sites(part: Block) -> set[str]:
+    return {site for site, _ in part}
+
+
+def _length(rows: Trace) -> int:
+    return len(next(iter(rows.values())).value)
+
+
+# -- the training's estimates ----------------------------------------------------------------------
+
+
+def minibatch_column(
+    recipe: Recipe, model: Model, items: Items, batches: int = BATCHES
+) -> tuple[dict[str, dict[str, float]], bool]:
+    """Return the terms as the training's estimator gives them, and whether the prior factorises.
+
+    Of each term it is the mean and the spread over batches of the training part.
+    """
+    seen: dict[str, list[float]] = {}
+    for numbers in epoch_order(recipe, items, 0)[:batches]:
+        x, labels = items.batch(numbers)
+        q, p = model(x, **labels)
+        d = recipe.densities(model, q, p)
+        for name, term in decomposition(d).items():
+            seen.setdefault(name, []).append(float(d.score(term).mean()))
+    column = {}
+    for name, values in seen.items():
+        column[name] = {"minibatch": float(np.mean(values)), "minibatch_sd": float(np.std(values))}
+    return column, d.factorises
+
+
+def breached(
+    terms: Mapping[str, Mapping[str, float]],
+    recipe: Recipe,
+    factorises: bool,
+    batches: int = BATCHES,
+) -> Sequence[str]:
+    """Return the bounds that exact terms and the training's estimates break, with the remedy."""
+    exactly, training = {}, {}
+    for name, term in terms.items():
+        exactly[name] = (term["exact"], term["se"])
+        training[name] = (term["minibatch"], term["minibatch_sd"] / math.sqrt(batches))
+    n = recipe.n
+    found = breaches(exactly, n, f"the exact sum over {n:,} items", factorises=factorises)
+    estimated = breaches(training, n, recipe.estimator, factorises=factorises)
+    return [
+        *(f"{text}; take more points" for text in found),
+        *(f"{text}, read the exact value instead" for text in estimated),
+    ]

@@ -1,0 +1,133 @@
+"""Training into a folder: epochs, their log, a checkpoint after each, and whatever stops it.
+
+A checkpoint is whole or absent, and training goes on from the last good one as if nothing had
+happened, bit for bit. Where several ranks train together (see `ranks`), rank 0 alone reads and
+writes the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..ranks import agreed, first, share, world
+from ..runs.files import append
+from .checkpoints import last_good, load_checkpoint, save_checkpoint
+from .faults import NonFinite
+from .folder import as_lines, complete
+from .progress import Progress
+from .trainer import Trainer
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and saved its state first."""
+
+
+def train(trainer: Trainer, folder: Path, quiet: bool = False) -> None:
+    """Train to the end, or until it is stopped; in the end the folder holds the model.
+
+    Raises:
+        NonFinite: If the loss or a weight becomes NaN or infinite.
+        Interrupted: After Ctrl-C, with the state saved.
+        ConnectionError: If another rank is lost.
+    """
+    with _interruptible() as asked, Progress(trainer.recipe, trainer.step, quiet) as progress:
+
+        def stop() -> bool:
+            return agreed(asked())
+
+        while not trainer.done:
+            try:
+                _train_epoch(trainer, folder, progress, stop)
+            except NonFinite as error:
+                fault = _first_fault(trainer, folder) or str(error)
+                first(partial(_give_up, folder, fault))
+            except ConnectionError as error:
+                raise ConnectionError(
+                    f"{error}. {last_good(folder)}; go on with: {_resume(folder)}"
+                ) from error
+            if stop() and not trainer.done:
+                raise Interrupted(
+                    f"stopped at step {trainer.step} and saved; go on with: {_resume(folder)}"
+                )
+    if trainer.best is not None:
+        trainer.model.load_state_dict(trainer.best["model"])
+    # Batch normalisation has seen other items at other ranks.
+    share(trainer.model.state_dict().values())
+    first(partial(complete, folder, trainer.model, trainer.seconds, trainer.epoch))
+
+
+def _train_epoch(
+    trainer: Trainer, folder: Path, progress: Progress, stop: Callable[[], bool]
+) -> None:
+    """Train to the end of the epoch or until `stop()`; write the log's lines and a checkpoint."""
+    began = time.perf_counter() - trainer.seconds
+
+    def shown(trainer: Trainer) -> None:
+        trainer.seconds = time.perf_counter() - began
+        progress.show(trainer.step, trainer.seconds, trainer.sums, trainer.counted)
+
+    trainer.run_epoch(stop, shown)
+    if trainer.step % trainer.per_epoch == 0:
+        lines = list(trainer.close_epoch())
+        first(partial(append, folder / "metrics.jsonl", as_lines(lines)))
+        progress.epoch(lines)
+        progress.alarm(trainer.alarms)
+    save_checkpoint(folder, trainer)
+
+
+def _first_fault(trainer: Trainer, folder: Path) -> str | None:
+    """Go over the steps since the last checkpoint again, and return the first fault among them.
+
+    This is needed only where losses are read now and then.
+    """
+    if trainer.check_every == 1:
+        return None
+    again = Trainer(trainer.recipe, str(trainer.device))
+    again.check_every = 1
+    last = first(partial(load_checkpoint, folder))
+    if last is not None:
+        again.restore(last)
+    try:
+        while again.step <= trainer.step:
+            again.run_epoch(lambda: again.step > trainer.step, lambda _: None)
+    except NonFinite as error:
+        return str(error)
+    return None
+
+
+def _give_up(folder: Path, fault: str) -> NoReturn:
+    raise NonFinite(f"{fault}. {last_good(folder)}") from None
+
+
+def _resume(folder: Path) -> str:
+    """Return the command that goes on with a run, by as many ranks."""
+    ranks = world()[1]
+    start = ["torchrun", "--nproc-per-node", str(ranks), "-m"] if ranks > 1 else []
+    return shlex.join([*start, "unweave", "resume", str(folder)])
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Remember the first Ctrl-C; the second is Python's own."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        previous = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not in the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,225 @@
+"""A recipe: data, a model, an objective, and how long to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.distributions import Bernoulli
+
+from ..aggregate.mixture import Weights, balanced, minibatch
+from ..data import Data
+from ..models import Model
+from ..models.model import seeded
+from ..objective.objective import Densities, Objective, elbo, kl, mi, recon, tc
+from ..objective.schedule import Ramp
+from ..ranks import world
+from ..runs.findings import Finding
+from ..trace.groups import Tree
+from ..trace.trace import Trace
+
+PRIOR_DRAWS = 1000
+"""Draws of the prior by which conditional priors p(z2|z1) enter the terms of deeper levels."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A plan of training: data, a function that builds the model, an objective, and how long.
+
+    Attributes:
+        name: The recipe's name, as reports show it.
+        data: The items that are trained on, with those that are held out of them.
+        model: A function that builds the model.
+        objective: What is maximised. It may hold schedules (`ramp`), or be a function of the step.
+        test: The items that scores are computed on; those that are trained on if there are none.
+        groups: The tree of latent sites or slices; by default each site is a group.
+        labels: Keyword arguments of the encoder, and the factors of the data that they are given
+            (class numbers, −1 where missing).
+        labelled: Of each batch, so many items are drawn from those whose labels are all known, each
+            as often as the others: their weight, the γ of Siddharth et al. (2017), is set by how
+            often they are seen. (q(z) is then estimated from batches that hold them more often than
+            the data do.)
+        weights: The weights of a batch's posteriors in the estimate of q(z).
+        epochs: Passes over the data.
+        batch: The items of a step, of all ranks together.
+        lr: The learning rate of Adam, or its schedule.
+        samples: How often each item is encoded.
+        held_out: Items that are taken from the training data for validation.
+        patience: Training stops after so many epochs without a better held-out loss, and keeps the
+            best weights.
+        seed: All randomness of the run is a function of it.
+        gather: Whether log q(z) is estimated from the items of all ranks; if not, each rank
+            estimates it from its own.
+        logged: The log's terms are means over so many steps of an epoch. With 0, they are the ELBO
+            and the reconstruction of one step, which need no q(z).
+        points: Exact terms are means over so many items: q(z) of many enumerated classes costs more
+            than a step.
+        flags: The command line's flags that build the same recipe.
+        findings: A function (model, recipe) -> findings, which evaluation and the report show
+            beside those of every run.
+    """
+
+    name: str
+    data: Data
+    model: Callable[[], Model]
+    objective: Objective | Callable[[int], Objective]
+    test: Data | None = None
+    groups: Tree | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    labelled: int = 0
+    weights: Weights = balanced
+    epochs: int = 50
+    batch: int = 128
+    lr: float | Ramp = 1e-3
+    samples: int = 1
+    held_out: int = 0
+    patience: int | None = None
+    seed: int = 0
+    gather: bool = True
+    logged: int = 50
+    points: int = 2000
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of items that are trained on."""
+        return len(self.data) - self.held_out
+
+    @property
+    def per_epoch(self) -> int:
+        """The number of steps in an epoch."""
+        return self.n // (self.batch - self.labelled)
+
+    @property
+    def aggregate(self) -> minibatch:
+        """The estimator of log q(z) from a batch."""
+        return minibatch(self.n, self.weights, self.gather)
+
+    @property
+    def estimator(self) -> str:
+        """The estimator of log q(z) in words, with the number of items that it sees."""
+        ranks = 1 if self.gather else world()[1]
+        return f"{self.aggregate!r}, B={self.batch // ranks}"
+
+    def parts(self) -> tuple[Data, Data | None]:
+        """Return the data to train on and those held out, the same items whatever the seed."""
+        return self.data.split(self.held_out, seed=0) if self.held_out else (self.data, None)
+
+    def objective_at(self, step: int) -> Objective:
+        """Return the objective of a step, its schedules evaluated."""
+        form = self.objective if isinstance(self.objective, Objective) else self.objective(step)
+        return form.at(step)
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return self.lr(step) if isinstance(self.lr, Ramp) else self.lr
+
+    def densities(self, model: Model, q: Trace, p: Trace) -> Densities:
+        """Return the atoms of a batch's traces, by the recipe's groups and estimator."""
+        batch_dim = 0 if self.samples == 1 else 1
+
+        def prior() -> Trace:
+            drawn: Trace = model.decoder(None, q.free(PRIOR_DRAWS, batch_dim=batch_dim))
+            return drawn
+
+        return Densities(
+            q,
+            p,
+            groups=self.groups,
+            aggregate=self.aggregate,
+            batch_dim=batch_dim,
+            prior=prior,
+        )
+
+
+def decomposition(d: Densities) -> dict[str, Objective]:
+    """Return the ELBO and the terms that add up to it, named by the levels of the group tree."""
+    deepest = len(d.levels) - 1
+    correlations = {f"tc[{level}]": tc[level] for level in range(deepest)}
+    return {"elbo": elbo, "recon": recon, "mi": mi, **correlations, f"kl[{deepest}]": kl[-1]}
+
+
+# -- what cannot be trained ------------------------------------------------------------------------
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse a recipe that would fail only later.
+
+    Raises:
+        ValueError: For sizes that do not fit the data or the number of ranks, patience without
+            held-out items, and labels that the data do not have.
+    """
+    _check_sizes(recipe)
+    _check_labels(recipe)
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    if recipe.held_out == 1 or recipe.n < 2:
+        raise ValueError(
+            f"held_out={recipe.held_out} of {len(recipe.data)} items: expected 0, or 2 and more "
+            "with 2 left to train on"
+        )
+    if not 1 < recipe.batch <= recipe.n:
+        raise ValueError(
+            f"batch={recipe.batch}, but the training part has {recipe.n} items: expected 2 to "
+            f"{recipe.n}"
+        )
+    ranks = world()[1]
+    if recipe.batch % ranks or recipe.batch < 2 * ranks:
+        fit = max(2, round(recipe.batch / ranks)) * ranks
+        raise ValueError(
+            f"batch={recipe.batch} counts the items of all {ranks} ranks: expected as many for "
+            f"each, 2 or more, such as {fit}; or start another number of ranks"
+        )
+    if recipe.samples < 1 or recipe.epochs < 1:
+        raise ValueError(
+            f"samples={recipe.samples}, epochs={recipe.epochs}: expected 1 or more of each"
+        )
+    if recipe.patience is not None and not recipe.held_out:
+        raise ValueError(
+            f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no "
+            "patience"
+        )
+
+
+def _check_labels(recipe: Recipe) -> None:
+    if not 0 <= recipe.labelled < recipe.batch or (recipe.labelled and not recipe.labels):
+        raise ValueError(
+            f"labelled={recipe.labelled} items of batch={recipe.batch}, "
+            f"labels={dict(recipe.labels)}: expected fewer than the batch has, and 0 without labels"
+        )
+    for factor in recipe.labels.values():
+        if factor not in recipe.data.names:
+            names = ", ".join(map(repr, recipe.data.names)) or "none"
+            raise ValueError(
+                f"labels name the factor {factor!r}, but the factors of {recipe.data.name} are: "
+                f"{names}"
+            )
+
+
+@torch.no_grad()
+def check_range(model: Model, data: Data) -> None:
+    """Refuse numbers outside [0, 1] where the decoder scores them as Bernoulli.
+
+    Raises:
+        ValueError: If there are such numbers.
+    """
+    if data.is_unit:
+        return
+    device = next(model.parameters()).device
+    with seeded(0):
+        _, p = model(torch.as_tensor(data.floats(slice(2)), device=device))
+    low, high = np.nanmin(data.floats()), np.nanmax(data.floats())
+    if not (low < 0 or high > 1):
+        return
+    for site, node in p.items():
+        if node.observed is True and isinstance(node.dist, Bernoulli):
+            raise ValueError(
+                f"{data.name}: x goes from {low:g} to {high:g}, but the site {site!r} is "
+                "Bernoulli, for numbers in [0, 1]: divide 8-bit pixels by 255, scale the numbers, "
+                "or take a Normal (likelihood='normal')"
+            )
