@@ -1,16 +1,16 @@
-"""Training by several processes, "ranks": who there is, and what they tell one another.
+"""Ranks: processes that train together, and their messages to one another.
 
-With B items in all, each of P ranks encodes B/P. What `log q(z)` needs of the others, their
-posteriors' parameters, is gathered with gradients, so that P ranks give the loss and the gradients
-of one:
+With B items in all, each of P ranks encodes B/P. `log q(z)` needs the parameters of the others'
+posteriors; they are gathered with gradients, so that P ranks give the loss and the gradients of
+one:
 
 .. math:: L = \\frac{1}{P} \\sum_r L_r(θ, φ_1, …, φ_P), \\qquad
           \\frac{dL}{dθ} = \\frac{1}{P} \\sum_r \\Big( \\frac{∂L_r}{∂θ}
                           + \\sum_s \\frac{∂L_s}{∂φ_r} \\frac{dφ_r}{dθ} \\Big)
 
-with φ_r the parameters that rank r encoded: the inner sum is what `gathered` does on the way back,
-the outer one `mean_gradients`. What else looks at a whole batch sees its rank's part: batch
-normalisation, penalties on moments, MMD, capacities, a critic's draws.
+with φ_r the parameters that rank r encoded. `gathered` computes the inner sum on the way back,
+`mean_gradients` the outer one. Everything else that looks at a whole batch sees its rank's part:
+batch normalisation, penalties on moments, MMD, capacities, a critic's draws.
 
 A process that is alone is rank 0 of 1, and nothing here costs it anything.
 
@@ -38,15 +38,16 @@ T = TypeVar("T")
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 PATIENCE = timedelta(minutes=30)
-"""How long ranks wait for one another, while rank 0 validates and writes, before they give up."""
+"""The time that ranks wait for one another, while rank 0 validates and writes."""
 
 
-# -- who there is ----------------------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------------------
 
 
 def world() -> tuple[int, int]:
-    """This process' rank and how many there are; (0, 1) without a process group, and within
-    `alone()`.
+    """Return this process' rank and the number of ranks.
+
+    They are (0, 1) without a process group, and within `alone()`.
     """
     if _alone.get() or not (dist.is_available() and dist.is_initialized()):
         return 0, 1
@@ -55,7 +56,7 @@ def world() -> tuple[int, int]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within it this process works as if there were no others, and waits for none."""
+    """Let this process work as if there were no others, and wait for none."""
     before = _alone.set(True)
     try:
         yield
@@ -65,15 +66,16 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def joined() -> Iterator[tuple[int, int]]:
-    """This process as one of those that `torchrun` started: gives `world()`, and leaves the group
-    in the end.
+    """Join the processes that `torchrun` started, give `world()`, and leave them in the end.
 
     A process group that exists already is used and left as it is; it must serve tensors on the CPU
     too, as that of `init_process_group()` without a backend does. Tensors on GPUs go by nccl,
     others by gloo.
+
+    Raises:
+        ConnectionError: If another rank is lost.
     """
-    started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
-    if _alone.get() or not started or os.environ["WORLD_SIZE"] == "1" or dist.is_initialized():
+    if _alone.get() or not _is_started_with_others() or dist.is_initialized():
         yield world()
         return
     from torch.distributed.rendezvous import rendezvous
@@ -95,22 +97,29 @@ def joined() -> Iterator[tuple[int, int]]:
         dist.destroy_process_group()
 
 
-def _take_leave(store: Any, rank: int, ranks: int) -> None:
-    """Waits for the others to have read what was last said to them, a while, for one of them may be
-    lost.
+def _is_started_with_others() -> bool:
+    """Whether `torchrun` started this process, and others too."""
+    named = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    return named and os.environ["WORLD_SIZE"] != "1"
 
-    A connection that is closed too early takes with it what the other end has not read. Rank 0 may
+
+def _take_leave(store: Any, rank: int, ranks: int) -> None:
+    """Wait until the others have read the last messages; only a while, for one may be lost.
+
+    A connection that is closed too early loses messages that the other end has not read. Rank 0 may
     keep the store, so it leaves last.
     """
+    while_lost = timedelta(seconds=10)
     with suppress(RuntimeError):
-        for word, heard in (("done", range(ranks)), ("gone", range(1, ranks) if rank == 0 else ())):
-            store.set(f"{word} {rank}", "")
-            if heard:
-                store.wait([f"{word} {other}" for other in heard], timedelta(seconds=10))
+        store.set(f"done {rank}", "")
+        store.wait([f"done {other}" for other in range(ranks)], while_lost)
+        store.set(f"gone {rank}", "")
+        if rank == 0:
+            store.wait([f"gone {other}" for other in range(1, ranks)], while_lost)
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this rank, one a rank, where ranks share a machine; any other device as it is."""
+    """Return this rank's own GPU where ranks share a machine; any other device as it is."""
     rank, ranks = world()
     if device.type != "cuda" or ranks == 1:
         return device
@@ -118,20 +127,24 @@ def own_device(device: torch.device) -> torch.device:
 
 
 def noise_seed(seed: int, rank: int, step: int = 0) -> int:
-    """A seed for the noise of one rank, from this step on."""
+    """Return a seed for the noise of one rank, from this step on."""
     return random.Random(f"{seed} {rank} {step}").getrandbits(63)
 
 
-# -- what they tell one another --------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------
 
 
 @contextmanager
 def talking() -> Iterator[None]:
-    """What torch raises when a rank is gone, as an error of the connection."""
+    """Turn torch's error when a rank is gone into one of the connection.
+
+    Raises:
+        ConnectionError: If another rank is lost.
+    """
     try:
         yield
     except RuntimeError as error:
-        rank = os.environ.get("RANK") if not dist.is_initialized() else dist.get_rank()
+        rank = dist.get_rank() if dist.is_initialized() else os.environ.get("RANK")
         reason = re.sub(r"^\[\S*\] ", "", str(error)).partition(". ")[0].partition("\n")[0]
         raise ConnectionError(
             f"rank {rank} has lost the others ({reason}): one of them ended, and its own message "
@@ -140,21 +153,22 @@ def talking() -> Iterator[None]:
 
 
 def first(fn: Callable[[], T]) -> T:
-    """What rank 0 gets from `fn`, which it calls alone; the others wait for it.
+    """Return the result of `fn`, which rank 0 calls alone; the others wait for it.
 
-    Errors: those of `fn`, at all ranks; their cause is a ConnectionAbortedError at those that only
-    heard of it.
+    Raises:
+        Exception: Any that `fn` raises, at all ranks. Its cause is a ConnectionAbortedError at the
+            ranks that did not call it.
     """
     rank, ranks = world()
     if ranks == 1:
         return fn()
-    said: list[Any] = [None, None]
+    said: list[Any] = [None, None]  # the result and the error
     if rank == 0:
         try:
             with alone():
-                said = [fn(), None]
+                said[0] = fn()
         except Exception as error:
-            said = [None, error]
+            said[1] = error
     with talking():
         dist.broadcast_object_list(said)
     result: T = said[0]
@@ -165,7 +179,7 @@ def first(fn: Callable[[], T]) -> T:
 
 
 def everyone(said: T) -> list[T]:
-    """What each rank says, in their order, known to all."""
+    """Return the value that each rank says, in their order, to all."""
     _, ranks = world()
     if ranks == 1:
         return [said]
@@ -187,31 +201,39 @@ def agreed(asked: bool) -> bool:
 
 @torch.no_grad()
 def share(tensors: Iterable[Tensor]) -> None:
-    """Gives all ranks the numbers of rank 0, in place."""
-    if world()[1] > 1:
-        for t in tensors:
-            whole = t.contiguous()
-            with talking():
-                dist.broadcast(whole, 0)
-            t.copy_(whole)
+    """Give all ranks the numbers of rank 0, in place."""
+    if world()[1] == 1:
+        return
+    for t in tensors:
+        whole = t.contiguous()
+        with talking():
+            dist.broadcast(whole, 0)
+        t.copy_(whole)
 
 
 @torch.no_grad()
 def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The mean over the ranks of each tensor, by one message."""
+    """Return the mean over the ranks of each tensor, by one message."""
     _, ranks = world()
     if ranks == 1:
         return list(tensors)
     flat = torch.cat([t.flatten() for t in tensors])
     with talking():
         dist.all_reduce(flat)
-    parts = (flat / ranks).split([t.numel() for t in tensors])
+    sizes = [t.numel() for t in tensors]
+    parts = (flat / ranks).split(sizes)
     return [part.view(t.shape).to(t.dtype) for part, t in zip(parts, tensors, strict=True)]
 
 
 def mean_gradients(weights: Iterable[Tensor], *more: Tensor) -> list[Tensor]:
-    """Puts the mean over the ranks into `.grad`, where one that a rank lacks counts as zero; gives
-    that of `more`.
+    """Average gradients over the ranks, in place; a gradient that a rank lacks counts as zero.
+
+    Args:
+        weights: The parameters, each with its `.grad`.
+        more: Tensors that the same message averages.
+
+    Returns:
+        The means of `more`.
     """
     if world()[1] == 1:
         return list(more)
@@ -224,9 +246,12 @@ def mean_gradients(weights: Iterable[Tensor], *more: Tensor) -> list[Tensor]:
 
 
 def averages(optimizer: torch.optim.Optimizer) -> None:
-    """From now on the optimiser averages its gradients over the ranks before each step."""
+    """Let the optimiser average its gradients over the ranks before each step from now on."""
 
     def average(its: Any, _args: Any, _kwargs: Any) -> None:
-        mean_gradients(w for group in its.param_groups for w in group["params"])
+        weights: list[Tensor] = []
+        for group in its.param_groups:
+            weights += group["params"]
+        mean_gradients(weights)
 
     optimizer.register_step_pre_hook(average)

@@ -29,7 +29,8 @@ def bound(model: Model, test: Data, recipe: Recipe, rows: int = 1000) -> dict[st
         if recipe.samples > 1:
             x = x.expand(recipe.samples, *x.shape)  # (samples, rows, *shape)
         q, p = model(x)
-        d = Densities(q, p, groups=recipe.groups, batch_dim=x.ndim - test.x.ndim)
+        batch_dim = x.ndim - test.x.ndim
+        d = Densities(q, p, groups=recipe.groups, batch_dim=batch_dim)
         for name, term in _bound_terms(d, recipe.samples).items():
             value = d.score(term)
             if recipe.samples > 1:
@@ -56,12 +57,17 @@ def discreteness(q: Trace) -> dict[str, Any]:
     left: dict[str, float] = {}
     gained: dict[str, float] = {}
     for site, node in q.items():
-        if is_discrete(node) and node.dist is not None:
-            probs: Tensor = node.dist.mean  # (items, *units, classes)
-            left[site] = -float(torch.special.xlogy(probs, probs).flatten(1).sum(1).mean())
-            shares = probs.mean(0)  # (*units, classes)
-            gained[site] = -float(torch.special.xlogy(shares, shares).sum()) - left[site]
-    return {"conditional_entropy": left, "discrete_information": gained} if left else {}
+        if not is_discrete(node) or node.dist is None:
+            continue
+        probs: Tensor = node.dist.mean  # (items, *units, classes)
+        of_items = torch.special.xlogy(probs, probs).flatten(1).sum(1)  # (items,)
+        shares = probs.mean(0)  # (*units, classes)
+        of_shares = torch.special.xlogy(shares, shares).sum()
+        left[site] = -float(of_items.mean())
+        gained[site] = -float(of_shares) - left[site]
+    if not left:
+        return {}
+    return {"conditional_entropy": left, "discrete_information": gained}
 
 
 def agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -102,8 +108,9 @@ def agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, A
 
 def _is_one_class(site: str, node: Node) -> bool:
     """Whether each item has exactly one class at the site."""
-    is_single = is_discrete(node) and len(unit_names(site, node)) == 1
-    return is_single and not isinstance(node.exists, Tensor)
+    if not is_discrete(node) or isinstance(node.exists, Tensor):
+        return False
+    return len(unit_names(site, node)) == 1
 
 
 def metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, Any]]:
@@ -115,15 +122,16 @@ def metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, 
     columns = [code(node).flatten(1)[:most] for node in seen.values()]
     codes = torch.cat(columns, -1).numpy()  # (items, units)
     found = battery.scores(codes, test.factors[:most])
-    described_by_name = {}
+    table = {}
     for key, score in zip(battery.METRICS, found, strict=True):
-        about = described(_plain(score, test.names))
-        described_by_name[key] = about | {"asks": battery.question(key)}
-    return described_by_name
+        plain = _plain(score, test.names)
+        table[key] = described(plain) | {"asks": battery.question(key)}
+    return table
 
 
 def _plain(score: Score, names: tuple[str, ...]) -> Score:
     """Return a score with its numbers alone, its notes in the factors' names."""
-    numbers = {name: part for name, part in score.parts.items() if isinstance(part, float)}
+    parts = score.parts.items()
+    numbers = {name: part for name, part in parts if isinstance(part, float)}
     notes = tuple(named(note, names) for note in score.notes)
     return replace(score, parts=numbers, notes=notes)

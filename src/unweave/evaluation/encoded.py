@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -19,8 +20,9 @@ from ..training.items import Kept
 def chunks(x: Tensor | Kept, rows: int = 4096) -> Iterator[Tensor]:
     """Yield the items in turn, in equal parts of at most so many, as floats."""
     parts = math.ceil(len(x) / rows)
-    for i in range(parts):
-        yield x[len(x) * i // parts : len(x) * (i + 1) // parts]
+    ends = [len(x) * i // parts for i in range(parts + 1)]
+    for start, end in itertools.pairwise(ends):
+        yield x[start:end]
 
 
 @torch.no_grad()

@@ -139,9 +139,9 @@ def _pictures(model: Model, q: Trace, test: Data, skipped: Skipped) -> dict[str,
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    plain: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     with replacing(path) as draft, open(draft, "wb") as file:
-        np.savez_compressed(file, **plain)  # type: ignore[arg-type]
+        np.savez_compressed(file, **plain)
 
 
 @contextmanager

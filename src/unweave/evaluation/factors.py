@@ -34,25 +34,30 @@ def class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     names = [name for name, _ in columns]
     blocks = _blocks(rows, names)
     factors = torch.as_tensor(data.factors)  # (items, factors)
-    whole = _log_q(q, torch.arange(len(factors)), rows, blocks) if (factors >= 0).all() else None
+    whole = None  # the same for all factors, unless some are missing
+    if (factors >= 0).all():
+        whole = _log_q(q, torch.arange(len(factors)), rows, blocks)  # (blocks, rows)
     found: dict[str, Any] = {}
     about: dict[str, Any] = {"names": names, "factors": [], "total": [], "entropy": []}
     for name, size, labels in zip(data.names, data.sizes, factors.T, strict=True):
-        at = (labels[some] >= 0).nonzero().squeeze(1)  # of the rows, those that are labelled
+        at = _numbers(labels[some] >= 0)  # the rows that are labelled
         if not len(at):
             continue
-        its, own = rows.take(at), labels[some[at]]
-        log_q = _log_q(q, _numbers(labels >= 0), its, blocks) if whole is None else whole[:, at]
+        its = rows.take(at)
+        own = labels[some[at]]
+        known = _numbers(labels >= 0)
+        log_q = whole[:, at] if whole is not None else _log_q(q, known, its, blocks)
         gain = _gain(q, labels, its, own, log_q, blocks)  # (rows, blocks)
+        total = gain.mean(0).tolist()
         entropy = _entropy(labels, size)
         about["factors"].append(name)
-        about["total"].append(gain.mean(0).tolist())
+        about["total"].append(total)
         about["entropy"].append(entropy)
         if name == data.names[0]:
             found["I(y;z)"] = {
                 "names": names,
                 "kinds": [kind for _, kind in columns],
-                "total": gain.mean(0).tolist(),
+                "total": total,
                 "per_class": _per_class(gain, own, size),
             }
             found["entropy_y"] = entropy
@@ -66,7 +71,8 @@ def _columns(rows: Trace) -> list[tuple[str, str]]:
     groups = [(site, "group") for site in rows]
     units = []
     for site, node in rows.items():
-        units += [(unit, "unit") for unit in unit_names(site, node) if unit != site]
+        names = unit_names(site, node)
+        units += [(name, "unit") for name in names if name != site]
     return groups + units if len(units) <= MANY else groups
 
 
@@ -80,7 +86,8 @@ def _blocks(rows: Trace, names: list[str]) -> list[Block]:
 
 def _log_q(q: Trace, items: Tensor, rows: Trace, blocks: list[Block]) -> Tensor:
     """Return log q(z_block) of the rows over some items alone, (blocks, rows)."""
-    return torch.stack(exact(q.take(items))(rows, blocks, 0))
+    aggregate = exact(q.take(items))
+    return torch.stack(aggregate(rows, blocks, 0))
 
 
 def _gain(
@@ -99,8 +106,8 @@ def _per_class(gain: Tensor, own: Tensor, size: int) -> list[list[float] | None]
     """Return the mean gain of each class' rows; None of a class without any."""
     means: list[list[float] | None] = []
     for c in range(size):
-        here = own == c
-        means.append(gain[here].mean(0).tolist() if here.any() else None)
+        its = gain[own == c]
+        means.append(its.mean(0).tolist() if len(its) else None)
     return means
 
 
@@ -108,7 +115,8 @@ def _entropy(labels: Tensor, size: int) -> float:
     """Return the entropy of a factor over the items where it is known."""
     known = labels >= 0
     share = torch.bincount(labels[known], minlength=size) / known.sum()
-    return -float((share * share.clamp_min(1e-12).log()).sum())
+    log_share = share.clamp_min(1e-12).log()
+    return -float((share * log_share).sum())
 
 
 def _numbers(which: Tensor) -> Tensor:

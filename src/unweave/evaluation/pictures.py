@@ -33,7 +33,9 @@ def shown_items(test: Data, most: int = 20) -> tuple[Array, Array]:
 
 def labels_of(data: Data) -> Array:
     """Return the first factor of each item, 0 without factors."""
-    return data.factors[:, 0] if data.names else np.zeros(len(data.x), np.int64)
+    if not data.names:
+        return np.zeros(len(data.x), np.int64)
+    return data.factors[:, 0]
 
 
 def _spread(labels: Array, most: int) -> list[int]:
@@ -44,29 +46,32 @@ def _spread(labels: Array, most: int) -> list[int]:
     kinds = []
     for k, c in enumerate(np.unique(labels)):
         items = np.flatnonzero(labels == c)
-        kinds.append(np.roll(items, -int(0.618 * k % 1 * len(items))))
+        begin = int(0.618 * k % 1 * len(items))
+        kinds.append(np.roll(items, -begin))
     chosen: list[int] = []
-    for i in range(most):
-        chosen += [int(items[i]) for items in kinds if i < len(items)]
+    for turn in range(most):
+        chosen += [int(items[turn]) for items in kinds if turn < len(items)]
     return chosen[:most]
 
 
 def reconstructions(model: Model, x: Array) -> Tensor:
     """Return the items as the decoder gives them back."""
-    return _shaped(model.reconstruct(x), x.shape[1:])
+    means = model.reconstruct(x)
+    return _shaped(means, x.shape[1:])
 
 
 def samples_of_prior(model: Model, q: Trace, shape: tuple[int, ...], n: int = 60) -> Tensor:
     """Return the decoder's means of n draws of the prior, (n, *shape)."""
     with seeded(0):
-        return _shaped(mean(model.decoder(None, q.free(n))), shape)
+        p = model.decoder(None, q.free(n))
+    return _shaped(mean(p), shape)
 
 
 def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
     """Return a decoder's means as items of the data's shape, if they have as many numbers."""
-    if means.shape[lead:].numel() != math.prod(shape):
-        return means
-    return means.reshape(*means.shape[:lead], *shape)
+    front, own = means.shape[:lead], means.shape[lead:]
+    has_as_many = own.numel() == math.prod(shape)
+    return means.reshape(*front, *shape) if has_as_many else means
 
 
 # -- traversals ------------------------------------------------------------------------------------
@@ -89,7 +94,8 @@ def traversals(model: Model, q: Trace, x: Array, most: int = MANY) -> dict[str, 
         units += [(unit, site, column) for column, unit in enumerate(unit_names(site, node))]
     if len(units) > most:
         raise ValueError(f"{len(units)} units are too many to be shown one by one")
-    start = {site: hard(node) for site, node in model.posterior(x).items()}
+    posterior = model.posterior(x)
+    start = {site: hard(node) for site, node in posterior.items()}
     arrays: dict[str, Any] = {"traversal_quantiles": np.array(QUANTILES)}
     for unit, site, column in units:
         values, at = value_range(q[site], column)
@@ -162,5 +168,6 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
     from sklearn.manifold import TSNE
 
     perplexity = min(30, len(codes) / 4)
-    plane = TSNE(2, init="pca", perplexity=perplexity, random_state=0).fit_transform(codes)
+    tsne = TSNE(2, init="pca", perplexity=perplexity, random_state=0)
+    plane = tsne.fit_transform(codes)
     return labels | {"embedding": plane, "embedding_kind": "t-SNE of codes"}

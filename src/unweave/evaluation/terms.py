@@ -35,7 +35,9 @@ BATCHES = 100
 
 def with_error(values: Tensor) -> list[float]:
     """Return the mean of the values and its standard error."""
-    return [float(values.mean()), float(values.std() / math.sqrt(max(len(values), 1)))]
+    n = max(len(values), 1)
+    error = values.std() / math.sqrt(n)
+    return [float(values.mean()), float(error)]
 
 
 # -- exact terms -----------------------------------------------------------------------------------
@@ -61,17 +63,25 @@ def information(
     prior = partial(model.decoder, None, rows.free(PRIOR_DRAWS))
     d = Densities(rows, p, groups=groups, aggregate=exact(q), kl="sampled", prior=prior)
     gaps = {} if q.classes() else dependence(model, x, rows, d)
-    units = [(unit, site) for site, node in rows.items() for unit in unit_names(site, node)]
-    if len(units) > MANY:
-        units = [(site, site) for site in rows]
+    terms = {name: _exact(d, term, gaps) for name, term in decomposition(d).items()}
+    site_of = _units(rows)
     return {
-        "terms": {name: _exact(d, term, gaps) for name, term in decomposition(d).items()},
+        "terms": terms,
         "exact_n": len(x),
         "exact_points": len(some),
-        "units": [unit for unit, _ in units],
-        "unit_group": [site for _, site in units],
-        "I(x;z)": {unit: with_error(_gain(unit, own, d)) for unit, _ in units},
+        "units": list(site_of),
+        "unit_group": list(site_of.values()),
+        "I(x;z)": {unit: with_error(_gain(unit, own, d)) for unit in site_of},
     }
+
+
+def _units(rows: Trace) -> dict[str, str]:
+    """Return the names of the units, each with its site; of the sites if there are many units."""
+    site_of = {}
+    for site, node in rows.items():
+        for unit in unit_names(site, node):
+            site_of[unit] = site
+    return site_of if len(site_of) <= MANY else {site: site for site in rows}
 
 
 def _exact(d: Densities, term: Objective, gaps: Mapping[int, Tensor]) -> dict[str, float]:
@@ -125,8 +135,9 @@ def dependence(
     """
     able = _given(model)
     n = _length(rows)
-    most = max(2, min(n, pairs // len(x)))
-    few = rows.take(torch.linspace(0, n - 1, most).round().long())  # from first to last
+    count = max(2, min(n, pairs // len(x)))
+    evenly = torch.linspace(0, n - 1, count).round().long()
+    few = rows.take(evenly)
     gaps = {}
     for level, blocks in enumerate(d.levels):
         dependent = [part for part in blocks if len(part) > 1 and _sites(part) & able]
@@ -142,18 +153,16 @@ def dependence(
 
 def joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
     """Return log q(block_i), (rows,), by running the encoder on all items with row i's values."""
-    able = _given(model)
-    values = {site: rows[site].value for site, _ in part}
+    fixed = _sites(part) & _given(model)
     log_q = []
     for i in range(_length(rows)):
         densities = []
         for some in chunks(x):
-            row = {}
-            for site, value in values.items():
-                row[site] = value[i].expand(len(some), *value.shape[1:])  # (some, *units)
-            q = model.encoder(some, **{site: row[site] for site in row if site in able})
+            row = {site: _repeated(rows[site].value[i], len(some)) for site in _sites(part)}
+            q = model.encoder(some, **{site: row[site] for site in fixed})
             densities.append(_log_q(q, row, part))
-        log_q.append(torch.cat(densities).logsumexp(0) - math.log(len(x)))
+        of_items = torch.cat(densities)  # (items,)
+        log_q.append(of_items.logsumexp(0) - math.log(len(x)))
     return torch.stack(log_q)
 
 
@@ -163,13 +172,20 @@ def _log_q(q: Trace, row: Mapping[str, Tensor], part: Block) -> Tensor:
     for site, units in part:
         dist = q[site].dist
         if dist is not None:
-            total = total + log_marginals(dist, row[site], 1, [units])[0]
+            (log_density,) = log_marginals(dist, row[site], 1, [units])
+            total = total + log_density
     return total
+
+
+def _repeated(value: Tensor, n: int) -> Tensor:
+    """Return one row's value for n items, (n, *units)."""
+    return value.expand(n, *value.shape)
 
 
 def _given(model: Model) -> set[str]:
     """Return the names of the encoder's arguments, among them the sites that can be fixed."""
-    return set(inspect.signature(model.encoder.forward).parameters)
+    program = inspect.signature(model.encoder.forward)
+    return set(program.parameters)
 
 
 def _sites(part: Block) -> set[str]:
@@ -177,7 +193,8 @@ def _sites(part: Block) -> set[str]:
 
 
 def _length(rows: Trace) -> int:
-    return len(next(iter(rows.values())).value)
+    first = next(iter(rows.values()))
+    return len(first.value)
 
 
 # -- the training's estimates ----------------------------------------------------------------------
@@ -196,10 +213,12 @@ def minibatch_column(
         q, p = model(x, **labels)
         d = recipe.densities(model, q, p)
         for name, term in decomposition(d).items():
-            seen.setdefault(name, []).append(float(d.score(term).mean()))
+            value = float(d.score(term).mean())
+            seen.setdefault(name, []).append(value)
     column = {}
     for name, values in seen.items():
-        column[name] = {"minibatch": float(np.mean(values)), "minibatch_sd": float(np.std(values))}
+        mean, sd = np.mean(values), np.std(values)
+        column[name] = {"minibatch": float(mean), "minibatch_sd": float(sd)}
     return column, d.factorises
 
 

@@ -49,12 +49,16 @@ def _fault(
     model: nn.Module, d: Densities, part: Items, items: Tensor, advice: str
 ) -> tuple[str, bool]:
     """Return this rank's fault, and whether it is more than a guess."""
-    broken = [name for name, w in model.named_parameters() if not bool(torch.isfinite(w).all())]
+    broken = []
+    for name, w in model.named_parameters():
+        if not bool(torch.isfinite(w).all()):
+            broken.append(name)
     if broken:
         text = "had become NaN or infinite in the step before, from a gradient that was"
         return f": the weights {', '.join(broken[:3])} {text}; {advice}", True
     x = part.x[items]
-    fine = (~x.isinf() if part.missing else x.isfinite()).flatten(1).all(1)  # (items,)
+    allowed = ~x.isinf() if part.missing else x.isfinite()
+    fine = allowed.flatten(1).all(1)  # (items,)
     if not bool(fine.all()):
         bad = _few(items[~fine])
         return f": the data has NaN or infinite values in items {bad} of the {part.name} part", True
@@ -91,12 +95,18 @@ def _fine(t: Tensor, batch_dim: int, n: int) -> Tensor:
 
 def _grown(model: nn.Module, advice: str) -> str:
     """Name the largest weights if they are very large."""
-    sizes = [(float(w.abs().max()), name) for name, w in model.named_parameters() if w.numel()]
+    sizes = []
+    for name, w in model.named_parameters():
+        if w.numel():
+            sizes.append((float(w.abs().max()), name))
     largest, name = max(sizes)
-    return f"; the weights {name} have grown to {largest:.0e}: {advice}" if largest > LARGE else ""
+    if largest <= LARGE:
+        return ""
+    return f"; the weights {name} have grown to {largest:.0e}: {advice}"
 
 
 def _few(items: Tensor) -> str:
     numbers = items.tolist()
     listed = ", ".join(map(str, numbers[:5]))
-    return listed if len(numbers) <= 5 else f"{listed} and {len(numbers) - 5} more"
+    more = len(numbers) - 5
+    return f"{listed} and {more} more" if more > 0 else listed

@@ -50,8 +50,8 @@ class Kept:
         """Return the bits of some items as numbers, (k, *shape)."""
         shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
         bits = packed[:, :, None] >> shifts & 1  # (k, bytes, 8)
-        bits = bits.flatten(1)[:, : math.prod(self.item)]  # (k, numbers)
-        return bits.reshape(-1, *self.item).float()
+        numbers = bits.flatten(1)[:, : math.prod(self.item)]  # (k, numbers)
+        return numbers.reshape(-1, *self.item).float()
 
 
 class Items:
@@ -109,12 +109,14 @@ def epoch_order(recipe: Recipe, items: Items, epoch: int) -> Tensor:
     order = others.reshape(steps, -1)  # (steps, batch − labelled)
     if recipe.labelled:
         known = items.known.cpu()
-        chosen = known[_cycle(len(known), steps * recipe.labelled, generator)]
-        order = torch.cat([order, chosen.reshape(steps, -1)], 1)  # (steps, batch)
+        turns = _cycle(len(known), steps * recipe.labelled, generator)
+        labelled = known[turns].reshape(steps, -1)  # (steps, labelled)
+        order = torch.cat([order, labelled], 1)  # (steps, batch)
     return order.to(items.x.tensor.device)
 
 
 def _cycle(n: int, count: int, generator: torch.Generator) -> Tensor:
     """Return `count` numbers below n: all of them in a new order, again and again."""
-    rounds = [torch.randperm(n, generator=generator) for _ in range(math.ceil(count / n))]
-    return torch.cat(rounds)[:count]
+    rounds = math.ceil(count / n)
+    orders = [torch.randperm(n, generator=generator) for _ in range(rounds)]
+    return torch.cat(orders)[:count]

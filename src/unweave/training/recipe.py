@@ -107,7 +107,9 @@ class Recipe:
 
     def parts(self) -> tuple[Data, Data | None]:
         """Return the data to train on and those held out, the same items whatever the seed."""
-        return self.data.split(self.held_out, seed=0) if self.held_out else (self.data, None)
+        if not self.held_out:
+            return self.data, None
+        return self.data.split(self.held_out, seed=0)
 
     def objective_at(self, step: int) -> Objective:
         """Return the objective of a step, its schedules evaluated."""
