@@ -48,7 +48,7 @@ def generator():
 
 
 def weights():
-    """Of encoder and decoder, from a seed."""
+    """The weights of encoder and decoder, from a seed."""
     g = generator()
     shapes = {
         "y": (X, CLASSES),
@@ -65,9 +65,7 @@ def weights():
 
 
 def batch(lead):
-    """x, the noise of z and y, and labels of which a third is missing; the same for both halves'
-    worth of items.
-    """
+    """x, the noise of z and y, and labels of which a third is missing, the same at all ranks."""
     g = generator()
     x = torch.rand(B, X, generator=g, dtype=torch.float64).expand(*lead, X)
     noise = torch.randn(*lead, 3, generator=g, dtype=torch.float64)
@@ -220,7 +218,7 @@ def compare_steps(folder):
 
 
 def train(folder, kind="plain", *, resume=False, which=None, moment=None):
-    """Trains; at rank `which` the moment comes."""
+    """Train; at rank `which` the moment comes."""
     if which == int(os.environ.get("RANK", 0)):
         moment()
     fit(RECIPES[kind](), folder, resume=resume, evaluate=False)
@@ -232,7 +230,7 @@ def command(folder):
 
 
 def interrupt():
-    """Ctrl-C as seven steps are done."""
+    """Press Ctrl-C as seven steps are done."""
     plain = Trainer.one_step
 
     def one_step(self, items):
@@ -266,7 +264,7 @@ SCENARIOS = {
     "refused": (2, "reference", train),
     "command": (2, "reference", command),
 }
-"""How many ranks, whose folder they find, and what they do."""
+"""The number of ranks, the scenario whose folder they find, and the work that they do."""
 
 
 def rehearse(root):
@@ -302,7 +300,7 @@ def rehearse(root):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Where all scenarios took place."""
+    """The folder in which all scenarios took place."""
     folder = tmp_path_factory.mktemp("ranks")
     subprocess.run(
         [sys.executable, __file__, str(folder)], check=True, env=environment(), timeout=600
@@ -311,7 +309,7 @@ def root(tmp_path_factory):
 
 
 def said(root, name):
-    """What each rank wrote, and how it ended."""
+    """The text that each rank wrote, and how it ended."""
     texts = [(root / f"{name}.{rank}").read_text() for rank in range(SCENARIOS[name][0])]
     return texts, json.loads((root / "codes.json").read_text())[name]
 
@@ -355,7 +353,8 @@ def test_a_local_estimator_is_the_mean_of_two_batches(steps, case):
 def test_what_cannot_be_shared_is_refused_by_all(steps):
     for form, odd, small in steps("refused"):
         assert re.search(
-            r"differ in form.*rank 0: y enumerated \(3, 4, 3\).*rank 1: y enumerated \(3, 4, 3\).*gather=False",
+            r"differ in form.*rank 0: y enumerated \(3, 4, 3\).*"
+            r"rank 1: y enumerated \(3, 4, 3\).*gather=False",
             form,
         )
         assert odd.startswith(
@@ -420,7 +419,7 @@ def repeatable():
 
 
 def ended_well(root, name):
-    """What the ranks wrote."""
+    """The texts of ranks that all ended well."""
     texts, codes = said(root, name)
     assert set(codes) == {0}, texts
     return texts
@@ -459,7 +458,8 @@ def test_a_rank_that_dies_ends_the_run_and_loses_nothing(root, which):
     assert codes[1 - which] == 1
     lost = texts[1 - which].splitlines()[-1]
     assert re.match(
-        rf"ConnectionError: rank {1 - which} has lost the others \(.*last good .*000000005.pt; go on",
+        rf"ConnectionError: rank {1 - which} has lost the others \(.*"
+        r"last good .*000000005.pt; go on",
         lost,
     )
     command = shlex.split(lost.rpartition("go on with: ")[2])

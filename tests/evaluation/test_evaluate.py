@@ -36,7 +36,7 @@ def setting():
 
 
 def density(dist, value):
-    """Of one item's Concrete, by torch's own."""
+    """The log-density of one item's Concrete, by torch's own."""
     return RelaxedOneHotCategorical(
         torch.tensor(T, dtype=torch.double), logits=dist.logits
     ).log_prob(value)
@@ -283,9 +283,7 @@ def test_discrete_scores(setting):
 
 
 def test_agreement_is_of_the_factor_that_trained_a_site():
-    """Two sites, two factors: each is held against its own, and a site of several units against
-    none.
-    """
+    """Each of two sites is held against its own factor, a site of several units against none."""
     q, logits = uw.Trace(), torch.eye(3)[torch.tensor([0, 1, 2, 2])] * 9
     for name, values in (
         ("a", logits),
@@ -461,9 +459,7 @@ def test_a_traversal_changes_one_unit(setting):
 
 
 class TalksEncoder(torch.nn.Module):
-    """As in the talk: torch.cat joins the hidden layer and y, which needs both of one number of
-    dimensions.
-    """
+    """The encoder of the talk: torch.cat needs hidden layer and y of one number of dimensions."""
 
     def __init__(self):
         super().__init__()
@@ -534,9 +530,7 @@ def test_a_program_written_as_in_the_talk_is_trained_scored_and_drawn(tmp_path):
 
 
 def test_a_traversal_of_many_classes_shows_a_few():
-    """A strip of 64 classes would be wider than the page: twelve from first to last, each the class
-    it says.
-    """
+    """A strip of 64 classes would be wider than the page: it shows twelve, from first to last."""
     for classes, shown in ((3, 3), (16, 16), (64, 12)):
         q = uw.Trace()
         q.concrete(torch.zeros(5, classes), 0.66, name="y")

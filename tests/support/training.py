@@ -1,4 +1,4 @@
-"""Small trainings, what must not depend on interruptions, and interruptions."""
+"""Small trainings, the bits that no interruption may change, and interruptions."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ def tiny(**changes):
 
 
 def bits(folder):
-    """What must not depend on interruptions: the weights, and the log without its times."""
+    """The bits that no interruption may change: the weights, and the log without its times."""
     history = [
         {k: v for k, v in line.items() if k != "seconds"}
         for line in read_lines(folder / "metrics.jsonl")
@@ -53,7 +53,7 @@ def die():
 
 
 def at_step(n):
-    """As step n begins."""
+    """Die as step n begins."""
     plain = Trainer.one_step
 
     def one_step(self, items):
@@ -66,7 +66,7 @@ def at_step(n):
 
 @contextlib.contextmanager
 def interrupting(step):
-    """Ctrl-C as this many steps are done."""
+    """Press Ctrl-C as this many steps are done."""
     plain = Trainer.one_step
 
     def one_step(self, items):

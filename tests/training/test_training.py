@@ -1,5 +1,4 @@
-"""Training: an interrupted run equals an uninterrupted one bit for bit; what stops a run says so
-and loses nothing.
+"""Training: an interrupted run equals an uninterrupted one bit for bit, and loses nothing.
 
 Run as a program, this file trains in child processes and kills each at one moment (see `MOMENTS`).
 """
@@ -110,7 +109,7 @@ def reference(tmp_path_factory):
 
 
 def halfway(name, turn=1):
-    """With half of a file on disk, the `turn`-th time that a file of this name is written."""
+    """Die with half of a file on disk, the `turn`-th time that a file of this name is written."""
     seen = []
 
     def broken(write):
@@ -135,7 +134,7 @@ def halfway(name, turn=1):
 
 
 def around_replacing(name, turn, *, before):
-    """Just before or after a whole file takes its place."""
+    """Die just before or after a whole file takes its place."""
     plain, seen = os.replace, []
 
     def replace(source, target):
@@ -384,7 +383,7 @@ def test_a_log_with_a_cut_or_garbled_end(tmp_path, reference):
     assert bits(tmp_path / "run") == reference("plain")
 
 
-# -- what the bits depend on -----------------------------------------------------------------------
+# -- the bits depend on the seed alone -------------------------------------------------------------
 
 
 def same_weights(left, right):
@@ -413,9 +412,7 @@ def test_global_random_states_are_untouched(tmp_path):
 
 
 def test_validation_and_logging_draw_no_noise_of_training(tmp_path, monkeypatch):
-    """Held-out items change which items are trained on; given the same ones, everything else is the
-    same.
-    """
+    """Held-out items change which items are trained on, and nothing else."""
     whole = DIGITS.subset(range(200))
     rest, _ = whole.split(40)
     validated = fit(
@@ -614,7 +611,7 @@ def fragile(**changes):
 
 
 def place(recipe, item, *, held_out=False):
-    """Where item number `item` of a part lies in the whole."""
+    """The place in the whole of item number `item` of a part."""
     part = recipe.parts()[held_out]
     return next(i for i, x in enumerate(recipe.data.x) if np.array_equal(x, part.x[item]))
 
@@ -623,7 +620,8 @@ def place(recipe, item, *, held_out=False):
 def test_nan_names_the_site_and_the_items(tmp_path, part):
     recipe = fragile()
     recipe.data.x[place(recipe, 17, held_out=part == "held-out"), 0, 0] = MARK
-    said = rf"at step \d+: site 'z' of q has a value that is NaN or infinite, for items 17 of the {part} part\. There is"
+    bad = rf"for items 17 of the {part} part"
+    said = rf"at step \d+: site 'z' of q has a value that is NaN or infinite, {bad}\. There is"
     with pytest.raises(NonFinite, match=said):
         fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
 
@@ -654,7 +652,8 @@ def test_nan_names_the_last_good_checkpoint(tmp_path, monkeypatch, trainer):
     monkeypatch.setattr(run, "Trainer", trainer)
     monkeypatch.setattr(loop, "Trainer", trainer)
     bad = 5 + Trainer(recipe).epoch_order(1).eq(17).any(1).int().argmax().item()
-    said = rf"at step {bad}: site 'z' .* items 17 of the training part\. The last good checkpoint is .*000000005\.pt"
+    last = r"The last good checkpoint is .*000000005\.pt"
+    said = rf"at step {bad}: site 'z' .* items 17 of the training part\. {last}"
     for _ in range(2):  # a second try says the same
         with pytest.raises(NonFinite, match=said):
             fit(
@@ -706,7 +705,7 @@ def test_weights_that_break_in_the_last_step_are_never_saved(tmp_path):
     assert load_checkpoint(tmp_path / "run") is None
 
 
-# -- what is refused before it can be lost ---------------------------------------------------------
+# -- refused before anything can be lost -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -900,9 +899,7 @@ def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_recipe_of_ones_own(tmp_path):
-    """Other data, another model without a family: trained, evaluated, reported, loaded into its own
-    class.
-    """
+    """Other data, a model without a family: trained, evaluated, reported, loaded into its class."""
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=120)
     x = (labels[:, None] * 0.5 + rng.random((120, 64)) * 0.5).astype(np.float32).reshape(120, 8, 8)

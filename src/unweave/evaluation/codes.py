@@ -92,16 +92,18 @@ def agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, A
         factor = labels.get(site, test.names[0])
         if factor not in test.names or not _is_one_class(site, node):
             continue
-        classes = code(node).long().flatten().numpy()
-        label = test.factors[:, test.names.index(factor)]
+        column = test.names.index(factor)
+        label = test.factors[:, column]
         known = label >= 0
         if not known.any():
             continue
+        label = label[known]
+        classes = code(node).long().flatten().numpy()[known]
         if site in labels:
-            wrong = torch.as_tensor(classes[known] != label[known])
+            wrong = torch.as_tensor(classes != label)
             errors[site] = with_error(wrong.double())
         else:
-            accuracy[site] = clustering_accuracy(classes[known], label[known])
+            accuracy[site] = clustering_accuracy(classes, label)
     found: dict[str, Any] = {"error": errors, "accuracy": accuracy}
     return {name: of_sites for name, of_sites in found.items() if of_sites}
 
@@ -119,9 +121,9 @@ def metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, 
     Raises:
         ValueError: If no factor has two classes, or there are too few items.
     """
-    columns = [code(node).flatten(1)[:most] for node in seen.values()]
-    codes = torch.cat(columns, -1).numpy()  # (items, units)
-    found = battery.scores(codes, test.factors[:most])
+    columns = [code(node).flatten(1) for node in seen.values()]
+    codes = torch.cat([column[:most] for column in columns], -1)  # (items, units)
+    found = battery.scores(codes.numpy(), test.factors[:most])
     table = {}
     for key, score in zip(battery.METRICS, found, strict=True):
         plain = _plain(score, test.names)

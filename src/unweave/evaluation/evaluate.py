@@ -102,10 +102,11 @@ def _has_latents(q: Trace) -> bool:
 def _terms(recipe: Recipe, model: Model, items: Items, q: Trace, some: Tensor) -> dict[str, Any]:
     """Return the exact terms with the training's estimates beside them, and bounds they break."""
     scores = terms.information(model, items.x, q, some, recipe.groups)
+    table = scores["terms"]
     column, factorises = terms.minibatch_column(recipe, model, items)
     for name, estimate in column.items():
-        scores["terms"][name] |= estimate
-    breaches = terms.breached(scores["terms"], recipe, factorises)
+        table[name] |= estimate
+    breaches = terms.breached(table, recipe, factorises)
     return scores | {"breaches": breaches, "prior_factorises": factorises}
 
 

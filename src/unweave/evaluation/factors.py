@@ -97,8 +97,9 @@ def _gain(
     gain = log_q.new_empty(len(own), len(blocks))
     for c in own.unique():
         here = _numbers(own == c)
-        of_class = _log_q(q, _numbers(labels == c), rows.take(here), blocks)  # (blocks, here)
-        gain[here] = (of_class - log_q[:, here]).T
+        members = _numbers(labels == c)
+        log_q_c = _log_q(q, members, rows.take(here), blocks)  # (blocks, here)
+        gain[here] = (log_q_c - log_q[:, here]).T
     return gain
 
 

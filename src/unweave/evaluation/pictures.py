@@ -46,7 +46,8 @@ def _spread(labels: Array, most: int) -> list[int]:
     kinds = []
     for k, c in enumerate(np.unique(labels)):
         items = np.flatnonzero(labels == c)
-        begin = int(0.618 * k % 1 * len(items))
+        share = 0.618 * k % 1  # spread over [0, 1) as k grows
+        begin = int(share * len(items))
         kinds.append(np.roll(items, -begin))
     chosen: list[int] = []
     for turn in range(most):
@@ -64,7 +65,7 @@ def samples_of_prior(model: Model, q: Trace, shape: tuple[int, ...], n: int = 60
     """Return the decoder's means of n draws of the prior, (n, *shape)."""
     with seeded(0):
         p = model.decoder(None, q.free(n))
-    return _shaped(mean(p), shape)
+        return _shaped(mean(p), shape)
 
 
 def _shaped(means: Tensor, shape: tuple[int, ...], lead: int = 1) -> Tensor:
@@ -84,14 +85,15 @@ def traversals(model: Model, q: Trace, x: Array, most: int = MANY) -> dict[str, 
         model: The model.
         q: Draws of the posterior of the training part, which say how far a unit runs.
         x: The items that the traversals start from.
-        most: The most units.
+        most: The most units that are shown one by one.
 
     Raises:
         ValueError: If the code has more units.
     """
     units = []
     for site, node in q.items():
-        units += [(unit, site, column) for column, unit in enumerate(unit_names(site, node))]
+        names = unit_names(site, node)
+        units += [(unit, site, column) for column, unit in enumerate(names)]
     if len(units) > most:
         raise ValueError(f"{len(units)} units are too many to be shown one by one")
     posterior = model.posterior(x)
@@ -112,14 +114,16 @@ def value_range(node: Node, column: int) -> tuple[Tensor, Tensor]:
     """
     dtype = node.value.dtype
     if not is_discrete(node):
-        draws = node.value.flatten(1)[:, column].double()
-        at = draws.quantile(torch.tensor(QUANTILES, dtype=torch.double))
+        draws = node.value.flatten(1)[:, column].double()  # (items,)
+        quantiles = torch.tensor(QUANTILES, dtype=torch.double)
+        at = draws.quantile(quantiles)
         return at.to(dtype), at
     classes = node.value.shape[-1]
     at = torch.arange(classes)
     if classes > SHOWN_CLASSES:
         at = torch.linspace(0, classes - 1, 12).round().long()
-    return torch.eye(classes, dtype=dtype)[at], at
+    one_hot = torch.eye(classes, dtype=dtype)
+    return one_hot[at], at
 
 
 def traverse(
@@ -131,10 +135,8 @@ def traverse(
         codes = {}
         for name, held in start.items():
             codes[name] = held.clone(memory_format=torch.contiguous_format)
-        units = codes[site]
-        units = units.view(
-            len(units), -1, *value.shape
-        )  # (items, units) or (items, units, classes)
+        # The same numbers as (items, units), or (items, units, classes).
+        units = codes[site].view(len(codes[site]), -1, *value.shape)
         units[:, column] = value
         strips.append(model.decode(**codes))
     return torch.stack(strips, 1)
@@ -159,7 +161,9 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
         raise ValueError("one number an item is no place in a plane")
     labels = {"embedding_labels": labels_of(test)[:most]}
     if codes.shape[1] == 2:
-        names = [name for site, node in trace.items() for name in unit_names(site, node)]
+        names: list[str] = []
+        for site, node in trace.items():
+            names += unit_names(site, node)
         return labels | {
             "embedding": codes,
             "embedding_kind": "codes",
