@@ -54,11 +54,11 @@ def fit(
     Args:
         recipe: The plan of the training.
         out: The folder.
-        resume: Whether to go on from the last good checkpoint of the folder.
-        overwrite: Whether to replace a run that is there.
-        evaluate: Whether to evaluate the model and write the report.
+        resume: If true, go on from the last good checkpoint of the folder.
+        overwrite: If true, replace a run that is there.
+        evaluate: If true, evaluate the model and write the report.
         device: The name of the device, by default a GPU where there is one.
-        quiet: Whether to say nothing.
+        quiet: If true, say nothing.
 
     Raises:
         FileExistsError: If `out` holds something and neither `resume` nor `overwrite` is set.

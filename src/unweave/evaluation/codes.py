@@ -52,7 +52,7 @@ def _bound_terms(d: Densities, samples: int) -> dict[str, Objective]:
 def discreteness(q: Trace) -> dict[str, Any]:
     """Return the entropy left in each discrete site given x, and I(x; y), its entropy without it.
 
-    Of a site of several units they are the sums over its units.
+    They are sums over a site's units if it has several.
     """
     left: dict[str, float] = {}
     gained: dict[str, float] = {}

@@ -205,7 +205,7 @@ def minibatch_column(
 ) -> tuple[dict[str, dict[str, float]], bool]:
     """Return the terms as the training's estimator gives them, and whether the prior factorises.
 
-    Of each term it is the mean and the spread over batches of the training part.
+    The column holds the mean and the spread of each term over batches of the training part.
     """
     seen: dict[str, list[float]] = {}
     for numbers in epoch_order(recipe, items, 0)[:batches]:

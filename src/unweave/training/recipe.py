@@ -33,30 +33,31 @@ class Recipe:
         name: The recipe's name, as reports show it.
         data: The items that are trained on, with those that are held out of them.
         model: A function that builds the model.
-        objective: What is maximised. It may hold schedules (`ramp`), or be a function of the step.
-        test: The items that scores are computed on; those that are trained on if there are none.
+        objective: The objective that is maximised, which may hold schedules (`ramp`), or a function
+            of the step that gives it.
+        test: The items that scores are computed on; by default those that are trained on.
         groups: The tree of latent sites or slices; by default each site is a group.
-        labels: Keyword arguments of the encoder, and the factors of the data that they are given
+        labels: Keyword arguments of the encoder, each with the factor of the data that it is given
             (class numbers, −1 where missing).
-        labelled: Of each batch, so many items are drawn from those whose labels are all known, each
-            as often as the others: their weight, the γ of Siddharth et al. (2017), is set by how
-            often they are seen. (q(z) is then estimated from batches that hold them more often than
-            the data do.)
+        labelled: The number of items of each batch that are drawn from those whose labels are all
+            known, each as often as the others: their weight, the γ of Siddharth et al. (2017), is
+            set by how often they are seen. (q(z) is then estimated from batches that hold them more
+            often than the data do.)
         weights: The weights of a batch's posteriors in the estimate of q(z).
-        epochs: Passes over the data.
-        batch: The items of a step, of all ranks together.
+        epochs: The number of passes over the data.
+        batch: The number of items of a step, of all ranks together.
         lr: The learning rate of Adam, or its schedule.
-        samples: How often each item is encoded.
-        held_out: Items that are taken from the training data for validation.
-        patience: Training stops after so many epochs without a better held-out loss, and keeps the
-            best weights.
-        seed: All randomness of the run is a function of it.
-        gather: Whether log q(z) is estimated from the items of all ranks; if not, each rank
-            estimates it from its own.
-        logged: The log's terms are means over so many steps of an epoch. With 0, they are the ELBO
-            and the reconstruction of one step, which need no q(z).
-        points: Exact terms are means over so many items: q(z) of many enumerated classes costs more
-            than a step.
+        samples: The number of times that each item is encoded.
+        held_out: The number of items that are taken from the training data for validation.
+        patience: The number of epochs without a better held-out loss after which training stops and
+            keeps the best weights.
+        seed: The seed of all randomness.
+        gather: If true, log q(z) is estimated from the items of all ranks, or else by each rank
+            from its own.
+        logged: The number of steps of an epoch that the log's terms are means over. With 0, they
+            are the ELBO and the reconstruction of one step, which need no q(z).
+        points: The number of items that exact terms are averaged over: q(z) of many enumerated
+            classes costs more than a step.
         flags: The command line's flags that build the same recipe.
         findings: A function (model, recipe) -> findings, which evaluation and the report show
             beside those of every run.

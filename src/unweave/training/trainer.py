@@ -15,14 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import ranks as distributed
 from ..models import Model
 from ..models.model import seeded
 from ..objective.bounds import breaches
 from ..objective.critic import Critics, learn
 from ..objective.objective import Densities, Objective, elbo, label, recon
 from ..objective.schedule import Ramp
-from ..ranks import everyone, mean, mean_gradients, world
+from ..ranks import (
+    averages,
+    everyone,
+    first,
+    mean,
+    mean_gradients,
+    noise_seed,
+    own_device,
+    share,
+    world,
+)
 from ..runs import artifact
 from ..trace.trace import Trace
 from .faults import NonFinite, diagnose
@@ -77,10 +86,10 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model = recipe.model().to(self.device).train()
         check_range(self.model, recipe.data)
-        distributed.share(self.model.state_dict().values())
+        share(self.model.state_dict().values())
         rank = world()[0]
         if rank:
-            torch.manual_seed(distributed.noise_seed(recipe.seed, rank))
+            torch.manual_seed(noise_seed(recipe.seed, rank))
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr_at(0), fused=True)
         self.critics = Critics(recipe.seed)
 
@@ -159,7 +168,7 @@ class Trainer:
         objective = self.critics.bind(self.recipe.objective_at(self.step), d)
         for critic, network in self.critics.networks.items():
             if critic not in before:
-                distributed.averages(network.optimizer)
+                averages(network.optimizer)
         return objective
 
     def _check_finite(self, loss: Tensor, d: Densities, part: Items, items: Tensor) -> None:
@@ -203,7 +212,7 @@ class Trainer:
         self.alarms = self._alarms(means)
         yield {"split": "train", **at, **means, "seconds": round(self.seconds, 3)}
         if self.held_out is not None:
-            valid = distributed.first(partial(self.validate, self.held_out))
+            valid = first(partial(self.validate, self.held_out))
             yield {"split": "valid", **at, **valid}
             self._judge(valid["loss"])
 
@@ -302,7 +311,7 @@ class Trainer:
         rank = world()[0]
         of_ranks = [(state["noise"], state["noise_cuda"]), *state.get("noise_elsewhere", ())]
         if rank >= len(of_ranks):
-            torch.manual_seed(distributed.noise_seed(self.recipe.seed, rank, state["step"]))
+            torch.manual_seed(noise_seed(self.recipe.seed, rank, state["step"]))
             return
         noise, cuda = of_ranks[rank]
         torch.set_rng_state(noise)
@@ -336,4 +345,4 @@ def device_of(name: str | None) -> torch.device:
         ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch finds no CUDA device on this machine; say cpu")
-    return distributed.own_device(device)
+    return own_device(device)
