@@ -91,7 +91,8 @@ def evaluate(
 
 def _sample(n: int, points: int) -> Tensor:
     """Draw the numbers of as many of n items, in order."""
-    return torch.randperm(n)[:points].sort().values
+    drawn = torch.randperm(n)[:points]
+    return drawn.sort().values
 
 
 def _has_latents(q: Trace) -> bool:
@@ -120,7 +121,8 @@ def _about_factors(
     if (train.factors >= 0).mean() >= (test.factors >= 0).mean():
         return factors.class_information(q, some, train)
     few = _sample(len(test), points)
-    return factors.class_information(encoded(model, Kept(test.x)), few, test)
+    q = encoded(model, Kept(test.x))
+    return factors.class_information(q, few, test)
 
 
 def _pictures(model: Model, q: Trace, test: Data, skipped: Skipped) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -65,13 +65,14 @@ def information(
     gaps = {} if q.classes() else dependence(model, x, rows, d)
     terms = {name: _exact(d, term, gaps) for name, term in decomposition(d).items()}
     site_of = _units(rows)
+    gains = {unit: with_error(_gain(unit, own, d)) for unit in site_of}
     return {
         "terms": terms,
         "exact_n": len(x),
         "exact_points": len(some),
         "units": list(site_of),
         "unit_group": list(site_of.values()),
-        "I(x;z)": {unit: with_error(_gain(unit, own, d)) for unit in site_of},
+        "I(x;z)": gains,
     }
 
 
@@ -140,7 +141,8 @@ def dependence(
     few = rows.take(evenly)
     gaps = {}
     for level, blocks in enumerate(d.levels):
-        dependent = [part for part in blocks if len(part) > 1 and _sites(part) & able]
+        joined = [part for part in blocks if len(part) > 1]
+        dependent = [part for part in joined if not able.isdisjoint(_sites(part))]
         if not dependent:
             continue
         held = d.aggregate(few, dependent, 0) if d.aggregate else []
@@ -153,13 +155,15 @@ def dependence(
 
 def joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
     """Return log q(block_i), (rows,), by running the encoder on all items with row i's values."""
-    fixed = _sites(part) & _given(model)
+    able = _given(model)
+    sites = _sites(part)
     log_q = []
     for i in range(_length(rows)):
         densities = []
         for some in chunks(x):
-            row = {site: _repeated(rows[site].value[i], len(some)) for site in _sites(part)}
-            q = model.encoder(some, **{site: row[site] for site in fixed})
+            row = {site: _repeated(rows[site].value[i], len(some)) for site in sites}
+            fixed = {site: value for site, value in row.items() if site in able}
+            q = model.encoder(some, **fixed)
             densities.append(_log_q(q, row, part))
         of_items = torch.cat(densities)  # (items,)
         log_q.append(of_items.logsumexp(0) - math.log(len(x)))
@@ -188,8 +192,8 @@ def _given(model: Model) -> set[str]:
     return set(program.parameters)
 
 
-def _sites(part: Block) -> set[str]:
-    return {site for site, _ in part}
+def _sites(part: Block) -> list[str]:
+    return [site for site, _ in part]
 
 
 def _length(rows: Trace) -> int:
@@ -227,16 +231,17 @@ def breached(
     recipe: Recipe,
     factorises: bool,
     batches: int = BATCHES,
-) -> Sequence[str]:
+) -> list[str]:
     """Return the bounds that exact terms and the training's estimates break, with the remedy."""
     exactly, training = {}, {}
     for name, term in terms.items():
+        error = term["minibatch_sd"] / math.sqrt(batches)
         exactly[name] = (term["exact"], term["se"])
-        training[name] = (term["minibatch"], term["minibatch_sd"] / math.sqrt(batches))
+        training[name] = (term["minibatch"], error)
     n = recipe.n
-    found = breaches(exactly, n, f"the exact sum over {n:,} items", factorises=factorises)
-    estimated = breaches(training, n, recipe.estimator, factorises=factorises)
-    return [
-        *(f"{text}; take more points" for text in found),
-        *(f"{text}, read the exact value instead" for text in estimated),
-    ]
+    by = f"the exact sum over {n:,} items"
+    of_exact = breaches(exactly, n, by, factorises=factorises)
+    of_training = breaches(training, n, recipe.estimator, factorises=factorises)
+    remedied = [f"{text}; take more points" for text in of_exact]
+    remedied += [f"{text}, read the exact value instead" for text in of_training]
+    return remedied

@@ -37,9 +37,9 @@ FIXED = (
 
 def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, Any]:
     """Return the settings of a run as JSON: enough to build it again from the command line."""
-    at_first = recipe.objective_at(0)
-    is_plain = isinstance(recipe.objective, Objective)
-    objective = recipe.objective if isinstance(recipe.objective, Objective) else at_first
+    objective, when = recipe.objective, ""
+    if not isinstance(objective, Objective):
+        objective, when = recipe.objective_at(0), " (at the first step)"
     settings = {
         "unweave": __version__,
         "recipe": recipe.name,
@@ -47,7 +47,7 @@ def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, An
         "model": model.config,
         "parameters": sum(w.numel() for w in model.parameters()),
         "groups": recipe.groups,
-        "objective": f"{objective}" if is_plain else f"{objective} (at the first step)",
+        "objective": f"{objective}{when}",
         "circled": _circled(objective),
         "estimator": recipe.estimator,
         "backend": native.status(),
