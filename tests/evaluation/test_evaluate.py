@@ -8,10 +8,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal, RelaxedOneHotCategorical
+from torch.distributions import (
+    AffineTransform,
+    Normal,
+    RelaxedOneHotCategorical,
+    TransformedDistribution,
+)
 
 import unweave as uw
 from unweave.evaluation import codes, evaluate, factors, pictures, terms
+from unweave.evaluation.encoded import encoded
 from unweave.models.model import hard, seeded
 from unweave.run import fit
 from unweave.runs import compare
@@ -456,6 +462,31 @@ def test_a_traversal_changes_one_unit(setting):
     kinds = pictures.traverse(model, start, "y", 0, torch.eye(10))
     assert kinds.shape == (3, 10, 8, 8)
     torch.testing.assert_close(kinds[:, 4], model.decode(y=torch.eye(10)[[4, 4, 4]], z=start["z"]))
+
+
+class Shifted(torch.nn.Module):
+    """An encoder whose items differ in the parameters of a transform."""
+
+    def __init__(self):
+        super().__init__()
+        self.loc = torch.nn.Linear(64, 2)
+
+    def forward(self, x):
+        q = uw.Trace()
+        unit = Normal(torch.zeros(len(x), 2), 1.0)
+        shift = AffineTransform(self.loc(x.flatten(1)), 2.0)
+        q.sample(TransformedDistribution(unit, [shift]), name="z")
+        return q
+
+
+@torch.no_grad()
+def test_parameters_of_transforms_are_encoded_some_at_a_time_too():
+    with seeded(0):
+        model = uw.models.Model(Shifted(), torch.nn.Identity())
+        x = torch.as_tensor(DIGITS.x[:23])
+        whole, chunked = model.encoder(x), encoded(model, x, rows=8)
+    value = torch.zeros(23, 2)
+    torch.testing.assert_close(chunked["z"].dist.log_prob(value), whole["z"].dist.log_prob(value))
 
 
 class TalksEncoder(torch.nn.Module):

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..data import Data
 from ..models.model import Model, seeded
-from ..trace.node import Law, Node
+from ..trace.node import Node
 from ..trace.trace import Trace
 from ..training.items import Kept
 
@@ -38,7 +37,7 @@ def encoded(model: Model, x: Tensor | Kept, rows: int = 4096) -> Trace:
     start = len(first)
     for part in parts:
         for name, node in model.encoder(part).aligned().items():
-            _fill(whole[name], node, start)
+            _fill(whole[name], node, len(whole.classes()), start)
         start += len(part)
     return whole
 
@@ -49,27 +48,18 @@ def posterior(model: Model, data: Data) -> Trace:
         return encoded(model, Kept(data.x)).draw()
 
 
-def _fill(whole: Node | Distribution, part: Node | Distribution, start: int) -> None:
-    """Write the part's tensors into the whole's, from item `start` on.
+def _fill(whole: Node, part: Node, dim: int, start: int) -> None:
+    """Write a part's tensors into the whole's, from item `start` on; `dim` is that of the items."""
+    tensors: list[Tensor] = []
 
-    They differ in length along the items.
-    """
-    for key, t in vars(part).items():
-        room = vars(whole)[key]
-        if isinstance(t, Distribution):
-            _fill(room, t, start)
-        elif isinstance(t, Law):
-            for own, some in zip(room.inputs, t.inputs, strict=True):
-                _place(own, some, start)
-        elif isinstance(t, Tensor):
-            _place(room, t, start)
+    def collect(t: Tensor, _: int) -> Tensor:
+        tensors.append(t)
+        return t
 
+    def write(room: Tensor, own: int) -> Tensor:
+        t = tensors.pop(0)
+        room.narrow(own, start, t.shape[own]).copy_(t)
+        return room
 
-def _place(room: Tensor, t: Tensor, start: int) -> None:
-    if t.shape != room.shape:
-        (dim,) = (
-            d
-            for d, (size, all_) in enumerate(zip(t.shape, room.shape, strict=True))
-            if size != all_
-        )
-        room.narrow(dim, start, t.shape[dim]).copy_(t)
+    part.along(dim, collect)
+    whole.along(dim, write)  # the same tensors in the same order
