@@ -3,6 +3,7 @@ waits for nothing.
 """
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -131,10 +132,25 @@ def test_what_is_light_stays_light():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_public_names_are_where_they_are_said_to_be():
-    names = dir(unweave)
-    assert names == sorted(names)
-    for name in names:
-        assert getattr(unweave, name) is not None
-    with pytest.raises(AttributeError, match="elbow"):
+def face():
+    """The public names as the stub lists them, each with the module that it comes from."""
+    for node in ast.parse(SOURCE.joinpath("__init__.pyi").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield alias.name, ".".join(filter(None, ["unweave", node.module]))
+
+
+def test_the_stub_lists_the_public_names_and_where_they_are():
+    listed = dict(face())
+    assert dir(unweave) == sorted(listed)
+    for name, module in listed.items():
+        found = getattr(unweave, name)
+        if module == "unweave":
+            assert found is importlib.import_module(f"unweave.{name}")
+        else:
+            assert found is getattr(importlib.import_module(module), name)
+
+
+def test_a_name_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(AttributeError, match=r"no 'elbow'; it has: .* elbo, "):
         _ = unweave.elbow
