@@ -15,7 +15,7 @@ import unweave
 SOURCE = Path(unweave.__file__).parent
 
 ORDER = [
-    "ranks", "nets", "trace", "fused", "aggregate", "objective",
+    "extras", "ranks", "nets", "trace", "fused", "aggregate", "objective",
     "models", "data", "metrics", "plots",
     "runs", "training", "evaluation", "pages", "scoring",
     "run", "recipes", "studies", "checks", "cli", "__main__",

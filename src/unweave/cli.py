@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, recipes
+from .extras import MissingExtra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,7 +61,7 @@ def main() -> None:
     rank = int(os.environ.get("RANK", 0))
     try:
         app()
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, MissingExtra) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         if not isinstance(error.__cause__, ConnectionAbortedError):
             where = f" at rank {rank}" if rank else ""

@@ -1,0 +1,50 @@
+"""Packages that `pip install unweave` leaves out, and the error that names what brings them."""
+
+from __future__ import annotations
+
+import sys
+
+EXTRAS = {
+    "data": ("h5py", "pillow", "platformdirs", "pooch", "pyarrow"),
+    "metrics": ("lightgbm", "scikit-learn", "scipy"),
+    "report": ("jinja2", "matplotlib"),
+    "cli": ("rich", "typer"),
+    "slurm": ("submitit",),
+    "ray": ("ray",),
+}
+"""Packages of each extra, by the names that pip knows; each package has one extra."""
+
+PACKAGES = {"PIL": "pillow", "markupsafe": "jinja2", "sklearn": "scikit-learn"}
+"""Packages whose modules have another name."""
+
+
+class MissingExtra(ModuleNotFoundError):
+    """A package of an extra that is needed and not installed."""
+
+
+class LastFinder:
+    """The finder that Python asks for a module after all others have failed.
+
+    It finds nothing. Where a module of unweave imports a package of an extra, it says how to
+    install that; imports of everyone else fail as ever.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        package = PACKAGES.get(name, name)
+        for extra, packages in EXTRAS.items():
+            importer = _importer() if package in packages else ""
+            if importer.split(".")[0] == "unweave":
+                raise MissingExtra(
+                    f"{importer} needs {package}, which is not installed: "
+                    f"pip install 'unweave[{extra}]' (or 'unweave[all]')",
+                    name=name,
+                )
+
+
+def _importer() -> str:
+    """Return the name of the module whose import statement is being carried out."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_globals.get("__name__") == "importlib._bootstrap":
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))
