@@ -1,6 +1,4 @@
-"""Imports point down one list; the core needs torch alone, leaves know nothing of one another, help
-waits for nothing.
-"""
+"""Imports point down one list of rooms, and the command's help waits for nothing."""
 
 import ast
 import importlib
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import unweave
+from unweave.extras import EXTRAS, PACKAGES
 
 SOURCE = Path(unweave.__file__).parent
 
@@ -111,6 +110,12 @@ def test_libraries_that_a_room_may_use(rooms, allowed):
     for path in PATHS:
         if room(path) in rooms:
             assert others_used(path) <= allowed, path
+
+
+def test_what_is_imported_is_installed_or_an_extra():
+    known = {"torch", "numpy", "safetensors"}.union(*EXTRAS.values())
+    for path in PATHS:
+        assert {PACKAGES.get(name, name) for name in others_used(path)} <= known, path
 
 
 def test_every_file_has_its_room():

@@ -7,8 +7,8 @@ import sys
 EXTRAS = {
     "data": ("h5py", "pillow", "platformdirs", "pooch", "pyarrow"),
     "metrics": ("lightgbm", "scikit-learn", "scipy"),
-    "report": ("jinja2", "matplotlib"),
-    "cli": ("rich", "typer"),
+    "report": ("jinja2", "matplotlib", "msgspec"),
+    "cli": ("filelock", "rich", "typer"),
     "slurm": ("submitit",),
     "ray": ("ray",),
 }
