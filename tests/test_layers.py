@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,14 @@ def test_what_is_imported_is_installed_or_an_extra():
 
 def test_every_file_has_its_room():
     assert {room(path) for path in SOURCE.rglob("*.py")} == {*ORDER, "__init__"}
+
+
+def test_the_architecture_lists_every_module_in_the_order_of_rooms():
+    text = SOURCE.parents[1].joinpath("ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^(\S+\.py) +\S", text, flags=re.MULTILINE)
+    there = [path.relative_to(SOURCE).as_posix() for path in PATHS if path.stem != "__init__"]
+    assert sorted(listed) == sorted(there)
+    assert list(dict.fromkeys(room(SOURCE / path) for path in listed)) == ORDER
 
 
 @pytest.mark.slow
