@@ -19,22 +19,21 @@ PACKAGES = {"PIL": "pillow", "markupsafe": "jinja2", "sklearn": "scikit-learn"}
 
 
 class MissingExtra(ModuleNotFoundError):
-    """A package of an extra that is needed and not installed."""
+    """An error that names a package which is needed, and the extra that brings it."""
 
 
 class LastFinder:
     """The finder that Python asks for a module after all others have failed.
 
     It finds nothing. Where a module of unweave imports a package of an extra, it says how to
-    install that; imports of everyone else fail as ever.
+    install that package; imports of everyone else fail as ever.
     """
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
-        package = PACKAGES.get(name, name)
+        package, importer = PACKAGES.get(name, name), _importer()
         for extra, packages in EXTRAS.items():
-            importer = _importer() if package in packages else ""
-            if importer.split(".")[0] == "unweave":
+            if package in packages and importer.startswith("unweave."):
                 raise MissingExtra(
                     f"{importer} needs {package}, which is not installed: "
                     f"pip install 'unweave[{extra}]' (or 'unweave[all]')",
