@@ -1,5 +1,4 @@
-"""The fused estimator's body in C++, compiled once a machine when it is first used and a compiler
-is found.
+"""The fused estimator's body in C++, compiled on first use where a compiler is found.
 
 The library has a plain C interface over raw pointers, so that it needs no headers of torch and
 builds in seconds. It stays in the user's cache under a name made of its source, flags and
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .plan import HALF_LOG_2PI, Plan
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = (
@@ -37,33 +36,33 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
 )
-_HALF_LOG_2PI = 0.9189385332046727
+TUNED = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
+"""Flags for this processor, tried in turn, as compilers do not know all of them."""
 
 
 def status() -> str:
-    """What runs on the CPU, and if it is not the native code, why: such as "pure (no C++ compiler
-    was found)".
+    """Say what runs on the CPU, and why if it is not the native code.
+
+    Such as "pure (no C++ compiler was found)".
     """
     found, said = _load(os.environ.get("UNWEAVE_NATIVE", ""), os.environ.get("CXX", ""))
     return f"native (C++, {said})" if found else f"pure ({said})"
 
 
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel, if there is one; compiled now if it never was."""
+    """Return the compiled kernel, if there is one; compile it now if it never was."""
     return _load(os.environ.get("UNWEAVE_NATIVE", ""), os.environ.get("CXX", ""))[0]
 
 
 @lru_cache
 def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
-    """The library and its vectors, or nothing and the reason."""
+    """Return the library and its vectors, or nothing and the reason."""
     if wanted == "0":
         return None, "UNWEAVE_NATIVE=0"
     command = shutil.which(compiler) if compiler else shutil.which("g++") or shutil.which("clang++")
     if command is None:
-        return (
-            None,
-            f"no C++ compiler {compiler!r} was found" if compiler else "no C++ compiler was found",
-        )
+        which = f" {compiler!r}" if compiler else ""
+        return None, f"no C++ compiler{which} was found"
     try:
         kernel = ctypes.CDLL(str(_built(command)))
         vectors = {16: "128-bit vectors", 32: "AVX2", 64: "AVX-512"}[kernel.unweave_bytes()]
@@ -76,35 +75,39 @@ def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
 
 
 def _built(command: str) -> Path:
-    """The library's file: compiled beside its place and moved there whole, so that processes may
-    race.
+    """Return the library's file, compiled if it is not there.
+
+    It is compiled beside its place and moved there whole, so that processes may race.
     """
     source = SOURCE.read_text(encoding="utf-8")
-    key = hashlib.sha256("\n".join((source, *FLAGS, command, *_processor())).encode()).hexdigest()[
-        :16
-    ]
-    path = _cache() / f"kernel-{key}.so"
+    identity = "\n".join((source, *FLAGS, command, *_processor()))
+    key = hashlib.sha256(identity.encode()).hexdigest()
+    path = _cache() / f"kernel-{key[:16]}.so"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder, path.name)
-        for tuned in (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ()):
+        for tuned in TUNED:
             try:
-                subprocess.run(
-                    [command, *FLAGS, *tuned, str(SOURCE), "-o", str(made)],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                    timeout=120,
-                    stdin=subprocess.DEVNULL,
-                )
+                _compile([command, *FLAGS, *tuned, str(SOURCE), "-o", str(made)])
                 break
-            except subprocess.CalledProcessError:  # the flags are not known everywhere
+            except subprocess.CalledProcessError:
                 if not tuned:
                     raise
         os.replace(made, path)
     return path
+
+
+def _compile(command: list[str]) -> None:
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def _cache() -> Path:
@@ -114,8 +117,9 @@ def _cache() -> Path:
 
 
 def _processor() -> tuple[str, ...]:
-    """What distinguishes processors that need a library of their own: a home folder may be
-    shared.
+    """Return what distinguishes processors that need a library of their own.
+
+    Machines may share a home folder.
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -134,61 +138,87 @@ class _Lists(ctypes.Structure):
 
 class _Plan(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("units", "slots", "singles", "bases")),
-        *((name, ctypes.c_void_p) for name in ("block", "base", "order", "last")),
-        *((name, _Lists) for name in ("own", "above", "parts", "parents")),
+        ("units", ctypes.c_int32),
+        ("slots", ctypes.c_int32),
+        ("singles", ctypes.c_int32),
+        ("bases", ctypes.c_int32),
+        ("block", ctypes.c_void_p),
+        ("base", ctypes.c_void_p),
+        ("order", ctypes.c_void_p),
+        ("last", ctypes.c_void_p),
+        ("own", _Lists),
+        ("above", _Lists),
+        ("parts", _Lists),
+        ("parents", _Lists),
     )
 
 
 class _Chunk(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "components", "width")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("z", "mean", "precision", "constant", "keep", "bases", "stride")
-        ),
+        ("rows", ctypes.c_int64),
+        ("components", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("z", ctypes.c_void_p),
+        ("mean", ctypes.c_void_p),
+        ("precision", ctypes.c_void_p),
+        ("constant", ctypes.c_void_p),
+        ("keep", ctypes.c_void_p),
+        ("bases", ctypes.c_void_p),
+        ("stride", ctypes.c_void_p),
         ("gradient", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("coef", "log_q", "dz", "linear", "square", "dbases")
-        ),
+        ("coef", ctypes.c_void_p),
+        ("log_q", ctypes.c_void_p),
+        ("dz", ctypes.c_void_p),
+        ("linear", ctypes.c_void_p),
+        ("square", ctypes.c_void_p),
+        ("dbases", ctypes.c_void_p),
     )
 
 
 @lru_cache(maxsize=256)
 def _packed(plan: Plan) -> tuple[_Plan, Any]:
-    """The plan as the kernel reads it, and what must outlive it."""
+    """Return the plan as the kernel reads it, and what must outlive it."""
     alive: list[Any] = []
 
     def numbers(values: Sequence[int]) -> int:
-        alive.append((ctypes.c_int32 * max(len(values), 1))(*values))
-        return ctypes.addressof(alive[-1])
+        array = (ctypes.c_int32 * max(len(values), 1))(*values)
+        alive.append(array)
+        return ctypes.addressof(array)
 
     def lists(rows: Sequence[Sequence[int]]) -> _Lists:
-        start = [0]
+        start, flat = [0], list[int]()
         for row in rows:
-            start.append(start[-1] + len(row))
-        return _Lists(numbers(start), numbers([k for row in rows for k in row]))
+            flat += row
+            start.append(len(flat))
+        return _Lists(numbers(start), numbers(flat))
 
     slots = range(len(plan.slots))
-    last = [0] * len(plan.own)
+    last = [0] * len(plan.own)  # whether a unit is the last of a few that are added up first
     for run, _, _ in plan.segments:
         for unit in range(run.start, run.stop):
             last[unit] = unit == run.stop - 1 or (unit - run.start) % 8 == 7
     parts = {slot: of for slot, of, _ in plan.sums}
     packed = _Plan(
-        len(plan.own), len(slots), len(slots) - len(plan.sums), max(plan.base, default=-1) + 1,
-        numbers(plan.slots), numbers(plan.base), numbers([slot for slot, _, _ in plan.sums]),
-        numbers(last),
-        lists(plan.own), lists(plan.above),
-        lists([parts.get(s, ()) for s in slots]), lists([plan.parents.get(s, ()) for s in slots]),
-    )  # fmt: skip
+        units=len(plan.own),
+        slots=len(slots),
+        singles=len(slots) - len(plan.sums),
+        bases=max(plan.base, default=-1) + 1,
+        block=numbers(plan.slots),
+        base=numbers(plan.base),
+        order=numbers([slot for slot, _, _ in plan.sums]),
+        last=numbers(last),
+        own=lists(plan.own),
+        above=lists(plan.above),
+        parts=lists([parts.get(slot, []) for slot in slots]),
+        parents=lists([plan.parents.get(slot, []) for slot in slots]),
+    )
     return packed, alive
 
 
 class Native:
-    """The primitive in C++: see `fused.Body`. Rows are spread over as many threads as torch may
-    use.
+    """The primitive in C++: see `plan.Body`.
+
+    Rows are spread over as many threads as torch may use.
     """
 
     def __init__(self, mean: Tensor, std: Tensor, plan: Plan) -> None:
@@ -199,15 +229,15 @@ class Native:
             )
         self.run = found.unweave_float if mean.dtype == torch.float32 else found.unweave_double
         self.plan, self.alive = _packed(plan)
-        (components, units), lanes = mean.shape, found.unweave_bytes() // mean.element_size()
-        self.components, self.width = components, -(-components // lanes) * lanes
-        self.tensors = mean.new_zeros(
-            5, units, self.width
-        )  # mean, 1/std, the constant, and the gradients' sums
-        mean_t, precision, constant = self.tensors[:3, :, :components]
+        self.components, units = mean.shape
+        lanes = found.unweave_bytes() // mean.element_size()
+        self.width = -(-self.components // lanes) * lanes  # whole vectors
+        # mean, 1/std, the constant, and the gradients' sums: (units, width) each
+        self.tensors = mean.new_zeros(5, units, self.width)
+        mean_t, precision, constant = self.tensors[:3, :, : self.components]
         mean_t.copy_(mean.T)
         torch.reciprocal(std.T, out=precision)
-        torch.log(precision, out=constant).sub_(_HALF_LOG_2PI)
+        torch.log(precision, out=constant).sub_(HALF_LOG_2PI)
         self.row_bytes = 0
 
     def __call__(
@@ -218,32 +248,50 @@ class Native:
         coef: Tensor | None,
         wanted: Sequence[bool],
     ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
-        z, coef = z.contiguous(), coef if coef is None else coef.contiguous()
-        keep = keep if keep is None else keep.contiguous()
-        bases = [b if b.stride(-1) == 1 or b.shape[1] == 1 else b.contiguous() for b in bases]
-        rows, count = len(z), len(bases)
-        log_q = z.new_empty(self.plan.slots, rows)
+        z = z.contiguous()
+        coef = None if coef is None else coef.contiguous()
+        keep = None if keep is None else keep.contiguous()
+        bases = [_with_contiguous_rows(base) for base in bases]
+        n_rows, count = len(z), len(bases)
+        log_q = z.new_empty(self.plan.slots, n_rows)
         dz = None if coef is None else torch.empty_like(z)
-        dbases = [
-            z.new_zeros(rows, self.components) if want and coef is not None else None
-            for want in wanted
-        ]
-        Pointers, Strides = ctypes.c_void_p * count, ctypes.c_int64 * count
+        dbases: list[Tensor | None] = [None] * count
+        if coef is not None:
+            for k in range(count):
+                dbases[k] = z.new_zeros(n_rows, self.components) if wanted[k] else None
+        base_at = (ctypes.c_void_p * count)(*(base.data_ptr() for base in bases))
+        strides = (ctypes.c_int64 * count)(*(base.stride(0) for base in bases))
+        dbase_at = (ctypes.c_void_p * count)(*(_pointer(dbase) for dbase in dbases))
         mean, precision, constant, linear, square = (t.data_ptr() for t in self.tensors)
         chunk = _Chunk(
-            rows, self.components, self.width, z.data_ptr(), mean, precision, constant, _pointer(keep),
-            ctypes.addressof(at := Pointers(*(b.data_ptr() for b in bases))),
-            ctypes.addressof(strides := Strides(*(b.stride(0) for b in bases))),
-            coef is not None, _pointer(coef), log_q.data_ptr(), _pointer(dz), linear, square,
-            ctypes.addressof(to := Pointers(*(_pointer(b) for b in dbases))),
-        )  # fmt: skip
+            rows=n_rows,
+            components=self.components,
+            width=self.width,
+            z=z.data_ptr(),
+            mean=mean,
+            precision=precision,
+            constant=constant,
+            keep=_pointer(keep),
+            bases=ctypes.addressof(base_at),
+            stride=ctypes.addressof(strides),
+            gradient=coef is not None,
+            coef=_pointer(coef),
+            log_q=log_q.data_ptr(),
+            dz=_pointer(dz),
+            linear=linear,
+            square=square,
+            dbases=ctypes.addressof(dbase_at),
+        )
         self.run(ctypes.byref(self.plan), ctypes.byref(chunk), torch.get_num_threads())
-        del at, strides, to  # the kernel has read them
         return log_q, dz, dbases
 
     def finish(self) -> tuple[Tensor, Tensor]:
         _, precision, _, linear, square = self.tensors[:, :, : self.components]
         return (linear * precision).T, (square * precision).T
+
+
+def _with_contiguous_rows(base: Tensor) -> Tensor:
+    return base if base.stride(-1) == 1 or base.shape[1] == 1 else base.contiguous()
 
 
 def _pointer(t: Tensor | None) -> int | None:

@@ -6,32 +6,26 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 Units = tuple[int, ...]
-
+"""Numbers of units."""
 
 Blocks = tuple[tuple[int, Units], ...]
 """For each block the number of its base, and the Normal units that are added to it."""
 
-
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
-
 BUDGET = {"cpu": 5 * 2**19, "cuda": 2**28}
-"""Bytes of one tensor of a chunk: what stays in a core's cache, or what fills a GPU."""
+"""Bytes of one tensor of a chunk: as many as stay in a core's cache, or as fill a GPU."""
 
 
 class Body(Protocol):
-    """What a back end offers: components are taken in once, then rows come chunk by chunk.
+    """A back end: it takes in components once, then rows chunk by chunk.
 
-    Called with rows z (r, D), where they are latent (`keep`, boolean (r, D), or None for
-    everywhere), bases (r, C) and coefficients (blocks, r) or None for values only, it returns log q
-    (blocks, r), the gradient of Σ coef · log q in z (r, D), and in those bases that `wanted` marks.
-    `finish` gives the gradients in mean and std (C, D), summed over the chunks so far. `row_bytes`
-    is what one more row of a chunk takes in its largest tensor.
+    `row_bytes` is what one more row of a chunk takes in its largest tensor.
     """
 
     row_bytes: int
@@ -45,75 +39,116 @@ class Body(Protocol):
         bases: list[Tensor],
         coef: Tensor | None,
         wanted: Sequence[bool],
-    ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]: ...
+    ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+        """Return log q of a chunk of rows, and the gradients of Σ coef · log q.
 
-    def finish(self) -> tuple[Tensor, Tensor]: ...
+        Args:
+            z: Rows (r, D).
+            keep: Where they are latent, boolean (r, D), or None for everywhere.
+            bases: Matrices (r, C) that are added to the units' log-densities.
+            coef: Coefficients (blocks, r), or None for values only.
+            wanted: The bases whose gradient is wanted.
+
+        Returns:
+            log q (blocks, r), the gradient in z (r, D), and those in the bases (r, C) that are
+            wanted.
+        """
+        ...
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Return the gradients in mean and std (C, D), summed over the chunks so far."""
+        ...
+
+
+class Sum(NamedTuple):
+    """A block of several units."""
+
+    slot: int
+    parts: list[int]  # the slots of smaller sums in it
+    runs: list[slice]  # the units that are in none of them
+
+
+class Segment(NamedTuple):
+    """A run of units that go to the same places."""
+
+    units: slice
+    own: list[slice]  # the slots that hold one of them alone, unit by unit
+    above: list[int]  # the slots of the sums that they are added to
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How blocks are added up, from units and from one another, in slots sorted so that alike ones
-    are slices.
+    """The order in which units and blocks are added up.
+
+    Each block has a slot; slots are sorted so that alike ones are slices.
     """
 
     slots: list[int]  # the block in each slot: first those of one unit
     base: list[int]  # of each slot
-    sums: list[
-        tuple[int, list[int], list[slice]]
-    ]  # slot, smaller sums in it, runs of units: small sums first
+    sums: list[Sum]  # small ones first
     parents: dict[int, list[int]]  # sum -> the larger sums that it is added to
     own: list[list[int]]  # unit -> the slots that hold it alone
     above: list[list[int]]  # unit -> the sums that it is added to
-    segments: list[
-        tuple[slice, list[slice], list[int]]
-    ]  # runs of units, their own slots, the sums they are added to
+    segments: list[Segment]
 
 
 @lru_cache(maxsize=256)
 def plan(blocks: Blocks, units: int) -> Plan:
-    """A sum takes in smaller sums where it can, largest first: on a tree each unit is added once a
-    level at most.
+    """Return the plan in which a sum takes in smaller sums where it can, largest first.
+
+    On a tree each unit is then added once a level at most.
     """
-    slots = sorted(
-        range(len(blocks)), key=lambda b: (len(blocks[b][1]) != 1, blocks[b][0], blocks[b][1])
-    )
+
+    def order(b: int) -> tuple[bool, int, Units]:
+        base, members = blocks[b]
+        return len(members) != 1, base, members
+
+    slots = sorted(range(len(blocks)), key=order)
     base = [blocks[b][0] for b in slots]
-    sets = [frozenset(blocks[b][1]) for b in slots]
-    own: list[list[int]] = [
-        [s for s, of in enumerate(sets) if of == {unit}] for unit in range(units)
-    ]
+    members = [frozenset(blocks[b][1]) for b in slots]
+    own: list[list[int]] = [[] for _ in range(units)]
+    for slot, of in enumerate(members):
+        if len(of) == 1:
+            (unit,) = of
+            own[unit].append(slot)
+
     above: list[list[int]] = [[] for _ in range(units)]
     parents: dict[int, list[int]] = {}
-    sums: list[tuple[int, list[int], list[slice]]] = []
-    for s in sorted((s for s, of in enumerate(sets) if len(of) != 1), key=lambda s: len(sets[s])):
-        rest, parts, parents[s] = sets[s], [], []
-        for t in (t for t, _, _ in reversed(sums) if sets[t]):
-            if sets[t] <= rest:
-                rest -= sets[t]
-                parts.append(t)
-                parents[t].append(s)
+    sums: list[Sum] = []
+    several = [slot for slot, of in enumerate(members) if len(of) != 1]
+    for slot in sorted(several, key=lambda slot: len(members[slot])):
+        rest, parts = members[slot], list[int]()
+        for smaller in reversed(sums):
+            of = members[smaller.slot]
+            if of and of <= rest:
+                rest -= of
+                parts.append(smaller.slot)
+                parents[smaller.slot].append(slot)
         for unit in rest:
-            above[unit].append(s)
-        sums.append((s, parts, consecutive(rest)))
+            above[unit].append(slot)
+        parents[slot] = []
+        sums.append(Sum(slot, parts, consecutive(rest)))
 
-    def alike(u: int, v: int) -> bool:
-        return above[u] == above[v] and [(s + 1, base[s]) for s in own[u]] == [
-            (s, base[s]) for s in own[v]
-        ]
+    def follows(u: int, v: int) -> bool:
+        """Whether unit v goes where u goes, one slot further where it stands alone."""
+        after_u = [(slot + 1, base[slot]) for slot in own[u]]
+        return above[u] == above[v] and after_u == [(slot, base[slot]) for slot in own[v]]
 
-    segments = [
-        (run, [slice(s, s + run.stop - run.start) for s in own[run.start]], above[run.start])
-        for run in runs(range(units), alike)
-    ]
+    segments = []
+    for run in runs(range(units), follows):
+        length = run.stop - run.start
+        alone = [slice(slot, slot + length) for slot in own[run.start]]
+        segments.append(Segment(run, alone, above[run.start]))
     return Plan(slots, base, sums, parents, own, above, segments)
 
 
 def consecutive(numbers: Iterable[int]) -> list[slice]:
+    """Return the runs of consecutive numbers."""
     return list(runs(sorted(numbers), lambda u, v: v == u + 1))
 
 
 def runs(numbers: Sequence[int], together: Callable[[int, int], bool]) -> Iterator[slice]:
-    """Increasing numbers, cut where neighbours do not belong together."""
+    """Cut increasing numbers where neighbours do not belong together."""
     start = 0
     for i in range(1, len(numbers) + 1):
         if i == len(numbers) or not together(numbers[i - 1], numbers[i]):

@@ -1,7 +1,7 @@
-"""log q(z_block) of every block in one sweep over pairs, a few rows at a time, with its gradient
-made on the way.
+"""log q(z_block) of every block in one sweep over pairs, with its gradient made on the way.
 
-.. math:: \\log q_b(z_i) = \\log \\sum_j \\exp\\Big( w_{ij} + \\sum_{d \\in b} \\log q_d(z_{id} | x_j) \\Big)
+.. math:: \\log q_b(z_i) = \\log \\sum_j
+          \\exp\\Big( w_{ij} + \\sum_{d \\in b} \\log q_d(z_{id} | x_j) \\Big)
 
 Naively this holds about eight tensors of batch × batch × units. Here a chunk of rows meets all
 components, small enough to stay in cache. Where it is known *ahead* which linear combination of the
@@ -16,7 +16,7 @@ chunks Rabe and Staats, "Self-attention does not need O(n²) memory" (2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
@@ -41,37 +41,48 @@ def value_and_grad(
     keep: Tensor | None = None,
     body: type[Body] | None = None,
 ) -> tuple[Tensor, ...] | tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
-    r"""The primitive: log q (R, blocks), and with coefficients (R, blocks) the gradient of Σ coef ·
-    log q.
+    r"""Compute the primitive: log q, and with coefficients the gradient of Σ coef · log q.
 
-    .. math:: \log q_{ib} = \log \sum_j \exp\Big( base_{b,ij} + \sum_{d \in b} \log N(z_{id}; mean_{jd}, std_{jd}) \Big)
+    .. math:: \log q_{ib} = \log \sum_j \exp\Big( base_{b,ij}
+                            + \sum_{d \in b} \log N(z_{id}; mean_{jd}, std_{jd}) \Big)
 
-    for rows z (R, D), components mean and std (C, D) and bases (R, C); a block is (number of its
-    base, its units). Returns (log q,) or (log q, dz, dmean, dstd, [dbase]), in nats. The direct
-    form (z − mean)/std keeps float32 accurate where the quadratic expansion is not.
+    The direct form (z − mean)/std keeps float32 accurate where the quadratic expansion is not.
 
     >>> z, base = torch.zeros(1, 1), torch.zeros(1, 2)
     >>> value_and_grad(z, torch.zeros(2, 1), torch.ones(2, 1), [base], [(0, (0,)), (0, ())])[0]
     tensor([[-0.2258,  0.6931]])
+
+    Args:
+        z: Rows (R, D).
+        mean: Means of the components (C, D).
+        std: Their standard deviations (C, D).
+        bases: Matrices (R, C).
+        blocks: For each block the number of its base, and its units.
+        coef: Coefficients (R, blocks).
+        keep: Where rows are latent, boolean (R, D); None for everywhere.
+        body: The back end, the fastest if None.
+
+    Returns:
+        (log q,) or (log q, dz, dmean, dstd, [dbase]), log q being (R, blocks), in nats.
     """
     plain = tuple((base, tuple(units)) for base, units in blocks)
-    made = (body or backend(z))(mean, std, plan(plain, z.shape[1]))
+    make = body or backend(z)
+    made = make(mean, std, plan(plain, z.shape[1]))
     wanted = [coef is not None] * len(bases)
-    log_q, dz, dbases = made(z, keep, bases, None if coef is None else coef.T, wanted)
+    log_q, dz, found = made(z, keep, bases, None if coef is None else coef.T, wanted)
     if coef is None or dz is None:
         return (log_q.T,)
-    return (
-        log_q.T,
-        dz,
-        *made.finish(),
-        [torch.zeros_like(b) if g is None else g for b, g in zip(bases, dbases, strict=True)],
-    )
+    dmean, dstd = made.finish()
+    dbases = []
+    for base, gradient in zip(bases, found, strict=True):
+        dbases.append(torch.zeros_like(base) if gradient is None else gradient)
+    return log_q.T, dz, dmean, dstd, dbases
 
 
 def backend(like: Tensor) -> type[Body]:
-    """The fastest back end for tensors like this one."""
-    if like.device.type == "cpu" and (found := native.Native if native.library() else None):
-        return found
+    """Return the fastest back end for tensors like this one."""
+    if like.device.type == "cpu" and native.library():
+        return native.Native
     if like.device.type == "cuda":
         from . import triton_body  # Triton takes long to import
 
@@ -81,10 +92,11 @@ def backend(like: Tensor) -> type[Body]:
 
 
 _Fn = Callable[[int, slice, Any, Any], Tensor]
+_Two = tuple[Tensor | None, Tensor | None]
 
 
 class Pair(NamedTuple):
-    """Log-densities (rows, components) of what is no Normal unit.
+    """log-densities (rows, components) of a variable that is no Normal unit.
 
     `fn(set, rows, row values, component values)` is given a slice of the set's rows, and the parts
     of `rows` (P, R, …) and `components` (P, C, …) that belong there: gradients reach those two
@@ -100,7 +112,8 @@ class Pair(NamedTuple):
 class Mixture:
     r"""P sets of R rows and C components: their blocks, and the weights between them.
 
-    .. math:: \log w_{ij} = own, next, other \text{ if j's item is i's, the one after it (modulo } items), any other
+    .. math:: \log w_{ij} = own, next, other
+              \text{ if j's item is i's, the one after it (modulo } items), any other
 
     `bases` says for each base which pairs are added to the weights.
     """
@@ -116,18 +129,19 @@ class Mixture:
     body: type[Body] | None = None
 
     def log_weights(self, rows: slice, components: int, like: Tensor) -> Tensor:
-        """(rows, components)"""
+        """Return the log-weights (rows, components)."""
         own, following, other = self.log_w
         item = self.rows_item[rows, None]
         if own == following == other:
             return like.new_full((1, 1), other).expand(len(item), components)
         log_w = like.new_full((len(item), components), other)
-        if self.comps_item is None:
-            if following != other:
-                log_w.scatter_(1, (item + 1) % self.items, following)
-            return log_w.scatter_(1, item, own)
-        log_w.masked_fill_(self.comps_item == (item + 1) % self.items, following)
-        return log_w.masked_fill_(self.comps_item == item, own)
+        after = (item + 1) % self.items
+        if self.comps_item is not None:
+            log_w.masked_fill_(self.comps_item == after, following)
+            return log_w.masked_fill_(self.comps_item == item, own)
+        if following != other:
+            log_w.scatter_(1, after, following)
+        return log_w.scatter_(1, item, own)
 
 
 def mixture(
@@ -139,18 +153,28 @@ def mixture(
     log_v: Tensor | None = None,
     ahead: Tensor | None = None,
 ) -> Tensor:
-    """log q (blocks, P, R) of rows z (P, R, D) under components mean and std (P, C, D), weighted
-    also by log_v (P, C).
+    """Return log q (blocks, P, R) of rows under components.
 
-    `ahead` (blocks, P, R) are the coefficients, up to a common factor, of the sum that will be
-    differentiated.
+    Args:
+        m: The blocks and the weights.
+        z: Rows (P, R, D).
+        mean: Means of the components (P, C, D).
+        std: Their standard deviations (P, C, D).
+        pairs: The variables that are no Normal units.
+        log_v: Further log-weights of the components (P, C).
+        ahead: The coefficients (blocks, P, R), up to a common factor, of the sum that will be
+            differentiated.
     """
     fns = [pair.fn for pair in pairs]
-    tensors = [z, mean, std, log_v, *(t for pair in pairs for t in (pair.rows, pair.components))]
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+    tensors = [z, mean, std, log_v]
+    for pair in pairs:
+        tensors += [pair.rows, pair.components]
+    learned = any(t is not None and t.requires_grad for t in tensors)
+    if learned and torch.is_grad_enabled():
         out: Tensor = _Fused.apply(m, fns, ahead, *tensors)
         return out
-    return _sweep(m, fns, tensors, None, [False] * len(tensors))[0]
+    log_q, _ = _sweep(m, fns, tensors, None, [False] * len(tensors))
+    return log_q
 
 
 class _Fused(torch.autograd.Function):
@@ -170,19 +194,19 @@ class _Fused(torch.autograd.Function):
         if factor is not None:
             gradient = [None if g is None else g * factor for g in ctx.gradient]
         else:
-            _, gradient = _sweep(
-                ctx.mixture, ctx.fns, ctx.saved_tensors, coef, ctx.needs_input_grad[3:]
-            )
+            needs = ctx.needs_input_grad[3:]
+            _, gradient = _sweep(ctx.mixture, ctx.fns, ctx.saved_tensors, coef, needs)
         return None, None, None, *gradient
 
 
 def _common_factor(coef: Tensor, ahead: Tensor) -> Tensor | None:
-    """The number by which `coef` is a multiple of `ahead`, to rounding; None if it is none."""
+    """Return the number by which `coef` is a multiple of `ahead`, to rounding, or None."""
     pivot = ahead.abs().argmax()
     largest = coef.take(pivot)
     factor = largest / ahead.take(pivot)
     gap = torch.addcmul(coef, factor, ahead, value=-1).abs_().amax()
-    return factor if bool(gap <= 16 * torch.finfo(coef.dtype).eps * largest.abs()) else None
+    rounding = 16 * torch.finfo(coef.dtype).eps * largest.abs()
+    return factor if bool(gap <= rounding) else None
 
 
 def _sweep(
@@ -192,86 +216,118 @@ def _sweep(
     coef: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """log q (blocks, P, R), and with coefficients of that shape the gradients of Σ coef · log q in
-    `tensors`.
+    """Return log q (blocks, P, R), and with coefficients the gradients of Σ coef · log q.
+
+    `tensors` are z, mean, std, log_v, and two for each pair; `needs` says which of them need a
+    gradient. `coef` is (blocks, P, R).
     """
-    z, mean, std, log_v, *inputs = tensors
+    z, mean, std, log_v, *others = tensors
     assert z is not None
     assert mean is not None
     assert std is not None
-    (sets, n_rows, units), n_comps = z.shape, mean.shape[1]
-    adding, body = plan(m.blocks, units), m.body or backend(z)
-    bodies = [body(mean[p], std[p], adding) for p in range(sets)]
-    log_q, dz = z.new_empty(len(m.blocks), sets, n_rows), torch.empty_like(z)
-    moved = [
-        t is not None and need and coef is not None
-        for t, need in zip(tensors[3:], needs[3:], strict=True)
-    ]
-    dlog_v, *sinks = (
-        torch.zeros_like(t) if t is not None and s else None
-        for t, s in zip(tensors[3:], moved, strict=True)
-    )
-    wanted = [
-        dlog_v is not None or any(s is not None for k in used for s in sinks[2 * k : 2 * k + 2])
-        for used in m.bases
-    ]
-    row_bytes = max(bodies[0].row_bytes, z.element_size() * n_comps * len(m.bases), m.row_bytes)
-    step = max(1, BUDGET.get(z.device.type, BUDGET["cpu"]) // max(row_bytes, 1))
-    for start in range(0, n_rows, step):
-        rows = slice(start, min(start + step, n_rows))
+    sets, n_rows, n_units = z.shape
+    n_comps = mean.shape[1]
+    adding = plan(m.blocks, n_units)
+    make = m.body or backend(z)
+    bodies = [make(mean[p], std[p], adding) for p in range(sets)]
+    log_q = z.new_empty(len(m.blocks), sets, n_rows)
+    dz = torch.empty_like(z)
+    moved = needs if coef is not None else [False] * len(needs)
+    dlog_v = _sink(log_v, moved[3])
+    dothers = [_sink(t, need) for t, need in zip(others, moved[4:], strict=True)]
+    inputs, sinks = _in_twos(others), _in_twos(dothers)
+    learned = set()
+    for k, (of_rows, of_comps) in enumerate(sinks):
+        if of_rows is not None or of_comps is not None:
+            learned.add(k)
+    wanted = [dlog_v is not None or not learned.isdisjoint(used) for used in m.bases]
+
+    for rows in _chunks(n_rows, _rows_at_a_time(m, bodies[0], z, n_comps)):
         log_w = m.log_weights(rows, n_comps, z)
         for p in range(sets):
-            pairs = [
-                _PairChunk(fn, p, rows, inputs[2 * k : 2 * k + 2], sinks[2 * k : 2 * k + 2])
-                for k, fn in enumerate(fns)
-            ]
-            own = log_w if log_v is None else log_w + log_v[p]
-            bases = [sum((pairs[k].density.detach() for k in used), own) for used in m.bases]
+            pairs = []
+            for fn, its, gradients in zip(fns, inputs, sinks, strict=True):
+                pairs.append(_PairChunk(fn, p, rows, its, gradients))
+            weights = log_w if log_v is None else log_w + log_v[p]
+            bases = [_add_pairs(weights, pairs, used) for used in m.bases]
             keep = None if m.keep is None else m.keep[p, rows]
             part = None if coef is None else coef[:, p, rows]
-            log_q[:, p, rows], dz_part, dbases = bodies[p](z[p, rows], keep, bases, part, wanted)
+            log_q_part, dz_part, dbases = bodies[p](z[p, rows], keep, bases, part, wanted)
+            log_q[:, p, rows] = log_q_part
             if dz_part is not None:
                 dz[p, rows] = dz_part
             if dlog_v is not None:
                 dlog_v[p] += sum(d.sum(0) for d in dbases if d is not None)
             for k, pair in enumerate(pairs):
-                pair.pull(
-                    [
-                        d
-                        for d, used in zip(dbases, m.bases, strict=True)
-                        if d is not None and k in used
-                    ]
-                )
+                mine = [d for d, used in zip(dbases, m.bases, strict=True) if k in used]
+                pair.pull(mine)
+
     if coef is None:
         return log_q, [None] * len(tensors)
     ends = [body.finish() for body in bodies]
-    dmean, dstd = (
-        torch.stack(parts) if sets > 1 else parts[0][None] for parts in zip(*ends, strict=True)
-    )
-    return log_q, [dz, dmean, dstd, dlog_v, *sinks]
+    dmean = _stack([dmean for dmean, _ in ends])
+    dstd = _stack([dstd for _, dstd in ends])
+    return log_q, [dz, dmean, dstd, dlog_v, *dothers]
+
+
+def _sink(t: Tensor | None, moved: bool) -> Tensor | None:
+    """Return the zeros to which a tensor's gradient is added, None where none is needed."""
+    return torch.zeros_like(t) if t is not None and moved else None
+
+
+def _in_twos(tensors: list[Tensor | None]) -> list[_Two]:
+    """Return the tensors pair by pair: of its rows, and of its components."""
+    return list(zip(tensors[::2], tensors[1::2], strict=True))
+
+
+def _add_pairs(weights: Tensor, pairs: list[_PairChunk], used: Sequence[int]) -> Tensor:
+    """Return a base (rows, components): the weights and the pairs that are used in it."""
+    base = weights
+    for k in used:
+        base = base + pairs[k].density.detach()
+    return base
+
+
+def _rows_at_a_time(m: Mixture, body: Body, z: Tensor, n_comps: int) -> int:
+    """Return how many rows a chunk has, for its largest tensor to fit the budget."""
+    base_bytes = z.element_size() * n_comps * len(m.bases)
+    row_bytes = max(body.row_bytes, base_bytes, m.row_bytes)
+    budget = BUDGET.get(z.device.type, BUDGET["cpu"])
+    return max(1, budget // max(row_bytes, 1))
+
+
+def _chunks(n: int, step: int) -> Iterator[slice]:
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def _stack(parts: list[Tensor]) -> Tensor:
+    """Stack the sets' tensors; one alone is not copied."""
+    return torch.stack(parts) if len(parts) > 1 else parts[0][None]
 
 
 class _PairChunk:
-    """A chunk's small graph: a pair's densities (rows, C), whose gradient `pull` adds to that of
-    its tensors.
-    """
+    """A chunk's small graph: a pair's densities (rows, C), and the gradients of its tensors."""
 
-    def __init__(
-        self, fn: _Fn, p: int, rows: slice, tensors: list[Tensor | None], sinks: list[Tensor | None]
-    ) -> None:
-        at: tuple[Any, Any] = ((p, rows), p)
-        leaves = [None if t is None else t[i].detach() for t, i in zip(tensors, at, strict=True)]
-        self.ends = [
-            (leaf.requires_grad_(), sink[i])
-            for leaf, sink, i in zip(leaves, sinks, at, strict=True)
-            if leaf is not None and sink is not None
-        ]
+    def __init__(self, fn: _Fn, p: int, rows: slice, tensors: _Two, sinks: _Two) -> None:
+        places: tuple[Any, Any] = ((p, rows), p)  # of the pair's rows, and of its components
+        leaves: list[Tensor | None] = []
+        self.ends: list[tuple[Tensor, Tensor]] = []
+        for t, sink, at in zip(tensors, sinks, places, strict=True):
+            leaf = None if t is None else t[at].detach()
+            leaves.append(leaf)
+            if leaf is not None and sink is not None:
+                self.ends.append((leaf.requires_grad_(), sink[at]))
         with torch.set_grad_enabled(bool(self.ends)):
             self.density = fn(p, rows, *leaves)
 
-    def pull(self, gradients: list[Tensor]) -> None:
-        if self.ends and gradients:
-            inward = reduce(torch.add, gradients)
-            found = torch.autograd.grad(self.density, [leaf for leaf, _ in self.ends], inward)
-            for (_, sink), gradient in zip(self.ends, found, strict=True):
-                sink += gradient
+    def pull(self, gradients: Sequence[Tensor | None]) -> None:
+        """Add the gradients of the tensors, given those in the densities."""
+        known = [g for g in gradients if g is not None]
+        if not self.ends or not known:
+            return
+        inward = reduce(torch.add, known)
+        leaves = [leaf for leaf, _ in self.ends]
+        found = torch.autograd.grad(self.density, leaves, inward)
+        for (_, sink), gradient in zip(self.ends, found, strict=True):
+            sink += gradient

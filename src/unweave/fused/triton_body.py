@@ -1,5 +1,4 @@
-"""The fused estimator's body for GPUs in Triton, where it is installed: what a tile of pairs needs
-stays in registers.
+"""The fused estimator's body for GPUs in Triton: all that a tile of pairs needs is in registers.
 
 Four kernels in turn, each output written by one program, so that the same numbers give the same
 bits: `_values` makes the log-sum-exp of every block and row, `_weights` the weights of the blocks
@@ -25,9 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .plan import HALF_LOG_2PI, Plan
 
-_HALF_LOG_2PI = 0.9189385332046727
 _ROWS = {"R": 16, "C": 64}
 """Rows and components of a tile, where a program sums over components."""
 _COMPONENTS = {"R": 32, "C": 32}
@@ -47,7 +45,7 @@ else:
 
 
 def status() -> str:
-    """What runs on a GPU, and if it is not Triton, why: such as "pure (UNWEAVE_TRITON=0)"."""
+    """Say what runs on a GPU, and why if it is not Triton: such as "pure (UNWEAVE_TRITON=0)"."""
     why = _unusable(os.environ.get("UNWEAVE_TRITON", ""))
     return f"pure ({why})" if why else f"triton ({triton.__version__})"
 
@@ -59,7 +57,7 @@ def usable() -> bool:
 
 @lru_cache
 def _unusable(wanted: str) -> str:
-    """Why there are no kernels, or nothing."""
+    """Return why there are no kernels, or nothing."""
     if wanted == "0":
         return "UNWEAVE_TRITON=0"
     if triton is None:
@@ -74,7 +72,7 @@ def _unusable(wanted: str) -> str:
 
 
 # -- the kernels -----------------------------------------------------------------------------------
-#  i are the rows of a tile, j its components. Arrays are (units, rows) or (units, components) and
+# i are the rows of a tile, j its components. Arrays are (units, rows) or (units, components) and
 # the like, the last index contiguous. Lists of numbers lie end to end: those of k are
 # list[start[k]] to list[start[k + 1] - 1].
 
@@ -90,7 +88,7 @@ def _one(out):
 
 @_jit
 def _unit(z, keep, params, d, i, j, rows, comps, units, KEEP: constexpr):
-    """t = (z - mean) / std and 1 / std of a unit, its log-densities, and where it is latent."""
+    """Return t = (z - mean) / std, 1 / std, the log-densities, and where the unit is latent."""
     latent = i < rows
     if KEEP:
         latent = tl.load(keep + d * rows + i, mask=latent, other=0) != 0
@@ -119,9 +117,10 @@ def _add_base(density, bases, base, i, j, rows, comps, to_base, to_row, to_comp)
 @_jit
 def _block(
     z, keep, params, bases, members_start, members, base_of, s, i, j,
-    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    rows, comps, units, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """The log-densities of a block, its base included."""
+    """Return the log-densities of a block, its base included."""
     total = tl.zeros((R, C), z.dtype.element_ty)
     for k in range(tl.load(members_start + s), tl.load(members_start + s + 1)):
         _, _, density, _ = _unit(
@@ -136,10 +135,12 @@ def _block(
 @_jit
 def _values(
     z, keep, params, bases, members_start, members, base_of, top_of, sum_of,
-    rows, comps, units, slots, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    rows, comps, units, slots, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """log q = top + log(sum), a slot and a tile of rows: apart, as the rounding of log q would come
-    back in exp.
+    """Write top and sum of log q = top + log(sum), for a slot and a tile of rows.
+
+    They stay apart, as the rounding of log q would come back in exp.
     """
     s = tl.program_id(0) % slots
     i = (tl.program_id(0) // slots).to(tl.int64) * R + tl.arange(0, R)
@@ -161,7 +162,7 @@ def _values(
 
 @_jit
 def _share(l, top_of, factor_of, s, i, rows):
-    """coef · exp(l) / Σ exp(l)"""
+    """Return coef · exp(l) / Σ exp(l)."""
     top = tl.load(top_of + s * rows + i, mask=i < rows, other=0.0)
     factor = tl.load(factor_of + s * rows + i, mask=i < rows, other=0.0)
     return factor[:, None] * tl.exp(l - top[:, None])
@@ -170,9 +171,10 @@ def _share(l, top_of, factor_of, s, i, rows):
 @_jit
 def _weights(
     z, keep, params, bases, members_start, members, base_of, top_of, factor_of, weights,
-    rows, comps, units, slots, sums, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    rows, comps, units, slots, sums, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """Of the slots of several units, the last ones: a slot and a tile of rows."""
+    """Write the weights of a slot of several units, which are the last ones, and a tile of rows."""
     n = (tl.program_id(0) % sums).to(tl.int64)
     i = (tl.program_id(0) // sums).to(tl.int64) * R + tl.arange(0, R)
     s = slots - sums + n
@@ -192,10 +194,12 @@ def _weights(
 
 @_jit
 def _pull(
-    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, d, i, j,
-    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights,
+    d, i, j,
+    rows, comps, units, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """The gradient in a unit's log-densities, from the slots that hold it; t and 1 / std."""
+    """Return the gradient in a unit's log-densities, from the slots with it; t and 1 / std."""
     t, precision, density, latent = _unit(z, keep, params, d, i, j, rows, comps, units, KEEP)
     g = tl.zeros((R, C), z.dtype.element_ty)
     for k in range(tl.load(own_start + d), tl.load(own_start + d + 1)):
@@ -212,17 +216,20 @@ def _pull(
 
 @_jit
 def _rows(
-    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, dz,
-    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights,
+    dz,
+    rows, comps, units, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """dz, a unit and a tile of rows."""
+    """Write dz, for a unit and a tile of rows."""
     d = (tl.program_id(0) % units).to(tl.int64)
     i = (tl.program_id(0) // units).to(tl.int64) * R + tl.arange(0, R)
     slope = tl.zeros((R,), z.dtype.element_ty)
     for first in range(0, comps, C):
         j = first + tl.arange(0, C)
         g, t, precision = _pull(
-            z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, d, i, j,
+            z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of,
+            weights, d, i, j,
             rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
         )  # fmt: skip
         slope -= tl.sum(g * t * precision[None, :], 1)
@@ -231,10 +238,12 @@ def _rows(
 
 @_jit
 def _components(
-    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, sums,
-    rows, comps, units, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights,
+    sums,
+    rows, comps, units, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """Σ g t and Σ g (t² − 1), added to those of earlier chunks: a unit and a tile of components."""
+    """Add Σ g t and Σ g (t² − 1) to those of earlier chunks: a unit and a tile of components."""
     d = (tl.program_id(0) % units).to(tl.int64)
     j = (tl.program_id(0) // units) * C + tl.arange(0, C)
     linear = tl.zeros((C,), z.dtype.element_ty)
@@ -242,7 +251,8 @@ def _components(
     for first in range(0, rows, R):
         i = (first + tl.arange(0, R)).to(tl.int64)
         g, t, _ = _pull(
-            z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of, weights, d, i, j,
+            z, keep, params, bases, own_start, own, above_start, above, base_of, top_of, factor_of,
+            weights, d, i, j,
             rows, comps, units, to_base, to_row, to_comp, KEEP, R, C,
         )  # fmt: skip
         linear += tl.sum(g * t, 0)
@@ -255,10 +265,12 @@ def _components(
 
 @_jit
 def _bases(
-    z, keep, params, bases, members_start, members, base_of, holds_start, holds, top_of, factor_of, dbases,
-    rows, comps, units, wanted, to_base, to_row, to_comp, KEEP: constexpr, R: constexpr, C: constexpr,
+    z, keep, params, bases, members_start, members, base_of, holds_start, holds, top_of, factor_of,
+    dbases,
+    rows, comps, units, wanted, to_base, to_row, to_comp,
+    KEEP: constexpr, R: constexpr, C: constexpr,
 ):  # fmt: skip
-    """The gradient in a wanted base, from the slots that hold it: a base and a tile of rows."""
+    """Write the gradient in a wanted base, from the slots with it, and a tile of rows."""
     b = (tl.program_id(0) % wanted).to(tl.int64)
     i = (tl.program_id(0) // wanted).to(tl.int64) * R + tl.arange(0, R)
     for first in range(0, comps, C):
@@ -284,24 +296,25 @@ class _Lists(NamedTuple):
 
 
 def _lists(rows: Sequence[Sequence[int]], device: torch.device) -> _Lists:
-    start = [0]
+    start, numbers = [0], list[int]()
     for row in rows:
-        start.append(start[-1] + len(row))
-    numbers = [k for row in rows for k in row] or [0]
-    return _Lists(*(torch.tensor(t, dtype=torch.int64, device=device) for t in (start, numbers)))
+        numbers += row
+        start.append(len(numbers))
+    return _Lists(
+        torch.tensor(start, dtype=torch.int64, device=device),
+        torch.tensor(numbers or [0], dtype=torch.int64, device=device),
+    )
 
 
 class _Tables(NamedTuple):
-    """The plan as the kernels read it. Of each slot its block, base and units; of each unit its
-    slots.
-    """
+    """The plan as the kernels read it."""
 
-    slots: Tensor
-    place: Tensor
-    base: Tensor
-    members: _Lists
-    own: _Lists
-    above: _Lists  # sums, counted from the first one
+    slots: Tensor  # of each slot its block
+    place: Tensor  # of each block its slot
+    base: Tensor  # of each slot its base
+    members: _Lists  # of each slot its units
+    own: _Lists  # of each unit the slots that hold it alone
+    above: _Lists  # of each unit the sums that it is in, counted from the first one
 
 
 @lru_cache(maxsize=256)
@@ -311,39 +324,49 @@ def _tables(plan: Plan, device: torch.device) -> _Tables:
         for slot in own:
             members[slot] = [unit]
     for slot, parts, runs in plan.sums:  # small ones first
-        units = {unit for run in runs for unit in range(run.start, run.stop)}
-        members[slot] = sorted(units.union(*(members[part] for part in parts)))
+        units = set[int]()
+        for run in runs:
+            units.update(range(run.start, run.stop))
+        for part in parts:
+            units.update(members[part])
+        members[slot] = sorted(units)
     singles = len(plan.slots) - len(plan.sums)
-    above = [
-        [s - singles for s in range(singles, len(members)) if unit in members[s]]
-        for unit in range(len(plan.own))
-    ]
+    above: list[list[int]] = [[] for _ in plan.own]
+    for slot in range(singles, len(members)):
+        for unit in members[slot]:
+            above[unit].append(slot - singles)
     slots = torch.tensor(plan.slots, dtype=torch.int64, device=device)
-    base = torch.tensor(plan.base, dtype=torch.int64, device=device)
     return _Tables(
-        slots, slots.argsort(), base, *(_lists(rows, device) for rows in (members, plan.own, above))
+        slots=slots,
+        place=slots.argsort(),
+        base=torch.tensor(plan.base, dtype=torch.int64, device=device),
+        members=_lists(members, device),
+        own=_lists(plan.own, device),
+        above=_lists(above, device),
     )
 
 
 @lru_cache(maxsize=256)
 def _holds(plan: Plan, wanted: tuple[int, ...], device: torch.device) -> _Lists:
-    """The slots of each wanted base."""
-    return _lists(
-        [[slot for slot, its in enumerate(plan.base) if its == base] for base in wanted], device
-    )
+    """Return the slots of each wanted base."""
+    rows: list[list[int]] = [[] for _ in wanted]
+    for slot, base in enumerate(plan.base):
+        if base in wanted:
+            rows[wanted.index(base)].append(slot)
+    return _lists(rows, device)
 
 
 class Triton:
-    """The primitive in Triton: see `fused.Body`."""
+    """The primitive in Triton: see `plan.Body`."""
 
     def __init__(self, mean: Tensor, std: Tensor, plan: Plan) -> None:
         if triton is None:
             raise RuntimeError(f"the body in Triton was asked for, but {_missing}")
-        self.plan, self.tables = plan, _tables(plan, mean.device)
-        precision = 1 / std
-        self.params = torch.stack(
-            [mean.T, precision.T, precision.T.log() - _HALF_LOG_2PI]
-        )  # (3, D, C)
+        self.plan = plan
+        self.tables = _tables(plan, mean.device)
+        precision = (1 / std).T
+        constant = precision.log() - HALF_LOG_2PI
+        self.params = torch.stack([mean.T, precision, constant])  # (3, D, C)
         self.sums = torch.zeros_like(self.params[:2])  # Σ_i g t and Σ_i g (t² − 1)
         self.row_bytes = mean.element_size() * mean.shape[0] * len(plan.sums)
 
@@ -366,16 +389,20 @@ class Triton:
         coef: Tensor | None,
         wanted: Sequence[bool],
     ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
-        plan, tables, (_, units, comps) = self.plan, self.tables, self.params.shape
+        plan, tables = self.plan, self.tables
+        _, units, comps = self.params.shape
         rows, slots, sums = len(z), len(plan.slots), len(plan.sums)
-        base = bases[0][None] if len(bases) == 1 else torch.stack(bases)
+        base = bases[0][None] if len(bases) == 1 else torch.stack(bases)  # (bases, r, C)
         hidden = z if keep is None else keep.T.contiguous().view(torch.uint8)
         pairs = (z.T.contiguous(), hidden, self.params, base)
-        members, strides, masked = (*tables.members, tables.base), base.stride(), keep is not None
+        members = (*tables.members, tables.base)
+        strides = base.stride()
+        masked = keep is not None
 
         def launch(kernel: Any, count: int, tile: dict[str, int], *args: Any) -> None:
-            along = rows if tile is _ROWS else comps
-            programs = count * -(-along // tile["R" if tile is _ROWS else "C"])
+            """Run `count` programs for each tile of rows, or of components."""
+            tiles = -(-rows // tile["R"]) if tile is _ROWS else -(-comps // tile["C"])
+            programs = count * tiles
             if programs:
                 kernel[(programs,)](*args, *strides, KEEP=masked, enable_fp_fusion=False, **tile)
 
@@ -388,15 +415,18 @@ class Triton:
         factor = torch.where(total == 0, 0.0, coef[tables.slots] / total)
         weights = z.new_empty(sums, rows, comps)
         launch(
-            _weights, sums, _ROWS, *pairs, *members, top, factor, weights, rows, comps, units, slots, sums,
+            _weights, sums, _ROWS, *pairs, *members, top, factor, weights,
+            rows, comps, units, slots, sums,
         )  # fmt: skip
         dz = z.new_empty(units, rows)
         per_unit = (*pairs, *tables.own, *tables.above, tables.base, top, factor, weights)
         launch(_rows, units, _ROWS, *per_unit, dz, rows, comps, units)
         launch(_components, units, _COMPONENTS, *per_unit, self.sums, rows, comps, units)
         dbases: list[Tensor | None] = [None] * len(bases)
-        if asked := tuple(k for k, want in enumerate(wanted) if want):
-            holds, found = _holds(plan, asked, z.device), z.new_empty(len(asked), rows, comps)
+        asked = tuple(k for k, want in enumerate(wanted) if want)
+        if asked:
+            holds = _holds(plan, asked, z.device)
+            found = z.new_empty(len(asked), rows, comps)
             launch(
                 _bases, len(asked), _ROWS, *pairs, *members, *holds, top, factor, found,
                 rows, comps, units, len(asked),
