@@ -6,11 +6,11 @@ from . import models as models
 from . import nets as nets
 from . import plots as plots
 from . import recipes as recipes
-from .aggregate.mixture import balanced as balanced
-from .aggregate.mixture import exact as exact
-from .aggregate.mixture import minibatch as minibatch
-from .aggregate.mixture import stratified as stratified
-from .aggregate.mixture import weighted as weighted
+from .aggregate.estimators import balanced as balanced
+from .aggregate.estimators import exact as exact
+from .aggregate.estimators import minibatch as minibatch
+from .aggregate.estimators import stratified as stratified
+from .aggregate.estimators import weighted as weighted
 from .objective.conditioned import conditioned as conditioned
 from .objective.critic import Critic as Critic
 from .objective.critic import Critics as Critics

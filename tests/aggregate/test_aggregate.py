@@ -11,6 +11,7 @@ from support.programs import (
     each_item,
     encode,
     float64,  # noqa: F401
+    log_marginal,
     log_q_block,
     reused,
     same,
@@ -178,6 +179,82 @@ def test_exact_takes_a_posterior_without_samples(lead, units):
         uw.exact(posterior)(q, [b], len(lead) - 1)[0],
         each_item(lead, lambda index: log_q_block(q, posterior, [1 / 4] * 4, b, index)),
     )
+
+
+CLASSES = {"y": 3, "c": 2}
+
+
+def enumerated(h, m, labels):
+    """Classes y, then z and u given y, then classes c given z, and a w that depends on neither."""
+    q = uw.Trace()
+    y = q.categorical(h @ m["y"], value=labels, name="y")
+    z = q.normal(h @ m["z"] + y @ m["z|y"], 0.6, name="z")
+    loc = h @ m["u"] + y @ m["u|y"]
+    q.sample(MultivariateNormal(loc, m["cov"].expand(*loc.shape, 2)), name="u")
+    q.categorical(z @ m["c|z"], name="c")
+    q.normal(h @ m["w"], 0.8, name="w")
+    return q
+
+
+def log_q_enumerated(row, posterior, labels, block):
+    """log 1/N Σ_n Σ_k q(k|x_n) Π q(site|x_n, k) over the classes k that the row's agree with.
+
+    `row` holds the values of the block's sites that are latent for one item, classes as numbers.
+    """
+    n, total = len(posterior["w"].value), torch.zeros(())
+    z, u, w = (posterior[site].dist for site in "zuw")
+    log_y = posterior["y"].dist.logits  # (items, classes of y)
+    log_c = posterior["c"].dist.logits  # (classes of y, items, classes of c)
+    for j, a, c in itertools.product(range(n), range(CLASSES["y"]), range(CLASSES["c"])):
+        if row.get("y", a) != a or row.get("c", c) != c:
+            continue
+        log_each = log_y[j, a]
+        if "y" not in row and labels[j] >= 0:
+            log_each = torch.tensor(0.0 if labels[j] == a else -math.inf)
+        log_each = log_each + log_c[a, j, c]
+        for site, units in block:
+            if site == "z":
+                part = Normal(z.loc[a, j], z.scale[a, j], validate_args=False)
+            elif site == "u":
+                root = u.scale_tril[a, j]
+                part = MultivariateNormal(u.loc[a, j], scale_tril=root, validate_args=False)
+            elif site == "w":
+                part = Normal(w.loc[j], w.scale[j], validate_args=False)
+            else:
+                continue
+            log_each = log_each + log_marginal(part, row[site], units)
+        total = total + log_each.exp() / n
+    return total.log()
+
+
+def entry(t, index):
+    """The entry of a tensor that may have dimensions of size one for the index's."""
+    return t[tuple(k if size > 1 else 0 for k, size in zip(index, t.shape, strict=False))]
+
+
+@pytest.mark.parametrize("lead", [(2, 4), (2, 1, 4)])
+@pytest.mark.parametrize("draws", [False, True], ids=["all classes", "drawn"])
+def test_enumerated_posteriors_without_samples_meet_rows_with_samples(lead, draws):
+    shapes = {"y": (2, 3), "z": (2, 2), "z|y": (3, 2), "u": (2, 2), "u|y": (3, 2), "c|z": (2, 2)}
+    m = {name: torch.randn(shape) for name, shape in shapes.items()}
+    m |= {"cov": covariances(2), "w": torch.randn(2, 1)}
+    h, labels = torch.randn(4, 2), torch.tensor([2, -1, 0, -1])
+    posterior = enumerated(h, m, labels)
+    q = enumerated(h.expand(*lead, 2), m, labels.expand(lead))
+    q = q.draw() if draws else q.aligned()
+    whole = {"y": (0,), "z": (0, 1), "u": (0, 1), "c": (0,), "w": (0,)}
+    sites = ["y", "z", "c", "zu", "yu", "cz", "cw", "yzucw"]
+    blocks = [tuple((site, whole[site]) for site in some) for some in sites]
+    blocks += [(("z", (1,)),), (("y", (0,)), ("u", (0,)))]
+    depth = len(q.classes())
+    for b, log_q in zip(blocks, uw.exact(posterior)(q, blocks, depth + len(lead) - 1), strict=True):
+        held = torch.broadcast_shapes(*(q[site].value.shape[:depth] for site, _ in b))
+        for index in itertools.product(*map(range, (*held, *lead))):
+            row = {site: entry(q[site].value, index) for site, _ in b}
+            row |= {site: int(row[site].argmax()) for site in CLASSES.keys() & row.keys()}
+            if labels[index[-1]] >= 0:
+                row.pop("y", None)
+            same(entry(log_q, index), log_q_enumerated(row, posterior, labels, b))
 
 
 @pytest.mark.parametrize("budget", [1, 100, 2**24])

@@ -104,7 +104,7 @@ def agree(
     """Values and all gradients, fused and plain."""
     coef = [torch.randn(()) for _ in blocks] if coef is None else coef
     a = plain(q, posterior, blocks, log_w, batch_dim, first)
-    b = pairs.log_mixture(
+    b = pairs.log_mixture_fused(
         q, posterior, blocks, log_w, batch_dim, ahead=ahead, body=body, first=first
     )
     for x, y in zip(a, b, strict=True):
@@ -213,7 +213,7 @@ def test_observed_entries_leave_their_blocks(body, lead):
             uw.Node(hostile if name == "z" else node.value, node.role, node.dist, node.observed),
         )
     for x, y in zip(
-        pairs.log_mixture(given, q, blocks, log_w, len(lead) - 1, body=body),
+        pairs.log_mixture_fused(given, q, blocks, log_w, len(lead) - 1, body=body),
         plain(q, q, blocks, log_w, len(lead) - 1),
         strict=True,
     ):
@@ -266,7 +266,7 @@ def test_without_gradients_nothing_is_kept(body):
     q = encode((5,))
     blocks = [(("u", (0, 1)), ("z", (0,))), (("y", (0,)),)]
     for x, y in zip(
-        pairs.log_mixture(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body),
+        pairs.log_mixture_fused(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body),
         plain(q, q, blocks, (-1.0, -2.0, -3.0), 0),
         strict=True,
     ):
@@ -277,7 +277,7 @@ def test_without_gradients_nothing_is_kept(body):
 def test_the_backward_may_be_run_twice_and_by_other_weights(body):
     q, leaf = leaves_of(normals(6))
     blocks = [(("z", (0, 1)),), (("z", (1,)),)]
-    log_q = pairs.log_mixture(
+    log_q = pairs.log_mixture_fused(
         q, q, blocks, logs(uw.balanced(6, 30)), 0, ahead=[1.0, -2.0], body=body
     )
     once, twice = (gradient(log_q, [f * 1.0, f * -2.0], leaf) for f in (1.0, 5.0))
@@ -328,9 +328,9 @@ def test_components_of_a_batch_with_log_weights_of_their_own(body):
 def test_autocast_changes_nothing(body):
     q, _ = leaves_of(encode((5,)))
     blocks = [(("z", (0, 1, 2)), ("y", (0,)))]
-    calm = pairs.log_mixture(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body)
+    calm = pairs.log_mixture_fused(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body)
     with torch.autocast("cpu", torch.bfloat16):
-        same(pairs.log_mixture(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body), calm)
+        same(pairs.log_mixture_fused(q, q, blocks, (-1.0, -2.0, -3.0), 0, body=body), calm)
 
 
 # -- the primitive ---------------------------------------------------------------------------------
@@ -341,7 +341,9 @@ def test_gradcheck(body, ahead):
     def estimate(z, mean, std, y, logits):
         q = drawn(z=(Normal(mean, std), z), y=(uw.Concrete(logits, 0.66), y.softmax(-1)))
         blocks = [(("z", (0, 1)), ("y", (0,))), (("z", (1,)),), (("y", (0,)),)]
-        return pairs.log_mixture(q, q, blocks, logs(uw.stratified(4, 9)), 0, ahead=ahead, body=body)
+        return pairs.log_mixture_fused(
+            q, q, blocks, logs(uw.stratified(4, 9)), 0, ahead=ahead, body=body
+        )
 
     shapes = [
         torch.randn(4, 2),
@@ -455,7 +457,7 @@ def test_float32_is_as_accurate_as_the_goal(body, scale, units):
     for t in (torch.float32, torch.float64):
         leaf = [x.detach().to(t).requires_grad_() for x in (z, mean, std)]
         q = drawn(z=(Normal(leaf[1], leaf[2]), leaf[0]))
-        log_q = pairs.log_mixture(
+        log_q = pairs.log_mixture_fused(
             q, q, [(("z", of),) for of in subsets], logs(uw.balanced(batch, 50_000)), 0, body=body
         )
         coef = torch.ones(len(subsets), dtype=t)
@@ -485,7 +487,7 @@ def test_chunks_keep_to_the_budget(body, batch, units, monkeypatch):
 
     monkeypatch.setitem(plans.BUDGET, "cpu", budget)
     q, leaf = leaves_of(normals(batch, units))
-    log_q = pairs.log_mixture(
+    log_q = pairs.log_mixture_fused(
         q,
         q,
         [(("z", (u,)),) for u in range(units)],
@@ -516,7 +518,7 @@ def test_the_gradient_comes_with_the_values(body):
         (None, [False, True]),
     ):
         sweeps.clear()
-        log_q = pairs.log_mixture(q, q, blocks, log_w, 0, ahead=ahead, body=Counted)
+        log_q = pairs.log_mixture_fused(q, q, blocks, log_w, 0, ahead=ahead, body=Counted)
         gradient(log_q, [torch.tensor(-0.25), torch.tensor(0.5)], leaf)
         assert sweeps == expected
 

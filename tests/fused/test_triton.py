@@ -286,7 +286,7 @@ def test_chunks_samples_and_weights_of_components(monkeypatch):
     )
     coef = torch.randn(3, 2, 9, device=DEVICE)
     found, expected = (
-        pairs.log_mixture(q, q, blocks, log_w, 1, log_v=log_v, body=body)
+        pairs.log_mixture_fused(q, q, blocks, log_w, 1, log_v=log_v, body=body)
         for body in (triton_body.Triton, pure.Pure)
     )
     same(found, expected)

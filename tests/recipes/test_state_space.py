@@ -241,7 +241,7 @@ def test_memory_of_joint_blocks_is_bounded(float64, monkeypatch):
         "step",
         lambda z, h: most.append(math.prod(z.shape[:-1]) * len(h)) or law(z, h),
     )
-    monkeypatch.setattr(uw.aggregate.mixture, "PAIRS", 30 * 200)
+    monkeypatch.setattr(uw.aggregate.rewrite, "PAIRS", 30 * 200)
     q, p = model(x)
     most.clear()
     value = uw.mi(q, p, aggregate=uw.minibatch(30))

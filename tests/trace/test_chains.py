@@ -10,7 +10,7 @@ from support.programs import float64, same  # noqa: F401
 from torch.distributions import MultivariateNormal, Normal
 
 import unweave as uw
-from unweave.aggregate import mixture as aggregate
+from unweave.aggregate import rewrite
 from unweave.objective.bounds import breaches
 
 STEPS, D = 4, 2
@@ -99,7 +99,7 @@ def test_few_pairs_at_a_time_give_the_same_values_and_gradients(monkeypatch):
         t.requires_grad_()
     q, results = encode(of), []
     for most in (2**22, 1):
-        monkeypatch.setattr(aggregate, "PAIRS", most)
+        monkeypatch.setattr(rewrite, "PAIRS", most)
         (log_q,) = uw.minibatch(50)(q, [block(*range(STEPS))])
         results.append(
             [log_q, *torch.autograd.grad(log_q.square().sum(), of.values(), retain_graph=True)]

@@ -12,7 +12,7 @@ from torch.distributions import OneHotCategorical, kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import unweave as uw
-from unweave.aggregate import mixture as aggregate
+from unweave.aggregate import classes, unfused
 from unweave.nets import cat
 from unweave.trace.groups import chain
 
@@ -350,8 +350,8 @@ def test_exact_with_drawn_rows_of_one_site_is_the_plain_sum(depends):
     weights = torch.full((1, 20), -math.log(20))
     for part, log_q in zip(blocks, uw.exact(q)(rows, blocks), strict=True):
         lone = rows.aligned(1)
-        summed = aggregate.classes_summed(lone, posterior, part, 1)
-        (plain,) = aggregate.unfused(lone, posterior, [part], summed, weights, 1, 10**6)
+        summed = classes.classes_summed(lone, posterior, part, 1)
+        (plain,) = unfused.log_mixture_unfused(lone, posterior, [part], summed, weights, 1, 10**6)
         same(log_q, plain.flatten())
 
 

@@ -1,13 +1,17 @@
-"""Estimators of log q(z_block), where q(z) = 1/N Σ_n q(z|x_n) is the aggregate posterior of a data
-set.
+"""Estimators of log q(z_block), with q(z) = 1/N Σ_n q(z|x_n) the aggregate posterior of a data set.
+
+`estimators` says what an estimator is and which there are; `mixture` computes the sums that they
+ask for.
 """
 
-from .mixture import Aggregate as Aggregate
-from .mixture import Ahead as Ahead
-from .mixture import Weights as Weights
-from .mixture import balanced as balanced
-from .mixture import exact as exact
+from .classes import classes_summed as classes_summed
+from .estimators import Aggregate as Aggregate
+from .estimators import Ahead as Ahead
+from .estimators import Weights as Weights
+from .estimators import balanced as balanced
+from .estimators import exact as exact
+from .estimators import minibatch as minibatch
+from .estimators import stratified as stratified
+from .estimators import weighted as weighted
 from .mixture import log_mixture as log_mixture
-from .mixture import minibatch as minibatch
-from .mixture import stratified as stratified
-from .mixture import weighted as weighted
+from .mixture import log_own as log_own

@@ -17,38 +17,33 @@ from ..trace.trace import Trace
 
 
 def gathered(q: Trace, batch_dim: int) -> Trace:
-    """The sites of all ranks' items, (*classes, *samples, ranks · batch, *units), rank 0's first.
+    """Return the sites of all ranks' items, (*classes, *samples, ranks · batch, *units).
 
-    `q` is a trace that is `aligned`, with its items in dimension `batch_dim`, and every rank gives
-    as many. Gradients of the distributions' parameters go back to the rank that encoded them,
-    summed over all; values carry none. Sites without a distribution are left out.
+    Rank 0's items come first. Gradients of the distributions' parameters go back to the rank that
+    encoded them, summed over all; values carry none. Sites without a distribution are left out.
 
-    Errors: ValueError at every rank if the ranks' traces differ in form.
+    Args:
+        q: A trace that is `aligned`; every rank gives as many items.
+        batch_dim: The dimension of the items.
+
+    Raises:
+        ValueError: At every rank, if the ranks' traces differ in form.
     """
-    q, dim = _without_gradients_of_values(q), batch_dim - len(q.classes())
+    q = _without_gradients_of_values(q)
+    dim = batch_dim - len(q.classes())
     found: dict[tuple[int, int], Tensor] = {}
 
     def find(t: Tensor, at: int) -> Tensor:
         return found.setdefault((id(t), at), t)
 
     q.along(dim, find)
-    order = sorted(
-        found, key=lambda key: not found[key].requires_grad
-    )  # those that carry gradients first
-    rows = [found[key].movedim(key[1], 0) for key in order]
+    # those that carry gradients come first
+    order = sorted(found, key=lambda key: not found[key].requires_grad)
+    rows = [found[key].movedim(key[1], 0) for key in order]  # (batch, …) each
     learned = sum(t[0].numel() for t in rows if t.requires_grad)
     _check_form(q, rows, learned)
-    flat = [t.reshape(len(t), -1) for t in rows]
-    dtype = next(t.dtype for t in flat if t.is_floating_point())
-    for t in flat:
-        dtype = torch.promote_types(dtype, t.dtype)
-    whole: Tensor = _Gather.apply(torch.cat([t.to(dtype) for t in flat], 1), learned)
-    columns = whole.split([t.shape[1] for t in flat], 1)
-    parts = {
-        key: column.reshape(-1, *t.shape[1:]).to(t.dtype).movedim(0, key[1])
-        for key, column, t in zip(order, columns, rows, strict=True)
-    }
-    return q.along(dim, lambda t, at: parts[id(t), at])
+    parts = dict(zip(order, _exchange(rows, learned), strict=True))
+    return q.along(dim, lambda t, at: parts[id(t), at].movedim(0, at))
 
 
 def _without_gradients_of_values(q: Trace) -> Trace:
@@ -60,14 +55,34 @@ def _without_gradients_of_values(q: Trace) -> Trace:
     return Trace.of(nodes, q)
 
 
+def _exchange(rows: Sequence[Tensor], learned: int) -> list[Tensor]:
+    """Return the tensors (ranks · batch, …) of this rank's (batch, …), by one message.
+
+    Gradients of the first `learned` columns go back.
+    """
+    flat = [t.reshape(len(t), -1) for t in rows]
+    dtype = next(t.dtype for t in flat if t.is_floating_point())
+    for t in flat:
+        dtype = torch.promote_types(dtype, t.dtype)
+    message = torch.cat([t.to(dtype) for t in flat], 1)  # (batch, columns)
+    whole: Tensor = _Gather.apply(message, learned)  # (ranks · batch, columns)
+    columns = whole.split([t.shape[1] for t in flat], 1)
+    gathered = []
+    for column, t in zip(columns, rows, strict=True):
+        gathered.append(column.reshape(-1, *t.shape[1:]).to(t.dtype))
+    return gathered
+
+
 class _Gather(torch.autograd.Function):
-    """(batch, columns) of each rank -> (ranks · batch, columns); gradients of the first `learned`
-    columns go back.
+    """The map from each rank's (batch, columns) to (ranks · batch, columns).
+
+    Gradients of the first `learned` columns go back.
     """
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, learned: int) -> Tensor:
-        ctx.shape, ctx.learned, (ctx.rank, ranks) = own.shape, learned, world()
+        rank, ranks = world()
+        ctx.shape, ctx.learned, ctx.rank = own.shape, learned, rank
         whole = own.new_empty(ranks * len(own), own.shape[1])
         with talking():
             dist.all_gather(list(whole.split(len(own))), own)
@@ -79,29 +94,32 @@ class _Gather(torch.autograd.Function):
         total = grad[:, : ctx.learned].contiguous()
         with talking():
             dist.all_reduce(total)
+        batch, _ = ctx.shape
         own = grad.new_zeros(ctx.shape)
-        own[:, : ctx.learned] = total.unflatten(0, (-1, ctx.shape[0]))[ctx.rank]
+        own[:, : ctx.learned] = total.unflatten(0, (-1, batch))[ctx.rank]
         return own, None
 
 
 def _check_form(q: Trace, rows: Sequence[Tensor], learned: int) -> None:
-    """Ranks whose messages differ in size would wait for one another forever."""
-    sites = {
-        name: (node.role, tuple(node.value.shape))
-        for name, node in q.items()
-        if node.dist is not None
-    }
-    form = repr((sites, learned, [(tuple(t.shape), t.dtype) for t in rows]))
+    """Raise a ValueError at every rank if the ranks' traces differ in form.
+
+    Ranks whose messages differ in size would wait for one another forever.
+    """
+    sites = {}
+    for name, node in q.items():
+        if node.dist is not None:
+            sites[name] = (node.role, tuple(node.value.shape))
+    shapes = [(tuple(t.shape), t.dtype) for t in rows]
+    form = repr((sites, learned, shapes))
     number = zlib.crc32(form.encode())
     same = torch.tensor([number, -number])
     with talking():
         dist.all_reduce(same, dist.ReduceOp.MAX)
     if same.tolist() != [number, -number]:
-        forms = [
-            f"rank {rank}: "
-            + ", ".join(f"{name} {role} {shape}" for name, (role, shape) in its.items())
-            for rank, its in enumerate(everyone(sites))
-        ]
+        forms = []
+        for rank, its in enumerate(everyone(sites)):
+            said = [f"{name} {role} {shape}" for name, (role, shape) in its.items()]
+            forms.append(f"rank {rank}: {', '.join(said)}")
         raise ValueError(
             "the ranks' posteriors differ in form, so they cannot be gathered "
             f"({'; '.join(forms)}): give each rank as many items and the same sites (a categorical "

@@ -33,9 +33,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from .. import models
-from ..aggregate import mixture as aggregate
-from ..aggregate import pairs
-from ..aggregate.mixture import balanced
+from ..aggregate import balanced, pairs, unfused
 from ..data import Data
 from ..fused import native, pure
 from ..fused import plan as plans
@@ -340,17 +338,19 @@ def naive(x: Problem) -> Tensor:
 
 
 def plain(x: Problem) -> Tensor:
-    """`aggregate.mixture.unfused`: any distribution, all pairs at once, units first."""
+    """`unfused.log_mixture_unfused`: any distribution, all pairs at once, units first."""
     q, _, blocks = _traces(x)
     log_w = log_weights(len(x.mean), N, x.z.dtype)
-    return torch.stack(aggregate.unfused(q, q, blocks, (), log_w, x.z.ndim - 2, sys.maxsize))
+    return torch.stack(
+        unfused.log_mixture_unfused(q, q, blocks, (), log_w, x.z.ndim - 2, sys.maxsize)
+    )
 
 
 def of_body(body: type[plans.Body]) -> Estimator:
-    """`pairs.log_mixture` with one back end, told ahead what will be differentiated."""
+    """`pairs.log_mixture_fused` with one back end, told ahead what will be differentiated."""
 
     def estimate(x: Problem) -> Tensor:
-        return pairs.log_mixture(
+        return pairs.log_mixture_fused(
             *_traces(x), x.log_weights(), x.z.ndim - 2, ahead=x.coefficients, body=body
         )
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.distributions import MultivariateNormal, OneHotCategorical
 
-from ..aggregate.mixture import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
+from ..aggregate import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
 from ..nets import cat
 from ..objective.objective import Densities, Objective, elbo, evidence, kl, mi, tc
 from ..trace.concrete import Concrete

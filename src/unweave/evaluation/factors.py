@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..aggregate.mixture import exact
+from ..aggregate import exact
 from ..data import Data
 from ..models.model import unit_names
 from ..trace.groups import Block, block

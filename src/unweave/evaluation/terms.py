@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..aggregate.mixture import exact, log_mixture
+from ..aggregate import exact, log_own
 from ..models.model import Model, unit_names
 from ..objective.bounds import breaches
 from ..objective.objective import Atom, Densities, Objective
@@ -105,7 +105,7 @@ def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
     part = block(unit, d.shapes)
     depth = len(own.classes())
     assert d.aggregate is not None
-    (log_q_x,) = log_mixture(d.q.aligned(depth), own, [part], None, depth)
+    log_q_x = log_own(d.q.aligned(depth), own, part, depth)
     log_q_x = log_q_x.reshape(log_q_x.shape[depth:])  # (rows,)
     (log_q,) = d.aggregate(d.q, [part], 0)
     return log_q_x - log_q

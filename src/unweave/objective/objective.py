@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ..aggregate.mixture import Aggregate, classes_summed, exact, log_mixture, minibatch
+from ..aggregate import Aggregate, classes_summed, exact, log_mixture, log_own, minibatch
 from ..trace.groups import Block, Tree, block, chain, intersect, union
 from ..trace.marginals import is_constant, is_factorised, log_marginals, unit_shape, unwrap
 from ..trace.node import Node
@@ -410,7 +410,7 @@ class Densities:
     def _log_marginals(self, trace: Trace, part: Block) -> Tensor:
         """log-density of a block given the item, enumerated classes outside it summed over."""
         if classes_summed(self.q, trace, part, self.batch_dim):
-            return log_mixture(self.q, trace, [part], None, self.batch_dim)[0]
+            return log_own(self.q, trace, part, self.batch_dim)
         return self._sum(self._log_density(trace, [part]))
 
     def _log_prior(self, part: Block) -> Tensor:

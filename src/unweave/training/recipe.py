@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.distributions import Bernoulli
 
-from ..aggregate.mixture import Weights, balanced, minibatch
+from ..aggregate import Weights, balanced, minibatch
 from ..data import Data
 from ..models import Model
 from ..models.model import seeded

@@ -1,0 +1,185 @@
+"""The columns and matrices in which the fused estimator finds blocks, rows and components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Normal, OneHotCategorical
+
+from ..fused.plan import Blocks, Units
+from ..trace.concrete import Concrete
+from ..trace.groups import Block
+from ..trace.marginals import unwrap
+from ..trace.node import Node
+
+Kinds = tuple[tuple[str, str], ...]
+"""Sites, each with its kind."""
+
+
+def bare_dist(node: Node) -> Distribution:
+    """Return a site's distribution, without `Independent` around it."""
+    if node.dist is None:
+        raise ValueError(
+            f"a site that is {node.role} without a distribution has no aggregate posterior"
+        )
+    return unwrap(node.dist)
+
+
+def kind_of(dist: Distribution) -> str:
+    """Return "normal" for columns, "classes" for one pair a unit, "other" for one pair a subset."""
+    if type(dist) is Normal:
+        return "normal"
+    if isinstance(dist, OneHotCategorical):
+        return "classes"
+    if isinstance(dist, Concrete) and not isinstance(dist.temperature, Tensor):
+        return "classes"
+    return "other"
+
+
+# -- where blocks find their units -----------------------------------------------------------------
+
+
+class Addresses(NamedTuple):
+    """The places of blocks' units among the columns of Normal units and the pairs."""
+
+    units: dict[str, list[int]]  # of each site, the units that blocks name
+    subsets: dict[str, list[Units]]  # of each site, the subsets of units that blocks name
+    blocks: Blocks  # of each block its base, and its columns
+    bases: tuple[tuple[int, ...], ...]  # of each base, the pairs that are added up in it
+
+
+@lru_cache(maxsize=256)
+def addresses(blocks: tuple[Block, ...], kinds: Kinds) -> Addresses:
+    """Number the units: each Normal unit is a column, each class variable a pair.
+
+    Of other sites each subset that a block names is a pair.
+    """
+    subsets: dict[str, list[Units]] = {site: [] for site, _ in kinds}
+    for block in blocks:
+        for site, units in block:
+            if units not in subsets[site]:
+                subsets[site].append(units)
+    named: dict[str, list[int]] = {}
+    for site, some in subsets.items():
+        named[site] = sorted({unit for units in some for unit in units})
+
+    columns: dict[tuple[str, int], int] = {}
+    places: dict[tuple[str, Units], int] = {}
+    for site, kind in kinds:
+        if kind == "normal":
+            for unit in named[site]:
+                columns[site, unit] = len(columns)
+        elif kind == "classes":
+            for unit in named[site]:
+                places[site, (unit,)] = len(places)
+        else:
+            for units in subsets[site]:
+                places[site, units] = len(places)
+
+    bases: dict[tuple[int, ...], int] = {}
+    translated = []
+    for block in blocks:
+        added, own = set[int](), list[int]()
+        for site, units in block:
+            if (site, units) in places:
+                added.add(places[site, units])
+                continue
+            for unit in units:
+                if (site, unit) in columns:
+                    own.append(columns[site, unit])
+                else:
+                    added.add(places[site, (unit,)])
+        base = bases.setdefault(tuple(sorted(added)), len(bases))
+        translated.append((base, tuple(own)))
+    return Addresses(named, subsets, tuple(translated), tuple(bases))
+
+
+# -- the shape of rows and components --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shapes by which (*samples, batch, …) becomes P sets of rows and components.
+
+    Rows are (P, R, …) and components (P, C, …). P = 1, with the samples among the rows, where no
+    parameters have samples of their own; else P is the number of samples.
+    """
+
+    samples: tuple[int, ...]
+    n_rows: int
+    n_comps: int
+    sets: int
+    dtype: torch.dtype
+
+    @property
+    def lead(self) -> int:
+        """The number of leading dimensions, (*samples, batch)."""
+        return len(self.samples) + 1
+
+    @property
+    def samples_of_sets(self) -> tuple[int, ...]:
+        """The samples, or ones if they are among the rows."""
+        return self.samples if self.sets > 1 else (1,) * len(self.samples)
+
+    @property
+    def rows_of_a_set(self) -> int:
+        """R, the rows of one set."""
+        return self.n_rows * math.prod(self.samples) // self.sets
+
+    def rows(self, t: Tensor, tail: tuple[int, ...]) -> Tensor:
+        """Return (P, R, *tail) of (*samples, batch, *tail), or of what broadcasts to it."""
+        t = _expand(t, (*self.samples, self.n_rows, *tail))
+        return t.reshape(self.sets, self.rows_of_a_set, *tail)
+
+    def components(self, t: Tensor, tail: tuple[int, ...]) -> Tensor:
+        """Return (P, C, *tail) of (*some leading, *some tail)."""
+        missing = self.lead + len(tail) - t.ndim
+        if missing > 0:
+            t = t.reshape(*[1] * missing, *t.shape)
+        t = _expand(t, (*self.samples_of_sets, self.n_comps, *tail))
+        return t.reshape(self.sets, self.n_comps, *tail).to(self.dtype)
+
+    def latent(self, node: Node, tail: tuple[int, ...]) -> Tensor | None:
+        """Return where a site is latent (P, R, *tail), None for everywhere.
+
+        Observed entries are given, hence no part of q(z).
+        """
+        if node.observed is False:
+            return None
+        latent = ~torch.as_tensor(node.observed, device=node.value.device)
+        shape = latent.shape if latent.ndim else (1,) * self.lead
+        missing = self.lead + len(tail) - len(shape)
+        return self.rows(latent.reshape(*shape, *[1] * missing), tail)
+
+
+def _expand(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    # autograd would remember even an expansion that changes nothing
+    return t if t.shape == shape else t.expand(shape)
+
+
+def layout(sites: Sequence[tuple[Node, Node]], batch_dim: int) -> Layout:
+    """Return the layout of sites, each given as the nodes of its rows and of its components."""
+    lead = batch_dim + 1
+    shapes = {node.value.shape[:lead] for node, _ in sites}
+    shape = shapes.pop() if len(shapes) == 1 else torch.broadcast_shapes(*shapes)
+    *samples, n_rows = shape
+    n_comps = 0
+    varies = False  # whether parameters differ between samples
+    dtype = torch.float32
+    for node, component in sites:
+        dist, value, other = bare_dist(component), node.value, component.value
+        missing = value.ndim - other.ndim  # components may have no samples
+        n_comps = max(n_comps, other.shape[batch_dim - missing])
+        n_unit_dims = value.ndim - len(dist.event_shape) - lead
+        before_items = max(len(dist.batch_shape) - n_unit_dims - 1, 0)
+        varies |= math.prod(dist.batch_shape[:before_items]) > 1
+        dtype = torch.promote_types(dtype, value.dtype)
+        dtype = torch.promote_types(dtype, other.dtype)
+    sets = math.prod(samples) if varies else 1
+    return Layout(tuple(samples), n_rows, n_comps, sets, dtype)

@@ -1,0 +1,292 @@
+"""Masks (`where=`) and conditional sites, written as extra sites that are compared like any other.
+
+After a question is rewritten, each entry exists everywhere, and each site is independent of the
+others given the component: what is left to do is a sum of products.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.utils.checkpoint import checkpoint
+
+from ..trace.groups import Block, Part
+from ..trace.marginals import is_factorised, log_marginals
+from ..trace.node import Law, Node
+from ..trace.trace import Trace
+from .question import Question
+
+PAIRS = 2**22
+"""How many numbers a conditional site's pairs of rows and components take at a time, about."""
+
+
+# -- masks -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """A question whose blocks hold a mask beside each site that exists in part.
+
+    With S the components that have all that row i has, the answer to the question as it was asked
+    is log Σ_S w_ij q(block_i | x_j) − log Σ_S w_ij / Σ_j w_ij. A mask is a factor of 0 or 1, so the
+    first sum is that of the block and its masks, and the second that of the masks alone.
+    """
+
+    question: Question
+    joint: list[Block]  # each block with its masks
+    masks: list[Block]  # its masks alone; empty where all of it exists
+
+    def undo(self, log_q: Sequence[Tensor]) -> list[Tensor]:
+        """Return the answers for the blocks as they were asked, from those to `question`."""
+        found = dict(zip(self.question.blocks, log_q, strict=True))
+        own, following, other = (math.exp(log_w) for log_w in self.question.log_w)
+        others = self.question.n_components - 2
+        total = math.log(own + following + others * other)
+        lowest = torch.finfo(log_q[0].dtype).min  # no component at all: log q is −∞
+        answers = []
+        for block, masks in zip(self.joint, self.masks, strict=True):
+            answer = found[block]
+            if masks:
+                answer = answer - (found[masks].clamp_min(lowest) - total)
+            answers.append(answer)
+        return answers
+
+
+def with_masks(question: Question) -> Masked | None:
+    """Return the question with a mask beside each site that some components lack, None if none."""
+    names: dict[str, str] = {}
+    for block in question.blocks:
+        for site, _ in block:
+            if question.components[site].exists is not True:
+                names[site] = f"{site} exists"
+    if not names:
+        return None
+    rows, components = dict(question.rows), dict(question.components)
+    for site, name in names.items():
+        rows[name], components[name] = _mask_sites(question, site)
+        components[site] = replace(components[site], exists=True)
+    joint, masks = list[Block](), list[Block]()
+    for block in question.blocks:
+        mask = [(names[site], units) for site, units in block if site in names]
+        masks.append(tuple(mask))
+        joint.append((*block, *mask))
+    blocks = dict.fromkeys(joint)
+    blocks |= dict.fromkeys(mask for mask in masks if mask)
+    ahead = None
+    if question.ahead is not None:
+        known = dict(zip(joint, question.ahead, strict=True))
+        ahead = [known.get(block, 0.0) for block in blocks]
+    masked = replace(
+        question,
+        rows=Trace.of(rows, question.rows),
+        components=Trace.of(components, question.components),
+        blocks=list(blocks),
+        ahead=ahead,
+    )
+    return Masked(masked, joint, masks)
+
+
+def _mask_sites(question: Question, site: str) -> tuple[Node, Node]:
+    """Return which entries the rows hold, and which the components have, as two nodes."""
+    row, component = question.rows[site], question.components[site]
+    units, batch_dim = question.units(site), question.batch_dim
+    latent = ~torch.as_tensor(row.observed)
+    held = _entries(latent, row, batch_dim, units).to(row.value.dtype)
+    exists = torch.as_tensor(component.exists)
+    has = _entries(exists, component, batch_dim - question.missing(site), units)
+    return Node(held, "sampled"), Node(has, "sampled", _Existence(has))
+
+
+class _Existence(Distribution):
+    """The existence of entries: log-probability 0 of those that exist or are not asked, else −∞."""
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, exists: Tensor) -> None:
+        self.exists = exists
+        super().__init__(exists.shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        agrees = self.exists | (value == 0)
+        return value.new_zeros(()).where(agrees, -math.inf)
+
+
+def _entries(mask: Tensor, node: Node, batch_dim: int, units: tuple[int, ...]) -> Tensor:
+    """Expand a mask over a site's entries to one number for each item and unit."""
+    lead = batch_dim + 1
+    n_items = node.value.shape[batch_dim]
+    missing = max(lead + len(units) - mask.ndim, 0)
+    mask = mask.reshape(*mask.shape, *[1] * missing).to(node.value.device)
+    # (*classes and samples or ones, batch, *units)
+    return mask.expand(*mask.shape[:batch_dim], n_items, *units)
+
+
+# -- conditional sites -----------------------------------------------------------------------------
+
+
+def with_conditionals(question: Question) -> Question:
+    """Return the question with conditional sites compared at the row's values of their parents.
+
+    That is done where a block holds a conditional site and all that it is given. Its place in the
+    block is taken by a site whose values are those of the parents and its own.
+
+    Raises:
+        ValueError: If a block holds a site and one that it depends on, but not all that is between
+            them.
+    """
+    laws = {site: node.law for site, node in question.components.items() if node.law}
+    if not laws:
+        return question
+    _refuse_torn(question, laws)
+    rows, components = dict(question.rows), dict(question.components)
+    blocks = []
+    for block in question.blocks:
+        held = dict(block)
+        parts = list[Part]()
+        for site, units in block:
+            given = laws[site].given if site in laws else ()
+            if not given or _lacking(question, held, given):
+                parts.append((site, units))
+                continue
+            name = f"{site}{list(units)} given {', '.join(given)}"
+            parts.append((name, (0,)))
+            if name not in rows:
+                pair = _conditional_sites(question, site, units, laws[site])
+                rows[name], components[name] = pair
+        blocks.append(tuple(parts))
+    if len(rows) == len(question.rows):
+        return question
+    compared = replace(
+        question,
+        rows=Trace.of(rows, question.rows),
+        components=Trace.of(components, question.components),
+        blocks=blocks,
+    )
+    _refuse_torn(compared, laws)  # a site that is left may be given one that is compared now
+    return compared
+
+
+def _refuse_torn(question: Question, laws: dict[str, Law]) -> None:
+    """Raise a ValueError if a block holds a site and an ancestor, but not all that is between."""
+    for block in question.blocks:
+        held = dict(block)
+        for site, _ in block:
+            given = laws[site].given if site in laws else ()
+            gap = _lacking(question, held, given)
+            ancestors = _ancestors(laws, gap)
+            torn = [before for before in held if before in ancestors]
+            if torn:
+                raise ValueError(
+                    f"a block holds {site!r} and {torn[0]!r}, but not all of {gap[0]!r}, which "
+                    f"{site!r} is given: its density under q(z) is an integral that is not known; "
+                    "group sites that follow one another as wholes, or each by itself"
+                )
+
+
+def _lacking(
+    question: Question, held: dict[str, tuple[int, ...]], given: Sequence[str]
+) -> list[str]:
+    """Return the sites in `given` of which a block does not hold all units."""
+    lacking = []
+    for site in given:
+        count = math.prod(question.units(site))
+        if len(held.get(site, ())) < count:
+            lacking.append(site)
+    return lacking
+
+
+def _ancestors(laws: dict[str, Law], sites: Sequence[str]) -> set[str]:
+    """Return the sites and all that they depend on."""
+    found, waiting = set[str](), list(sites)
+    while waiting:
+        site = waiting.pop()
+        found.add(site)
+        given = laws[site].given if site in laws else ()
+        waiting += [before for before in given if before not in found]
+    return found
+
+
+def _conditional_sites(
+    question: Question, site: str, units: tuple[int, ...], law: Law
+) -> tuple[Node, Node]:
+    """Return the nodes of rows and components that compare some units of a conditional site."""
+    row_lead = question.batch_dim + 1
+    lead = row_lead - question.missing(site)
+    own = question.units(site)
+    sites = (*law.given, site)
+    values = [question.rows[of].value for of in sites]
+    shapes = [tuple(value.shape[row_lead:]) for value in values]
+    leads = [t.shape[:lead] for t in law.inputs]
+    batch = torch.broadcast_shapes(*leads, (1,) * lead)
+    dist = _Conditional(law, [*shapes, own], units, batch)
+    row = Node(_side_by_side(question.rows, site, law, row_lead, own), "sampled")
+    joined = _side_by_side(question.components, site, law, lead, own)
+    return row, Node(joined, "sampled", dist)
+
+
+def _side_by_side(trace: Trace, site: str, law: Law, lead: int, units: tuple[int, ...]) -> Tensor:
+    """Return the values of the sites given, the site's own and which are latent, in one row each.
+
+    The shape is (*leading, numbers).
+    """
+    node = trace[site]
+    latent = _entries(~torch.as_tensor(node.observed), node, lead - 1, units)
+    parts = [trace[before].value for before in law.given]
+    parts += [node.value, latent.to(node.value.dtype)]
+    most = torch.broadcast_shapes(*(t.shape[:lead] for t in parts))
+    flat = []
+    for t in parts:
+        t = t.expand(*most, *t.shape[lead:])
+        flat.append(t.reshape(*most, -1))
+    return torch.cat(flat, -1)
+
+
+class _Conditional(Distribution):
+    """A component's law of some units of a site, asked at rows' values of it and of its parents.
+
+    `shapes` are those of the values that lie side by side in a row: of each site given, of the site
+    itself, and of its mask.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(
+        self,
+        law: Law,
+        shapes: Sequence[tuple[int, ...]],
+        units: tuple[int, ...],
+        batch: Sequence[int],
+    ) -> None:
+        self.law, self.shapes, self.units = law, shapes, units
+        self.sizes = [math.prod(shape) for shape in shapes]
+        event = torch.Size([sum(self.sizes)])
+        super().__init__(torch.Size(batch), event, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return (rows, *samples, components) of (rows, *samples, 1, numbers), in parts of rows."""
+        width = sum(self.sizes) + sum(t.shape[-1] for t in self.law.inputs)
+        numbers = width * self._batch_shape.numel()
+        parts = value.split(max(1, PAIRS // numbers))
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            return torch.cat([self._log_prob(part) for part in parts])
+        # The pairs are made anew on the way back rather than held.
+        return torch.cat([checkpoint(self._log_prob, part, use_reentrant=False) for part in parts])
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        lead = value.ndim - 1
+        columns = value.split(self.sizes, -1)
+        parts = []
+        for t, shape in zip(columns, self.shapes, strict=True):
+            parts.append(t.reshape(*t.shape[:lead], *shape))
+        *given, own, keep = parts
+        dist = self.law.of(*given, *self.law.inputs)
+        latent = keep != 0
+        if not is_factorised(dist):  # it is latent as a whole
+            latent = latent.flatten(lead)[..., 0]
+        return log_marginals(dist, own, lead, [self.units], latent)[0]
