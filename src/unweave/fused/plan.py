@@ -132,7 +132,8 @@ def plan(blocks: Blocks, units: int) -> Plan:
     def follows(u: int, v: int) -> bool:
         """Whether unit v goes where u goes, one slot further where it stands alone."""
         after_u = [(slot + 1, base[slot]) for slot in own[u]]
-        return above[u] == above[v] and after_u == [(slot, base[slot]) for slot in own[v]]
+        at_v = [(slot, base[slot]) for slot in own[v]]
+        return above[u] == above[v] and after_u == at_v
 
     segments = []
     for run in runs(range(units), follows):
@@ -150,7 +151,8 @@ def consecutive(numbers: Iterable[int]) -> list[slice]:
 def runs(numbers: Sequence[int], together: Callable[[int, int], bool]) -> Iterator[slice]:
     """Cut increasing numbers where neighbours do not belong together."""
     start = 0
-    for i in range(1, len(numbers) + 1):
-        if i == len(numbers) or not together(numbers[i - 1], numbers[i]):
-            yield slice(numbers[start], numbers[i - 1] + 1)
-            start = i
+    for end in range(1, len(numbers) + 1):
+        last = numbers[end - 1]
+        if end == len(numbers) or not together(last, numbers[end]):
+            yield slice(numbers[start], last + 1)
+            start = end

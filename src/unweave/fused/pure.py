@@ -64,7 +64,8 @@ class Pure:
         c = coef[self.slots][..., None]  # (slots, r, 1)
         dbases = [self._of_base(base, g, c) if want else None for base, want in enumerate(wanted)]
         for slot, _, _ in reversed(plan.sums):
-            _pull(g, c, [slice(slot, slot + 1)], plan.parents[slot], g[slot : slot + 1])
+            alone = slice(slot, slot + 1)
+            _pull(g, c, [alone], plan.parents[slot], g[alone])
         k = each  # the gradient in each unit's log-density of each pair
         for units, own, above in plan.segments:
             _pull(g, c, own, above, k[units])
@@ -93,7 +94,8 @@ class Pure:
             g[slot] += bases[plan.base[slot]]
         for units, own, _ in plan.segments:
             for slots in own:
-                torch.add(each[units], bases[plan.base[slots.start]], out=g[slots])
+                base = bases[plan.base[slots.start]]
+                torch.add(each[units], base, out=g[slots])
 
     def _log_sum_exp(self, g: Tensor) -> Tensor:
         """Return log Σ_j exp(g) (blocks, r), and leave the components' shares of it in `g`."""
@@ -101,7 +103,8 @@ class Pure:
         torch.maximum(g, top - self.reach, out=g)  # denormals would be slow
         # unlike exp and logsumexp it has no slow path where results underflow
         torch.softmax(g, -1, out=g)
-        log_q = (top - g.amax(-1, keepdim=True).log()).squeeze(-1)
+        largest_share = g.amax(-1, keepdim=True)
+        log_q = (top - largest_share.log()).squeeze(-1)
         empty = top == -math.inf
         if bool(empty.any()):  # no component has any weight
             log_q.masked_fill_(empty.squeeze(-1), -math.inf)

@@ -69,7 +69,8 @@ def value_and_grad(
     make = body or backend(z)
     made = make(mean, std, plan(plain, z.shape[1]))
     wanted = [coef is not None] * len(bases)
-    log_q, dz, found = made(z, keep, bases, None if coef is None else coef.T, wanted)
+    by_block = None if coef is None else coef.T
+    log_q, dz, found = made(z, keep, bases, by_block, wanted)
     if coef is None or dz is None:
         return (log_q.T,)
     dmean, dstd = made.finish()
@@ -173,7 +174,8 @@ def mixture(
     if learned and torch.is_grad_enabled():
         out: Tensor = _Fused.apply(m, fns, ahead, *tensors)
         return out
-    log_q, _ = _sweep(m, fns, tensors, None, [False] * len(tensors))
+    no_gradient = [False] * len(tensors)
+    log_q, _ = _sweep(m, fns, tensors, None, no_gradient)
     return log_q
 
 
