@@ -36,7 +36,9 @@ def with_samples(posterior: Trace, q: Trace) -> Trace:
     def insert(t: Tensor, lacks: int) -> Tensor:
         """(*classes, batch, …) -> (*classes, *ones, batch, …)"""
         own = depth - lacks  # the class dimensions that it has
-        return t if own <= 0 else t.reshape(*t.shape[:own], *ones, *t.shape[own:])
+        if own <= 0:
+            return t
+        return t.reshape(*t.shape[:own], *ones, *t.shape[own:])
 
     nodes = {}
     for name, node in posterior.items():
@@ -104,10 +106,11 @@ def sum_folded(
     rows, components = {}, {}
     for name in names:
         node, other = q[name], posterior[name]
+        value = fold.fold(node.value, mine)
         observed = False if node.role == "enumerated" else node.observed
         if isinstance(observed, Tensor):
             observed = fold.fold(observed, mine)
-        rows[name] = Node(fold.fold(node.value, mine), "sampled", node.dist, observed)
+        rows[name] = Node(value, "sampled", node.dist, observed)
         bare = Node(other.value, "sampled", bare_dist(other))
         components[name] = bare.changed(lambda t, lacks: fold.fold(t, theirs, lacks))
     log_v = torch.zeros(())
@@ -148,7 +151,7 @@ def sum_class_by_class(
     enumerated = posterior.classes()
     dims = [enumerated[site] for site in sites]
     value = q[sites[0]].value
-    rest = [tuple(part for part in block if part[0] not in sites) for block in blocks]
+    rest = [_without(block, sites) for block in blocks]
     wanted = [block for block in rest if block]
     names = dict.fromkeys(name for block in wanted for name, _ in block)
     own = [q[site].value.argmax(-1).flatten() for site in sites]
@@ -164,7 +167,8 @@ def sum_class_by_class(
         for site in sites:
             weight = posterior[site].log_weight(len(enumerated), given=False)
             log_v = log_v + _narrow(weight, at)
-        found: dict[Block, Tensor] = {(): log_v.logsumexp(-1).squeeze() + log_w}
+        classes_alone = log_v.logsumexp(-1).squeeze() + log_w
+        found: dict[Block, Tensor] = {(): classes_alone}
         if wanted:
             weights = (log_w,) * 3
             sums = log_mixture_fused(mine, components, wanted, weights, batch_dim, log_v=log_v)
@@ -173,6 +177,10 @@ def sum_class_by_class(
             total[rows] = found[block].flatten()
     shape = value.shape[: batch_dim + 1]
     return (total.reshape(shape) for total in log_q)
+
+
+def _without(block: Block, sites: Sequence[str]) -> Block:
+    return tuple((site, units) for site, units in block if site not in sites)
 
 
 def _at_classes(node: Node, at: Mapping[int, int]) -> Node:

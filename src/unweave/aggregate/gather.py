@@ -43,7 +43,11 @@ def gathered(q: Trace, batch_dim: int) -> Trace:
     learned = sum(t[0].numel() for t in rows if t.requires_grad)
     _check_form(q, rows, learned)
     parts = dict(zip(order, _exchange(rows, learned), strict=True))
-    return q.along(dim, lambda t, at: parts[id(t), at].movedim(0, at))
+
+    def replace_by_all(t: Tensor, at: int) -> Tensor:
+        return parts[id(t), at].movedim(0, at)
+
+    return q.along(dim, replace_by_all)
 
 
 def _without_gradients_of_values(q: Trace) -> Trace:
@@ -67,10 +71,11 @@ def _exchange(rows: Sequence[Tensor], learned: int) -> list[Tensor]:
     message = torch.cat([t.to(dtype) for t in flat], 1)  # (batch, columns)
     whole: Tensor = _Gather.apply(message, learned)  # (ranks · batch, columns)
     columns = whole.split([t.shape[1] for t in flat], 1)
-    gathered = []
+    parts = []
     for column, t in zip(columns, rows, strict=True):
-        gathered.append(column.reshape(-1, *t.shape[1:]).to(t.dtype))
-    return gathered
+        part = column.reshape(-1, *t.shape[1:])
+        parts.append(part.to(t.dtype))
+    return parts
 
 
 class _Gather(torch.autograd.Function):
@@ -96,7 +101,8 @@ class _Gather(torch.autograd.Function):
             dist.all_reduce(total)
         batch, _ = ctx.shape
         own = grad.new_zeros(ctx.shape)
-        own[:, : ctx.learned] = total.unflatten(0, (-1, batch))[ctx.rank]
+        by_rank = total.unflatten(0, (-1, batch))  # (ranks, batch, learned)
+        own[:, : ctx.learned] = by_rank[ctx.rank]
         return own, None
 
 

@@ -101,7 +101,7 @@ def answer(question: Question) -> list[Tensor]:
 
 
 class _Group(NamedTuple):
-    """What blocks have in common that are summed together."""
+    """The traits that blocks share which are summed together."""
 
     summed: tuple[str, ...]  # the sites whose classes are summed over
     held: tuple[int, ...]  # sizes of the classes that rows tell apart

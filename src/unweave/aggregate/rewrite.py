@@ -122,7 +122,8 @@ def _entries(mask: Tensor, node: Node, batch_dim: int, units: tuple[int, ...]) -
     lead = batch_dim + 1
     n_items = node.value.shape[batch_dim]
     missing = max(lead + len(units) - mask.ndim, 0)
-    mask = mask.reshape(*mask.shape, *[1] * missing).to(node.value.device)
+    mask = mask.to(node.value.device)
+    mask = mask.reshape(*mask.shape, *[1] * missing)
     # (*classes and samples or ones, batch, *units)
     return mask.expand(*mask.shape[:batch_dim], n_items, *units)
 
@@ -236,7 +237,8 @@ def _side_by_side(trace: Trace, site: str, law: Law, lead: int, units: tuple[int
     The shape is (*leading, numbers).
     """
     node = trace[site]
-    latent = _entries(~torch.as_tensor(node.observed), node, lead - 1, units)
+    latent = ~torch.as_tensor(node.observed)
+    latent = _entries(latent, node, lead - 1, units)
     parts = [trace[before].value for before in law.given]
     parts += [node.value, latent.to(node.value.dtype)]
     most = torch.broadcast_shapes(*(t.shape[:lead] for t in parts))
@@ -270,7 +272,8 @@ class _Conditional(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return (rows, *samples, components) of (rows, *samples, 1, numbers), in parts of rows."""
-        width = sum(self.sizes) + sum(t.shape[-1] for t in self.law.inputs)
+        inputs = [t.shape[-1] for t in self.law.inputs]
+        width = sum(self.sizes) + sum(inputs)
         numbers = width * self._batch_shape.numel()
         parts = value.split(max(1, PAIRS // numbers))
         if len(parts) == 1 or not torch.is_grad_enabled():
