@@ -38,7 +38,7 @@ from ..data import Data
 from ..fused import native, pure
 from ..fused import plan as plans
 from ..nets import scale
-from ..objective.objective import hfvae
+from ..objective.literature import hfvae
 from ..trace.groups import Block
 from ..trace.node import Node
 from ..trace.trace import Trace

@@ -25,7 +25,9 @@ from torch.distributions import MultivariateNormal, OneHotCategorical
 
 from ..aggregate import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
 from ..nets import cat
-from ..objective.objective import Densities, Objective, elbo, evidence, kl, mi, tc
+from ..objective.densities import Densities
+from ..objective.literature import elbo, evidence, kl, mi, tc
+from ..objective.objective import Objective
 from ..trace.concrete import Concrete
 from ..trace.trace import Trace
 

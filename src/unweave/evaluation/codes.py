@@ -13,7 +13,9 @@ from ..data import Data
 from ..metrics import battery, clustering_accuracy
 from ..metrics.score import Score, described, named
 from ..models.model import Model, code, is_discrete, unit_names
-from ..objective.objective import Densities, Objective, elbo, evidence, recon
+from ..objective.densities import Densities
+from ..objective.literature import elbo, evidence, recon
+from ..objective.objective import Objective
 from ..trace.node import Node
 from ..trace.trace import Trace
 from ..training.items import Kept

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from ..aggregate import exact, log_own
 from ..models.model import Model, unit_names
+from ..objective.atoms import Atom
 from ..objective.bounds import breaches
-from ..objective.objective import Atom, Densities, Objective
+from ..objective.densities import Densities
+from ..objective.objective import Objective
 from ..trace.groups import Block, Tree, block
 from ..trace.marginals import log_marginals
 from ..trace.trace import Trace

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .objective import Atom, Densities, Objective
+from .atoms import Atom
+from .densities import Densities
+from .objective import Objective
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,10 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from ..nets import mlp
-from .objective import Atom, Densities, Objective, elbo
+from .atoms import Atom
+from .densities import Densities
+from .literature import elbo
+from .objective import Objective
 from .penalties import latent_blocks, numbers
 from .schedule import Ramp
 

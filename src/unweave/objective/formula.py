@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import conditioned as conditioning
-from . import critic, objective, penalties, schedule
+from . import critic, literature, penalties, schedule
 from .objective import Objective
 
 _ARITHMETIC: dict[type, Callable[..., Any]] = {
@@ -43,13 +43,13 @@ _PENALTIES = (
 
 NAMES: dict[str, Any] = {
     **{
-        name: getattr(objective, name)
+        name: getattr(literature, name)
         for name in ("recon", "label", "evidence", "mi", "kl", "tc", "elbo")
     },
-    "vae": objective.elbo,
-    "iwae": objective.evidence,
+    "vae": literature.elbo,
+    "iwae": literature.evidence,
     **{
-        name: getattr(objective, name)
+        name: getattr(literature, name)
         for name in ("beta_vae", "dip_vae", "info_vae", "corex", "bottleneck", "tc_vae", "hfvae")
     },
     **{name: getattr(penalties, name) for name in _PENALTIES},

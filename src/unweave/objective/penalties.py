@@ -25,7 +25,9 @@ from torch.distributions import Distribution, LowRankMultivariateNormal, Multiva
 
 from ..trace.groups import Block, block, intersect, union
 from ..trace.marginals import unwrap
-from .objective import Densities, Objective, elbo, kl, mi, recon
+from .densities import Densities
+from .literature import elbo, kl, mi, recon
+from .objective import Objective
 from .schedule import Ramp
 
 Kernel = Literal["rbf", "imq"]

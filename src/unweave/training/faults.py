@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..objective.objective import Densities
+from ..objective.densities import Densities
 from ..ranks import everyone
 from ..trace.node import Node
 from .items import Items

@@ -14,7 +14,9 @@ from ..aggregate import Weights, balanced, minibatch
 from ..data import Data
 from ..models import Model
 from ..models.model import seeded
-from ..objective.objective import Densities, Objective, elbo, kl, mi, recon, tc
+from ..objective.densities import Densities
+from ..objective.literature import elbo, kl, mi, recon, tc
+from ..objective.objective import Objective
 from ..objective.schedule import Ramp
 from ..ranks import world
 from ..runs.findings import Finding

@@ -19,7 +19,9 @@ from ..models import Model
 from ..models.model import seeded
 from ..objective.bounds import breaches
 from ..objective.critic import Critics, learn
-from ..objective.objective import Densities, Objective, elbo, label, recon
+from ..objective.densities import Densities
+from ..objective.literature import elbo, label, recon
+from ..objective.objective import Objective
 from ..objective.schedule import Ramp
 from ..ranks import (
     averages,

@@ -1,0 +1,260 @@
+"""Densities: the atoms of one pair of traces, and the scores of objectives on them.
+
+>>> import torch, unweave as uw
+>>> q, p = uw.Trace(), uw.Trace()
+>>> z = q.normal(torch.zeros(8, 2), 0.5, name="z")
+>>> z = p.normal(0.0, 1.0, value=q["z"], name="z")
+>>> d = uw.Densities(q, p, aggregate=uw.minibatch(8))
+>>> d.score(uw.elbo).shape, d[uw.Atom("posterior")].shape
+(torch.Size([8]), torch.Size([8]))
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from ..aggregate import Aggregate
+from ..trace.groups import Block, Tree, union
+from ..trace.trace import Trace
+from .atoms import Atom, Coefficient
+from .blocks import blocks, from_coarsest, grouping, levels
+from .closed import kl_of
+from .pair import Pair
+from .prior import Prior
+from .schedule import Ramp
+
+
+class Term(Protocol):
+    """A part of an objective that is no log-density of an item: a moment, a distance, a critic.
+
+    Called on the densities of a batch it returns one number an item, (*samples, batch), or one for
+    the whole batch; its `str` is how objectives print it. Terms are compared as values (frozen
+    dataclasses).
+    """
+
+    def __call__(self, d: Densities, /) -> Tensor: ...
+
+
+class Form(Protocol):
+    """A linear form on atoms and terms: an `Objective`."""
+
+    @property
+    def coefficients(self) -> Mapping[Atom | Term, Coefficient]: ...
+
+
+class Densities:
+    """The atoms of one pair of traces, each computed once, when first asked for, for loss and log.
+
+    Latents are q's drawn sites; where a site is observed for some items only, it is latent for the
+    others: at an observed entry it leaves every block, and its log p counts in `recon`, its log q
+    in `label`. Where a site's prior depends on latents outside its block they are integrated: over
+    enumerated ones exactly, over others by the mean over `prior`.
+
+    Args:
+        q: The encoder's trace.
+        p: The decoder's trace.
+        groups: A tree of latent sites or slices; by default one group a site.
+        aggregate: An estimator of log q(z_block): `minibatch(n)`, `exact(posterior)`, or any
+            function of (q, blocks, batch_dim). One that has a parameter named `ahead` is told the
+            coefficients of the blocks.
+        batch_dim: The dimension of the batch; dimensions before it are samples.
+        kl: "closed" integrates KL(q(z|x) ‖ p(z)) analytically, site by site, where coefficients
+            leave it whole and the pair of distributions has a closed form; "sampled" never does.
+        prior: Draws of the prior such as `decoder(None, q.free(1000))`, or a function that makes
+            them when first needed.
+
+    Raises:
+        KeyError: q draws a site that p lacks, or p draws one itself.
+        ValueError: The objective needs an aggregate and there is none, a site cannot be
+            differentiated, or a prior has to be integrated without draws.
+    """
+
+    def __init__(
+        self,
+        q: Trace,
+        p: Trace,
+        *,
+        groups: Tree | None = None,
+        aggregate: Aggregate | None = None,
+        batch_dim: int = 0,
+        kl: Literal["closed", "sampled"] = "closed",
+        prior: Trace | Callable[[], Trace] | None = None,
+    ) -> None:
+        self.pair = pair = Pair(q, p, batch_dim)
+        self.q, self.p, self.latents, self.shapes = pair.q, pair.p, pair.latents, pair.shapes
+        self.batch_dim, self.lead = pair.batch_dim, pair.lead
+        self.groups = grouping(groups, pair.shapes)
+        self.levels = levels(self.groups)
+        self.aggregate, self.kl = aggregate, kl
+        self._prior = Prior(pair, prior)
+        self._atoms: dict[Atom, Tensor] = {}
+        self._log_q: dict[Block, Tensor] = {}
+
+    @property
+    def prior(self) -> Trace | Callable[[], Trace] | None:
+        """The draws of the prior, once they are made."""
+        return self._prior.draws
+
+    @property
+    def factorises(self) -> bool:
+        """Whether the prior is the product of its units' priors: then its levels are one."""
+        return self._prior.factorises
+
+    def __getitem__(self, atom: Atom) -> Tensor:
+        """An atom per item, (*samples, batch), in nats."""
+        (resolved,) = self._resolved({atom: 1.0})
+        self._ask_aggregate({resolved: 1.0})
+        return self.pair.mean_over_classes(self._atom(resolved))
+
+    def score(self, objective: Form) -> Tensor:
+        """Return the objective per item, (*samples, batch), in nats.
+
+        Raises:
+            ValueError: A coefficient is a schedule.
+        """
+        table: dict[Atom, float] = {}
+        total = self.pair.zero
+        for term, c in objective.coefficients.items():
+            if isinstance(c, Ramp):
+                raise ValueError(
+                    f"the coefficient of {term} is a schedule, {c}: score objective.at(step)"
+                )
+            if isinstance(term, Atom):
+                table[term] = c
+            else:
+                total = total + c * term(self)
+        table = self._resolved(table)
+        for atom, c in self._take_whole_kls(table).items():
+            total = total + c * self._kl(atom)
+        self._ask_aggregate(table)
+        for atom, c in table.items():
+            total = total + c * self._atom(atom)
+        return self.pair.mean_over_classes(total)
+
+    # -- the table of coefficients -----------------------------------------------------------------
+
+    def _resolved(self, table: Mapping[Atom, float]) -> dict[Atom, float]:
+        """Merge atoms that are one: the same level, or any levels of a prior that factorises."""
+        depth = len(self.levels) or 1
+        merged: dict[Atom, float] = {}
+        for given, c in table.items():
+            atom = from_coarsest(given, depth)
+            if atom.kind == "p" and atom.level and self._prior.factorises:
+                atom = atom._replace(level=0)
+            merged[atom] = merged.get(atom, 0.0) + c
+        return {atom: c for atom, c in merged.items() if not math.isclose(c, 0, abs_tol=1e-12)}
+
+    def _take_whole_kls(self, table: dict[Atom, float]) -> dict[Atom, float]:
+        """Take every c·(posterior − p) that is integrated analytically out of the table."""
+        if self.kl != "closed" or Atom("evidence") in table:
+            return {}
+        taken: dict[Atom, float] = {}
+        for atom, c in list(table.items()):
+            if atom.kind == "posterior":
+                prior = Atom("p", 0, atom.of)
+                if math.isclose(table.get(prior, 0.0), -c) and self._is_whole(atom):
+                    del table[atom], table[prior]
+                    taken[atom] = c
+        return taken
+
+    def _is_whole(self, atom: Atom) -> bool:
+        """Whether no class outside the atom's latents is summed over, in q or in the prior."""
+        if not self.pair.depth:
+            return True
+        whole = union(blocks(self.groups, 0, atom.of))
+        if not whole:
+            return True
+        traces = (self.q, self._prior.trace)
+        return not any(self.pair.sums_classes(trace, whole) for trace in traces)
+
+    # -- atoms, (*classes, *samples, batch) --------------------------------------------------------
+
+    def _atom(self, atom: Atom) -> Tensor:
+        if atom not in self._atoms:
+            self._atoms[atom] = self._computed(atom)
+        return self._atoms[atom]
+
+    def _computed(self, atom: Atom) -> Tensor:
+        if atom.kind == "recon":
+            return self.pair.log_given(self.pair.p_nodes)
+        if atom.kind == "label":
+            return self.pair.log_given(self.pair.scoring_nodes)
+        if atom.kind == "evidence":
+            return self._evidence()
+        total = self.pair.zero
+        for block in blocks(self.groups, atom.level, atom.of):
+            if atom.kind == "posterior":
+                density = self.pair.log_marginal(self.q, block)
+            elif atom.kind == "p":
+                density = self._prior.log_prob(block)
+            else:
+                density = self._log_q[block]
+            total = total + density
+        return total
+
+    def _evidence(self) -> Tensor:
+        """log 1/S Σ_s p(x, z_s)/q(z_s|x), over classes with their weights, at every sample."""
+        pair = self.pair
+        if pair.batch_dim == pair.depth:
+            raise ValueError(
+                "log p(x) is estimated from several samples an item, in dimensions before the "
+                "batch: this trace has none; expand x to (samples, batch, …) and say batch_dim=1"
+            )
+        log_joint = self._atom(Atom("recon")) + self._atom(Atom("p"))
+        log_w = log_joint - self._atom(Atom("posterior")) + pair.log_class
+        samples = log_w.shape[pair.depth : pair.batch_dim]
+        total = log_w.logsumexp(tuple(range(pair.batch_dim)), keepdim=True)
+        mean = total - math.log(math.prod(samples))  # (1, …, 1, batch)
+        return mean.expand(*mean.shape[: pair.depth], *samples, -1)
+
+    def _kl(self, posterior: Atom) -> Tensor:
+        """KL(q(z|x) ‖ p(z)) of the posterior's latents."""
+        total = self.pair.zero
+        for block in blocks(self.groups, 0, posterior.of):
+            for part in block:
+                if part[0] in self.latents:
+                    total = total + kl_of(self.pair, self._prior, part)
+        return total
+
+    def _ask_aggregate(self, table: Mapping[Atom, float]) -> None:
+        """Ask for all blocks of q that a table needs at once, with their coefficients."""
+        ahead: dict[Block, float] = {}
+        for atom, c in table.items():
+            if atom.kind == "q":
+                for block in blocks(self.groups, atom.level, atom.of):
+                    if block not in self._log_q:
+                        ahead[block] = ahead.get(block, 0.0) + c
+        if not ahead:
+            return
+        if self.aggregate is None:
+            raise ValueError(
+                "this objective needs log q(z), the aggregate posterior: say how to estimate it, "
+                "with aggregate=unweave.minibatch(n) for a data set of n items, or "
+                "unweave.exact(posterior)"
+            )
+        wanted = list(ahead)
+        told = self._told(ahead.values()) if takes_ahead(self.aggregate) else {}
+        log_q = self.aggregate(self.q, wanted, self.batch_dim, **told)
+        self._log_q.update(zip(wanted, log_q, strict=True))
+
+    def _told(self, coefficients: Iterable[float]) -> dict[str, Any]:
+        """Share the coefficients among classes as their weights will."""
+        share = self.pair.log_class.detach().exp() if self.pair.depth else 1.0
+        return {"ahead": [c * share for c in coefficients]}
+
+
+def takes_ahead(aggregate: Aggregate) -> bool:
+    """Whether an estimator has a parameter `ahead`, for the coefficients known ahead."""
+    is_function = inspect.isroutine(aggregate) or isinstance(aggregate, partial)
+    return _has_ahead(aggregate if is_function else type(aggregate).__call__)
+
+
+@lru_cache(16)
+def _has_ahead(function: Callable[..., Any]) -> bool:
+    return "ahead" in inspect.signature(function).parameters
