@@ -1,7 +1,7 @@
-"""What no exact value can be, and what it says of an estimator that gives it.
+"""Bounds on exact values, and what an estimator that breaks them does wrong.
 
 With q(z) known, 0 ≤ I(x;z) ≤ log N, total correlations (of priors that factorise) and KL
-divergences are at least 0, and the terms add up to the ELBO. Estimates breach these bounds by their
+divergences are at least 0, and the terms add up to the ELBO. Estimates break these bounds by their
 bias or by noise.
 
     >>> breaches({"mi": (9.5, 0.1), "tc[0]": (-1.04, 0.02)}, n=1000, by="minibatch, B=128")[1]
@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+NON_NEGATIVE = {"mi": "an information", "kl": "a KL divergence", "tc": "a total correlation"}
+
 
 def breaches(
     terms: Mapping[str, tuple[float, float]],
@@ -23,11 +25,19 @@ def breaches(
     slack: float = 0.01,
     factorises: bool = True,
 ) -> list[str]:
-    """The bounds that `terms`, (value, standard error) in nats by name, break by more than noise,
-    in words.
+    """Say which bounds are broken by more than noise.
 
-    `by` names the estimator. Terms are those of `recipe.decomposition`. Under a prior that does
-    not factorise, such as a chain's, a total correlation less the prior's may be below 0.
+    Args:
+        terms: (value, standard error) in nats by name, as of `recipe.decomposition`.
+        n: The number of items.
+        by: The estimator's name.
+        standard_errors: How many of them count as noise.
+        slack: Nats that count as noise.
+        factorises: Whether the prior does. A total correlation less that of a prior that does not,
+            such as a chain's, may be below 0.
+
+    Returns:
+        A sentence for each.
     """
     found = []
     for name, (value, error) in terms.items():
@@ -37,22 +47,27 @@ def breaches(
                 f"I(x;z) = {value:.2f} is more than log N = {math.log(n):.2f}, the most that {n:,} "
                 f"items can carry: {by} overestimates"
             )
-        least = ("mi", "kl", "tc") if factorises else ("mi", "kl")
-        if name.startswith(least) and value < -noise:
-            what = {"mi": "an information", "kl": "a KL divergence", "tc": "a total correlation"}[
-                name[:2]
-            ]
+        kind = name[:2]
+        is_bounded = kind in NON_NEGATIVE and (kind != "tc" or factorises)
+        if is_bounded and value < -noise:
             found.append(
-                f"{name} = {value:.2f} is below 0, which {what} is not: {by} underestimates"
+                f"{name} = {value:.2f} is below 0, which {NON_NEGATIVE[kind]} is not: {by} "
+                "underestimates"
             )
+    noise = standard_errors * math.hypot(*(error for _, error in terms.values())) + slack
+    gap = _gap(terms)
+    if gap is not None and abs(gap) > noise:
+        found.append(
+            f"recon − mi − Σ tc − kl misses the ELBO by {gap:.2f} nats: {by} does not add up"
+        )
+    return found
+
+
+def _gap(terms: Mapping[str, tuple[float, float]]) -> float | None:
+    """Return what the terms miss of the ELBO, if they are all there."""
     parts = [
         value for name, (value, _) in terms.items() if name == "mi" or name.startswith(("tc", "kl"))
     ]
-    if parts and {"elbo", "recon"} <= terms.keys():
-        gap = terms["recon"][0] - sum(parts) - terms["elbo"][0]
-        noise = standard_errors * math.hypot(*(error for _, error in terms.values())) + slack
-        if abs(gap) > noise:
-            found.append(
-                f"recon − mi − Σ tc − kl misses the ELBO by {gap:.2f} nats: {by} does not add up"
-            )
-    return found
+    if not parts or not {"elbo", "recon"} <= terms.keys():
+        return None
+    return terms["recon"][0] - sum(parts) - terms["elbo"][0]

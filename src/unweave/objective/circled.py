@@ -14,72 +14,83 @@ from typing import Any
 
 from .atoms import Atom, Coefficient, is_zero, printed, printed_sum
 
-Form = Mapping[Any, Coefficient]
+RECON, EVIDENCE, POSTERIOR = Atom("recon"), Atom("evidence"), Atom("posterior")
+P, P_GROUPS, P_UNITS = Atom("p"), Atom("p", 1), Atom("p", -1)
+Q, Q_GROUPS, Q_UNITS = Atom("q"), Atom("q", 1), Atom("q", -1)
+ATOMS = (RECON, EVIDENCE, POSTERIOR, P, P_GROUPS, P_UNITS, Q, Q_GROUPS, Q_UNITS)
+"""The atoms of which circled terms are made."""
+
+CIRCLES = "①②③④ⒶⒷⓘ"
+
 Named = list[tuple[Coefficient, str]]
 
-P, P_GROUPS, P_UNITS = (Atom("p", level) for level in (0, 1, -1))
-Q, Q_GROUPS, Q_UNITS = (Atom("q", level) for level in (0, 1, -1))
 
-
-def circled(form: Form) -> str:
-    """Return a linear form in circled terms, and what is no such term behind them.
+def circled(form: Mapping[Any, Coefficient]) -> str:
+    """Return a linear form in circled terms, with other terms behind them.
 
     Raises:
         ValueError: It is no sum of those terms.
     """
-    plain: dict[Atom, Coefficient] = {}
+    table: dict[Atom, Coefficient] = dict.fromkeys(ATOMS, 0)
     others: dict[Any, Coefficient] = {}
     for term, c in form.items():
-        if isinstance(term, Atom) and not term.of and term.kind != "label":
-            plain[term] = c
+        if term in table:
+            table[term] = c
         else:
             others[term] = c
-    if not _is_balanced(plain):
+    if not _is_balanced(table) or not all(map(_may_follow, others.items())):
         raise ValueError(f"{printed(form)} is no sum of the terms ① to ④, Ⓐ, Ⓑ, ⓘ and ⓘⓘ")
-    terms = [*_first_three(plain), *_divergences(plain), *_anchors(others)]
-    terms += [(c, str(term)) for term, c in others.items()]
-    return printed_sum((c, name, "" if name[0] in "①②③④ⒶⒷⓘ" else "·") for c, name in terms)
+    named = _first_three(table) + _divergences(table, P_GROUPS in form) + _anchors(others)
+    named += [(c, str(term)) for term, c in others.items()]
+    terms = []
+    for c, name in named:
+        dot = "" if name[0] in CIRCLES else "·"
+        terms.append((c, name, dot))
+    return printed_sum(terms)
 
 
-def _is_balanced(plain: Mapping[Atom, Coefficient]) -> bool:
-    """Whether each q[l] has the coefficient of p[l] but for the sign, and what ② has of q[0]."""
-    free = {Atom("recon"), Atom("evidence"), Atom("posterior"), P, P_GROUPS, P_UNITS}
-    due: dict[Atom, Coefficient] = {
-        Q: -plain.get(Atom("posterior"), 0) - plain.get(P, 0),
-        Q_GROUPS: -plain.get(P_GROUPS, 0),
-        Q_UNITS: -plain.get(P_UNITS, 0),
-    }
-    gaps = [plain.get(atom, 0) - due.get(atom, 0) for atom in {*plain, *due} - free]
-    return all(is_zero(gap, 1e-9) for gap in gaps)
+def _is_balanced(table: Mapping[Atom, Coefficient]) -> bool:
+    """Whether q[l] comes with −p[l] at each level, apart from the information −②."""
+    top = table[Q] + table[P] + table[POSTERIOR]
+    groups = table[Q_GROUPS] + table[P_GROUPS]
+    units = table[Q_UNITS] + table[P_UNITS]
+    return all(is_zero(gap, 1e-9) for gap in (top, groups, units))
 
 
-def _first_three(plain: Mapping[Atom, Coefficient]) -> Named:
-    one = plain.get(Atom("recon"), 0)
-    evidence = plain.get(Atom("evidence"), 0)
-    return [(one, "①"), (-plain.get(Atom("posterior"), 0), "②"), (one + evidence, "③")]
+def _may_follow(item: tuple[Any, Coefficient]) -> bool:
+    """Whether a term may stand behind the circled ones: atoms of all latents are among them."""
+    term, c = item
+    is_plain = isinstance(term, Atom) and not term.of and term.kind != "label"
+    return not is_plain or is_zero(c, 1e-9)
 
 
-def _divergences(plain: Mapping[Atom, Coefficient]) -> Named:
+def _first_three(table: Mapping[Atom, Coefficient]) -> Named:
+    one, two = table[RECON], -table[POSTERIOR]
+    three = one + table[EVIDENCE]
+    return [(one, "①"), (two, "②"), (three, "③")]
+
+
+def _divergences(table: Mapping[Atom, Coefficient], has_groups: bool) -> Named:
     """Write p's coefficients as those of ④ or of its parts, in as few terms as it takes."""
-    across = plain.get(P, 0)
-    within = across + plain.get(P_GROUPS, 0)
-    units = within + plain.get(P_UNITS, 0)
+    across = table[P]
+    within = across + table[P_GROUPS]
+    units = within + table[P_UNITS]
     if across == within == units:
         return [(across, "④")]
     if within == units:
         return [(across, "Ⓐ"), (units, "Ⓑ")]
-    if across == within and P_GROUPS not in plain:
+    if across == within and not has_groups:
         return [(across, "Ⓐ*"), (units, "Ⓑ*")]
     return [(across, "Ⓐ"), (within, "ⓘ"), (units, "ⓘⓘ")]
 
 
 def _anchors(others: dict[Any, Coefficient]) -> Named:
     """Take informations in some latents, posterior − q[0] of them, out of `others`."""
-    terms: Named = []
+    named: Named = []
     for term, c in list(others.items()):
         if isinstance(term, Atom) and term.kind == "posterior":
             aggregate = Atom("q", 0, term.of)
             if others.get(aggregate) == -c:
                 del others[term], others[aggregate]
-                terms.append((-c, "②ᵃ"))
-    return terms
+                named.append((-c, "②ᵃ"))
+    return named

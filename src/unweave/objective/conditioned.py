@@ -14,31 +14,36 @@ from .objective import Objective
 
 @dataclass(frozen=True)
 class Conditioned:
+    """A form averaged over q(z|x, y); see `conditioned`."""
+
     form: Objective = field(hash=False)
 
     def at(self, step: int) -> Conditioned:
+        """Return the term of one step, with numbers for schedules."""
         return Conditioned(self.form.at(step))
 
     def __call__(self, d: Densities) -> Tensor:
-        value = d.score(self.form)
-        samples = tuple(range(value.ndim - 1))  # those in front of the batch
+        value = d.score(self.form)  # (*samples, batch)
+        samples = tuple(range(value.ndim - 1))
         log_w = d[Atom("label")].expand(value.shape)
-        share = log_w - log_w.logsumexp(samples, keepdim=True) if samples else log_w - log_w
-        return math.prod(value.shape[:-1]) * share.exp() * value
+        total = log_w.logsumexp(samples, keepdim=True) if samples else log_w
+        share = (log_w - total).exp()
+        count = math.prod(value.shape[:-1])
+        return count * share * value
 
     def __str__(self) -> str:
         return f"E_q(z|x,y)[{self.form}]"
 
 
 def conditioned(form: Objective) -> Objective:
-    r"""A form averaged over q(z|x, y) where y is given, though z was drawn from q(z|x): importance
-    weights.
+    r"""Return a form averaged over q(z|x, y) where y is given, though z was drawn from q(z|x).
 
     A program that draws z_s ~ q(z|x), then y ~ q(y|x, z_s), cannot draw z from q(z|x, y) ∝ q(z|x)
-    q(y|x, z) where y is given. Over S samples an item (`Recipe.samples`, in dimensions before the
-    batch) the self-normalised estimate is
+    q(y|x, z) where y is given. Importance weights average over it: with S samples an item
+    (`Recipe.samples`, in dimensions before the batch) the self-normalised estimate is
 
-    .. math:: E_{q(z|x,y)}[f] ≈ \sum_s w_s f(z_s), \quad w_s = q(y|x, z_s) \,/\, \sum_{s'} q(y|x, z_{s'})
+    .. math:: E_{q(z|x,y)}[f] ≈ \sum_s w_s f(z_s), \quad
+              w_s = q(y|x, z_s) \,/\, \sum_{s'} q(y|x, z_{s'})
 
     in nats; each sample returns S·w_s·f, so that the mean over samples is the estimate. Its bias is
     of order 1/S; S = 1 has none of it and none of the weights either. Where nothing is given, or y

@@ -1,7 +1,6 @@
-"""Total correlation from a density ratio that a network learns beside the model: FactorVAE's
-critic.
+"""Critics: total correlation from a density ratio that a network learns beside the model.
 
-A `Critic` is a value, a term of an objective that says what is to be estimated and by which
+A `Critic` is a value, the term of an objective that says which ratio is estimated and by which
 network; `Critics` holds the networks. Training a `Recipe` does all of it; by hand, a step reads
 
     >>> import torch, unweave as uw
@@ -12,14 +11,14 @@ network; `Critics` holds the networks. Training a `Recipe` does all of it; by ha
     >>> objective = critics.bind(uw.factor_vae(gamma=35, critic=Critic(hidden=(32, 32))), d)
     >>> print(objective)
     log p(x|z) - log q(z|x) + log p(z) - 35·critic(log q(z)/Πq(z_d,e); hidden=(32, 32))
-    >>> loss = -d.score(objective).mean()  # … loss.backward(), the model's optimiser steps, and then
+    >>> loss = -d.score(objective).mean()  # … loss.backward(), and the model's optimiser steps
     >>> learn(objective, d)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,18 +28,16 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from ..nets import mlp
-from .atoms import Atom
-from .densities import Densities
+from .atoms import Atom, Coefficient
+from .densities import Densities, Term
+from .latents import drawn_numbers, latent_blocks
 from .literature import elbo
 from .objective import Objective
-from .penalties import latent_blocks, numbers
-from .schedule import Ramp
 
 
 @dataclass(frozen=True)
 class Critic:
-    """What a critic estimates, log q(z)/Π_b q(z_b) over the blocks b of a level, and the network
-    that learns it.
+    """A term that estimates log q(z)/Π_b q(z_b) over the blocks b of a level by a network.
 
     See `critic_tc`.
     """
@@ -59,24 +56,23 @@ class Critic:
         )
 
     def blocks(self, d: Densities) -> list[Tensor]:
-        """The draws of each block, (*samples, batch, numbers)."""
+        """Return the draws of each block, (*samples, batch, numbers)."""
         parts = latent_blocks(d, self.of, self.level)
         if len(parts) < 2:
             raise ValueError(
                 f"level {self.level} of the groups has {len(parts)} block to be independent of "
                 "others, expected 2 or more: level 1 are the top groups, level -1 single units"
             )
-        return [
-            numbers(d, {site: d.latents[site].value for site, _ in part}, part) for part in parts
-        ]
+        return [drawn_numbers(d, part) for part in parts]
 
     def __str__(self) -> str:
-        ratio = (
-            f"{Atom('q', 0, self.of)}/{str(Atom('q', self.level, self.of)).removeprefix('log ')}"
-        )
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("level", "of")}
-        given = [f"{name}={value}" for name, value in own.items() if value != getattr(Critic, name)]
-        return f"critic({'; '.join([ratio, *given])})"
+        joint, product = Atom("q", 0, self.of), Atom("q", self.level, self.of)
+        parts = [f"{joint}/{str(product).removeprefix('log ')}"]
+        for name in ("hidden", "lr", "betas"):
+            value = getattr(self, name)
+            if value != getattr(Critic, name):
+                parts.append(f"{name}={value}")
+        return f"critic({'; '.join(parts)})"
 
 
 def critic_tc(
@@ -87,15 +83,16 @@ def critic_tc(
     lr: float = Critic.lr,
     betas: tuple[float, float] = Critic.betas,
 ) -> Objective:
-    """The total correlation KL(q(z) ‖ Π_b q(z_b)) in nats, as a critic estimates it, one number an
-    item.
+    """Return the total correlation KL(q(z) ‖ Π_b q(z_b)) as a critic estimates it.
 
     .. math:: T(z) ≈ \\log \\frac{q(z)}{\\prod_b q(z_b)}, \\qquad
-              \\text{critic's loss} = \\tfrac12 E_{q(z)} \\log(1 + e^{-T}) + \\tfrac12 E_{\\prod q(z_b)} \\log(1 + e^T)
+              \\text{critic's loss} = \\tfrac12 E_{q(z)} \\log(1 + e^{-T})
+              + \\tfrac12 E_{\\prod q(z_b)} \\log(1 + e^T)
 
-    `level` counts partitions of the group tree: 1 is between the top groups, as `tc[0]`, −1
-    (default) between single units, as `tc[:]`, each without the prior's part. A Concrete variable
-    is one unit of K numbers. `of` names latents as groups do; by default all take part.
+    It is one number an item, in nats. `level` counts partitions of the group tree: 1 is between the
+    top groups, as `tc[0]`, −1 (default) between single units, as `tc[:]`, each without the prior's
+    part. A Concrete variable is one unit of K numbers. `of` names latents as groups do; by default
+    all take part.
 
     Defaults are FactorVAE's: six layers of 1000 leaky ReLUs (slope 0.2) and Adam(1e-4, 0.5, 0.9).
     Its two logits enter by their difference alone, so this network has one.
@@ -116,16 +113,18 @@ def critic_tc(
     | 10 normals in pairs, 0.5 | 0.72 | 0.65 ± 0.06 | 0.62 ± 0.08 | 0.66 ± 0.01 | |
     | 10 normals in pairs, 0.8 | 2.55 | 2.40 ± 0.11 | 2.26 ± 0.14 | 2.34 ± 0.10 | 2.14 ± 0.03 |
     | 10 normals in pairs, 0.99 | 9.79 | 8.82 ± 0.23 | 9.35 ± 0.62 | 5.15 ± 0.26 | |
-    | 4 units of 200 items, scale 0.4 | 1.02 | 0.72 ± 0.06 | 0.75 ± 0.11 | 0.72 ± 0.04 | 0.80 ± 0.13 |
+    | 4 units, 200 items, scale 0.4 | 1.02 | 0.72 ± 0.06 | 0.75 ± 0.11 | 0.72 ± 0.04 | 0.80 ± 0.13 |
 
-    Errors: ValueError if it is scored before a network is bound to it, the level has one block, or
-    a site is observed in part or enumerated. Source: Kim and Mnih, "Disentangling by Factorising"
-    (2018).
+    Source: Kim and Mnih, "Disentangling by Factorising" (2018).
+
+    Raises:
+        ValueError: When it is scored before a network is bound to it, the level has one block, or
+            a site is observed in part or enumerated.
     """
     return Objective({Critic(level, of, tuple(hidden), lr, betas): 1.0})
 
 
-def factor_vae(gamma: float | Ramp = 35.0, critic: Critic | None = None) -> Objective:
+def factor_vae(gamma: Coefficient = 35.0, critic: Critic | None = None) -> Objective:
     """ELBO − γ·TC with the total correlation of a critic: FactorVAE (Kim and Mnih, 2018).
 
     γ = 35 is the paper's for dSprites (others use 6.4 to 100). `tc_vae(1 + γ)` is the same
@@ -148,18 +147,23 @@ class Discriminator:
         )
 
     def __call__(self, d: Densities) -> Tensor:
-        """log q(z)/Π_b q(z_b), (*samples, batch): gradients reach z, and no weight of the
-        critic.
-        """
+        """Return log q(z)/Π_b q(z_b), (*samples, batch), without a gradient of the weights."""
         frozen = {name: w.detach() for name, w in self.net.named_parameters()}
-        logit: Tensor = functional_call(self.net, frozen, torch.cat(self.critic.blocks(d), -1))
+        z = torch.cat(self.critic.blocks(d), -1)
+        logit: Tensor = functional_call(self.net, frozen, z)  # (*samples, batch, 1)
         return logit.squeeze(-1)
 
     def learn(self, d: Densities) -> Tensor:
-        """One step on the batch's draws; the cross-entropy before it, in nats (log 2 is chance)."""
+        """Make one step on the batch's draws.
+
+        Returns:
+            The cross-entropy before it, in nats (log 2 is chance).
+        """
         blocks = [z.detach() for z in self.critic.blocks(d)]
-        joint, product = torch.cat(blocks, -1), torch.cat([shuffled(z) for z in blocks], -1)
-        loss = softplus(torch.stack([-self.net(joint), self.net(product)])).mean()
+        joint = torch.cat(blocks, -1)
+        product = torch.cat([shuffled(z) for z in blocks], -1)
+        logits = torch.stack([-self.net(joint), self.net(product)])
+        loss = softplus(logits).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -170,15 +174,13 @@ class Discriminator:
 
 
 def shuffled(z: Tensor) -> Tensor:
-    """(*samples, batch, numbers) with the items in another order, a new one for each sample."""
-    order = torch.rand(z.shape[:-1], device=z.device).argsort(-1)
+    """Return (*samples, batch, numbers) with items in another order, one for each sample."""
+    order = torch.rand(z.shape[:-1], device=z.device).argsort(-1)  # (*samples, batch)
     return z.take_along_dim(order.unsqueeze(-1), -2)
 
 
 class Critics:
-    """The networks of an objective's critics, each made when its critic is first met, from `seed`
-    alone.
-    """
+    """The networks of an objective's critics, each made from `seed` when it is first needed."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -186,39 +188,45 @@ class Critics:
         self._saved: dict[str, Any] = {}
 
     def bind(self, objective: Objective, d: Densities) -> Objective:
-        """The objective with networks in the place of its critics."""
-        table = objective.coefficients.items()
-        return Objective(
-            {self._network(term, d) if isinstance(term, Critic) else term: c for term, c in table}
-        )
+        """Return the objective with networks in the place of its critics."""
+        bound: dict[Atom | Term, Coefficient] = {}
+        for term, c in objective.coefficients.items():
+            if isinstance(term, Critic):
+                term = self._network(term, d)
+            bound[term] = c
+        return Objective(bound)
 
     def _network(self, critic: Critic, d: Densities) -> Discriminator:
         if critic not in self.networks:
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)
                 made = Discriminator(critic, d)
-            if (saved := self._saved.pop(repr(critic), None)) is not None:
+            saved = self._saved.pop(repr(critic), None)
+            if saved is not None:
                 made.net.load_state_dict(saved["net"])
                 made.optimizer.load_state_dict(saved["optimizer"])
             self.networks[critic] = made
         return self.networks[critic]
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimisers, to be saved."""
-        own = {
-            repr(critic): {"net": made.net.state_dict(), "optimizer": made.optimizer.state_dict()}
-            for critic, made in self.networks.items()
-        }
-        return {**self._saved, **own}
+        """Return weights and optimisers, to be saved."""
+        state = dict(self._saved)
+        for critic, made in self.networks.items():
+            state[repr(critic)] = {
+                "net": made.net.state_dict(),
+                "optimizer": made.optimizer.state_dict(),
+            }
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` gave, network by network as they are bound."""
+        """Go on from what `state` gave, network by network as they are bound."""
         self.networks, self._saved = {}, dict(state)
 
 
 def learn(objective: Objective, d: Densities) -> None:
-    """One step of every critic that is bound in the objective, on the draws of the batch; the model
-    is left alone.
+    """Make one step of every critic that is bound in the objective, on the draws of the batch.
+
+    The model is left alone.
     """
     for term in objective.coefficients:
         if isinstance(term, Discriminator):

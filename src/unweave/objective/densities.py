@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 from ..aggregate import Aggregate
-from ..trace.groups import Block, Tree, union
+from ..trace.groups import Block, Tree
 from ..trace.trace import Trace
 from .atoms import Atom, Coefficient
-from .blocks import blocks, from_coarsest, grouping, levels
+from .blocks import blocks, from_coarsest, grouping, levels, within
 from .closed import kl_of
 from .pair import Pair
 from .prior import Prior
@@ -167,7 +167,7 @@ class Densities:
         """Whether no class outside the atom's latents is summed over, in q or in the prior."""
         if not self.pair.depth:
             return True
-        whole = union(blocks(self.groups, 0, atom.of))
+        whole = within(self.groups, atom.of)
         if not whole:
             return True
         traces = (self.q, self._prior.trace)
@@ -239,14 +239,12 @@ class Densities:
                 "unweave.exact(posterior)"
             )
         wanted = list(ahead)
-        told = self._told(ahead.values()) if takes_ahead(self.aggregate) else {}
+        told: dict[str, Any] = {}
+        if takes_ahead(self.aggregate):
+            share = self.pair.log_class.detach().exp() if self.pair.depth else 1.0
+            told["ahead"] = [c * share for c in ahead.values()]
         log_q = self.aggregate(self.q, wanted, self.batch_dim, **told)
         self._log_q.update(zip(wanted, log_q, strict=True))
-
-    def _told(self, coefficients: Iterable[float]) -> dict[str, Any]:
-        """Share the coefficients among classes as their weights will."""
-        share = self.pair.log_class.detach().exp() if self.pair.depth else 1.0
-        return {"ahead": [c * share for c in coefficients]}
 
 
 def takes_ahead(aggregate: Aggregate) -> bool:

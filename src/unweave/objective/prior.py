@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import cached_property
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 from ..aggregate import log_mixture
 from ..trace.groups import Block
 from ..trace.marginals import is_constant, is_factorised, unit_shape, unwrap
+from ..trace.node import Node
 from ..trace.parameters import lacking
 from ..trace.trace import Trace
 from .pair import Pair
@@ -21,8 +23,8 @@ class Prior:
     """The prior of a pair's latents.
 
     Args:
-        pair: the traces.
-        draws: draws of the prior, or a function that makes them when they are first needed: blocks
+        pair: The traces.
+        draws: Draws of the prior, or a function that makes them when they are first needed: blocks
             whose parents are elsewhere are averaged over them.
     """
 
@@ -31,36 +33,41 @@ class Prior:
         self.draws = draws
 
     def log_prob(self, block: Block) -> Tensor:
-        """Return log p(block) per item, its parents elsewhere integrated.
+        """Return log p(block) per item; parents that are not in the block are integrated.
 
         Over enumerated parents the sum is exact, over others it is the mean over draws of the
         prior.
 
         Raises:
-            ValueError: There are other parents, and no draws of the prior; or a block holds a site
-                and some of its parents, but not all.
+            ValueError: There are such parents and no draws of the prior, or a site has some of its
+                parents in the block and others elsewhere.
         """
-        pair, names = self.pair, {site for site, _ in block}
-        latents = [site for site, _ in block if site in pair.latents]
+        names = {site for site, _ in block}
+        latents = [site for site, _ in block if site in self.pair.latents]
         orphans = [site for site in latents if self.parents[site] - names]
         if not orphans:
-            return pair.log_marginal(self.trace, block)
-        if self.draws is None or any(self.parents[name] & names for name in orphans):
+            return self.pair.log_marginal(self.trace, block)
+        is_torn = any(self.parents[site] & names for site in orphans)
+        if self.draws is None or is_torn:
             raise self._refusal(names, orphans)
         if not isinstance(self.draws, Trace):
             self.draws = self.draws()
         count = self.draws[orphans[0]].value.shape[0]
-        log_w = (-math.log(count),) * 3
-        (log_p,) = log_mixture(pair.q, self.draws, [block], log_w, pair.batch_dim)
+        log_w = -math.log(count)
+        pair = self.pair
+        (log_p,) = log_mixture(pair.q, self.draws, [block], (log_w,) * 3, pair.batch_dim)
         return log_p
 
     def _refusal(self, names: set[str], orphans: Sequence[str]) -> ValueError:
-        missing = set[str]().union(*(self.parents[name] - names for name in orphans))
+        missing = set[str]()
+        for site in orphans:
+            missing |= self.parents[site] - names
+        integrated = ", ".join(sorted(map(repr, missing)))
         return ValueError(
             f"the density of {' and '.join(map(repr, sorted(names)))} under the prior "
-            f"integrates over {', '.join(sorted(map(repr, missing)))}, which {orphans[0]!r} "
-            "depends on: give draws of the prior, prior=decoder(None, q.free(1000)), and groups "
-            "that do not split what hangs together within a block"
+            f"integrates over {integrated}, which {orphans[0]!r} depends on: give draws of the "
+            "prior, prior=decoder(None, q.free(1000)), and groups that do not split what "
+            "hangs together within a block"
         )
 
     @cached_property
@@ -82,7 +89,7 @@ class Prior:
         for name in self.pair.p_nodes:
             if name in self.pair.latents:
                 parents = set[str]()
-                if name not in self.fixed and not self._is_alike(name):
+                if not self._is_alike(name):
                     for site in self._readable(name):
                         if site in found:
                             parents |= {site, *found[site]}
@@ -121,16 +128,17 @@ class Prior:
 
     def _is_product(self, name: str) -> bool:
         """Whether a site's units are independent of one another and of other sites."""
-        pair = self.pair
-        units, node = pair.shapes[name], pair.p_nodes[name]
-        assert node.dist is not None
-        if not is_factorised(node.dist):
+        node, dist = self._site(name)
+        if not is_factorised(dist):
             return False
-        own_units = unit_shape(node.dist, node.value, pair.lead)
+        units = self.pair.shapes[name]
+        own_units = unit_shape(dist, node.value, self.pair.lead)
         if own_units[: len(units)] != units or self.parents[name]:
             return False
-        whole = ((name, tuple(range(math.prod(units)))),)
-        return not pair.depth or not pair.sums_classes(self.trace, whole)
+        if not self.pair.depth:
+            return True
+        numbers = tuple(range(math.prod(units)))
+        return not self.pair.sums_classes(self.trace, ((name, numbers),))
 
     @cached_property
     def fixed(self) -> set[str]:
@@ -139,24 +147,31 @@ class Prior:
 
     def _is_alike(self, name: str) -> bool:
         """Whether a site's prior is the same for all items and samples, as far as can be seen."""
+        if name in self.fixed:
+            return True
         depth, lead = self.pair.depth, self.pair.lead
         items = self._sizes(name)[-(lead - depth) :]  # (*samples, batch)
         if self._is_one(name, items):
             return True
-        node = self.pair.p_nodes[name]
-        assert node.dist is not None
-        dist = unwrap(node.dist)
+        node, dist = self._site(name)
         missing = lacking(dist, node.value)
-        return is_constant(dist, range(max(depth - missing, 0), lead - missing))
+        first = max(depth - missing, 0)
+        return is_constant(dist, range(first, lead - missing))
 
     def _is_one(self, name: str, sizes: Sequence[int]) -> bool:
+        """Whether parameters of these leading sizes are one for a site's many entries."""
         entries = self.pair.p_nodes[name].value.shape[: self.pair.lead]
         return not sizes or math.prod(sizes) == 1 < math.prod(entries)
 
     def _sizes(self, name: str) -> Sequence[int]:
         """Return the sizes of a prior's parameters in front of its units, without absent ones."""
+        node, dist = self._site(name)
+        units = node.value.ndim - len(dist.event_shape) - self.pair.lead
+        leading = max(len(dist.batch_shape) - units, 0)
+        return dist.batch_shape[:leading]
+
+    def _site(self, name: str) -> tuple[Node, Distribution]:
+        """Return a latent's node in p, and its distribution with units as a batch."""
         node = self.pair.p_nodes[name]
         assert node.dist is not None
-        dist = unwrap(node.dist)
-        units = node.value.ndim - len(dist.event_shape) - self.pair.lead
-        return dist.batch_shape[: max(len(dist.batch_shape) - units, 0)]
+        return node, unwrap(node.dist)

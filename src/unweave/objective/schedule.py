@@ -1,5 +1,6 @@
-"""Coefficients that change while training: piecewise linear functions of the step, which add and
-scale like numbers.
+"""Schedules: coefficients that change while training, piecewise linear in the step.
+
+They add and scale like numbers:
 
     >>> warm_up = ramp(0, 4, last=1000)
     >>> warm_up(0), warm_up(250), warm_up(5000)
@@ -13,41 +14,49 @@ An objective takes them wherever it takes a number: `beta_vae(ramp(0, 4, last=10
 
 from __future__ import annotations
 
-from bisect import bisect
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """A piecewise linear function of the step through (step, value) knots, constant before and
-    after them.
+    """A piecewise linear function of the step through (step, value) knots, constant outside them.
+
+    Raises:
+        ValueError: There is no knot, or steps do not increase.
     """
 
     knots: tuple[tuple[int, float], ...]
 
     def __post_init__(self) -> None:
-        if not self.knots or any(a >= b for (a, _), (b, _) in pairwise(self.knots)):
+        steps = [step for step, _ in self.knots]
+        is_increasing = all(a < b for a, b in pairwise(steps))
+        if not steps or not is_increasing:
             raise ValueError(
                 f"knots {self.knots} of a schedule: expected one or more (step, value), steps "
                 "increasing"
             )
 
     def __call__(self, step: int) -> float:
-        steps, values = zip(*self.knots, strict=True)
-        i = bisect(steps, step)
-        if i in (0, len(steps)):
-            return float(values[i and -1])
-        share = (step - steps[i - 1]) / (steps[i] - steps[i - 1])
-        return float(values[i - 1] + share * (values[i] - values[i - 1]))
+        first, start = self.knots[0]
+        if step < first:
+            return float(start)
+        for last, end in self.knots[1:]:
+            if step < last:
+                share = (step - first) / (last - first)
+                return float(start + share * (end - start))
+            first, start = last, end
+        return float(start)
 
     def __add__(self, other: float | Ramp) -> Ramp:
-        if not isinstance(other, (int, float, Ramp)):
-            return NotImplemented
+        if isinstance(other, (int, float)):
+            return self._changed(lambda value: value + other)
         if not isinstance(other, Ramp):
-            return Ramp(tuple((step, value + other) for step, value in self.knots))
-        steps = sorted({step for step, _ in (*self.knots, *other.knots)})
-        return Ramp(tuple((step, self(step) + other(step)) for step in steps))
+            return NotImplemented
+        steps = {step for step, _ in self.knots + other.knots}
+        knots = [(step, self(step) + other(step)) for step in sorted(steps)]
+        return Ramp(tuple(knots))
 
     __radd__ = __add__
 
@@ -58,9 +67,7 @@ class Ramp:
             )
         if not isinstance(factor, (int, float)):
             return NotImplemented
-        return Ramp(
-            tuple((step, value * factor + 0.0) for step, value in self.knots)
-        )  # + 0.0: no negative zeros
+        return self._changed(lambda value: value * factor + 0.0)  # + 0.0: no negative zeros
 
     __rmul__ = __mul__
 
@@ -76,15 +83,23 @@ class Ramp:
     def __rsub__(self, other: float) -> Ramp:
         return -self + other
 
+    def _changed(self, change: Callable[[float], float]) -> Ramp:
+        knots = [(step, change(value)) for step, value in self.knots]
+        return Ramp(tuple(knots))
+
     def __str__(self) -> str:
-        parts = (
-            f"{a:g} to {b:g} over steps {s:,} to {t:,}" for (s, a), (t, b) in pairwise(self.knots)
-        )
-        return f"({', '.join(parts) or f'{self.knots[0][1]:g}'})"
+        if len(self.knots) == 1:
+            return f"({self.knots[0][1]:g})"
+        parts = []
+        for (first, start), (last, end) in pairwise(self.knots):
+            parts.append(f"{start:g} to {end:g} over steps {first:,} to {last:,}")
+        return f"({', '.join(parts)})"
 
 
 def ramp(start: float, end: float, first: int = 0, last: int = 1000) -> Ramp:
-    """`start` until step `first`, then linearly to `end`, which `last` reaches. Errors: ValueError
-    if last ≤ first.
+    """Return `start` until step `first`, then linearly to `end`, which `last` reaches.
+
+    Raises:
+        ValueError: `last` is not above `first`.
     """
     return Ramp(((first, start), (last, end)))
