@@ -60,7 +60,8 @@ def test_the_loss_is_the_sum_of_exact_terms(text, discrete):
         full = uw.Densities(q, p, groups=recipe.groups, aggregate=uw.exact(q), kl="sampled")
         both = uw.mi + uw.kl[0]
         named = {
-            "recon": uw.recon, "mi": uw.mi, "tc": uw.tc[:], "between": uw.tc[0], "within": uw.tc[1:], "kl": uw.kl[-1],
+            "recon": uw.recon, "mi": uw.mi, "tc": uw.tc[:], "between": uw.tc[0],
+            "within": uw.tc[1:], "kl": uw.kl[-1],
             "mi of y": uw.mi.of("y"), "all": both, "all of y": both.of("y"),
         }  # fmt: skip
         terms = {name: full.score(term).mean() for name, term in named.items()}

@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from torch.distributions import (
 from torch.distributions.transforms import StickBreakingTransform, TanhTransform
 
 import unweave as uw
+from unweave.objective import blocks as named
 from unweave.objective.objective import Objective
 
 
@@ -340,6 +342,47 @@ def test_atoms_are_computed_once_and_in_one_call_an_objective():
     assert d[uw.Atom("q", 0)] is d[uw.Atom("q", -4)]
 
 
+class Told(Counting):
+    """An estimator around another that passes on the coefficients known ahead."""
+
+    def __call__(self, q, blocks, batch_dim=0, ahead=None):
+        self.calls.append(dict(zip(blocks, ahead, strict=True)))
+        return self.aggregate(q, blocks, batch_dim, ahead=ahead)
+
+
+@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: partial(t), lambda t: t.__call__])
+def test_a_wrapper_that_takes_coefficients_is_told_them(wrap):
+    q = encode((4,))
+    told = Told(uw.minibatch(20))
+    d = uw.Densities(q, decode(q), groups=(("z", "u"), ("w", "y"), "s"), aggregate=wrap(told))
+    d.score(uw.hfvae(1, 12, 4))
+    (given,) = told.calls
+    of_levels = [sum(given[block] for block in d.levels[0]), *map(given.get, d.levels[1])]
+    assert of_levels == [1 - 12, *[12 - 4] * 3]
+
+
+def test_a_function_without_coefficients_estimates_as_well():
+    q = encode((4,))
+    p, estimate = decode(q), uw.minibatch(20)
+    told = uw.hfvae(1, 12, 4)(q, p, aggregate=estimate)
+    plain = uw.hfvae(1, 12, 4)(q, p, aggregate=lambda *asked: estimate(*asked))
+    torch.testing.assert_close(plain, told, rtol=1e-10, atol=1e-10)
+
+
+def test_groups_are_resolved_once_for_all_steps():
+    functions = (named.levels, named.blocks, named.within, named.from_coarsest)
+
+    def score(groups):
+        q = encode((4,))
+        d = uw.Densities(q, decode(q), groups=groups, aggregate=uw.minibatch(20))
+        d.score(uw.hfvae(1, 12, 4).of("z", "w[:2]") + uw.mi)
+        return [function.cache_info().misses for function in functions], d.levels
+
+    misses, levels = score((("z", "u"), ("w", "y"), "s"))
+    assert score((("z", "u"), ("w", "y"), "s")) == (misses, levels)
+    assert score([["z", "u"], ["w", "y"], "s"]) == (misses, levels)
+
+
 @pytest.mark.parametrize(
     "objective", [uw.elbo, uw.beta_vae(4), uw.hfvae(1, 1, 1), uw.recon, uw.label]
 )
@@ -451,8 +494,12 @@ def test_multivariate_normal_kl_is_closed_for_whole_sites(lead, expanded):
     p = reused(q, z=MultivariateNormal(torch.randn(*shape, 3), covariances(*shape, 3)))
     kl = kl_divergence(q["z"].dist, p["z"].dist)
     same(closed(q, p, lead), kl)
-    same(closed(q, p, lead, of=("z[:2]",)), each_item(lead, lambda i: log_p_block(q, q, (("z", (0, 1)),), i)
-         - log_p_block(q, p, (("z", (0, 1)),), i)))  # fmt: skip
+    part = (("z", (0, 1)),)
+
+    def log_ratio(i):
+        return log_p_block(q, q, part, i) - log_p_block(q, p, part, i)
+
+    same(closed(q, p, lead, of=("z[:2]",)), each_item(lead, log_ratio))
 
 
 def test_closed_and_sampled_sites_mix():

@@ -439,8 +439,10 @@ def test_zhaos_parametrisation():
 
 ALL = {
     uw.annealed_vae: "log p(x|z) - 1000·|mean(log q(z|x) - log p(z)) - 25|",
-    uw.dip_vae_i: "log p(x|z) - log q(z|x) + log p(z) - 10·Σ_i≠j Cov[mu(z)]_ij² - 100·Σ_i (Cov[mu(z)]_ii - 1)²",
-    uw.dip_vae_ii: "log p(x|z) - log q(z|x) + log p(z) - 10·Σ_i≠j Cov[z]_ij² - 10·Σ_i (Cov[z]_ii - 1)²",
+    uw.dip_vae_i: "log p(x|z) - log q(z|x) + log p(z) - 10·Σ_i≠j Cov[mu(z)]_ij² "
+    "- 100·Σ_i (Cov[mu(z)]_ii - 1)²",
+    uw.dip_vae_ii: "log p(x|z) - log q(z|x) + log p(z) - 10·Σ_i≠j Cov[z]_ij² "
+    "- 10·Σ_i (Cov[z]_ii - 1)²",
     uw.mmd_vae: "log p(x|z) - log q(z|x) + log p(z) - 999·MMD²(q(z), p(z); rbf, 1)",
 }
 

@@ -65,7 +65,7 @@ def printed_sum(terms: Iterable[tuple[Coefficient, str, str]]) -> str:
         if is_zero(given):
             continue
         c = _number(given)
-        is_minus = all(v <= 0 for _, v in c.knots) if isinstance(c, Ramp) else c < 0
+        is_minus = _is_negative(c)
         size = -c if is_minus else c
         if isinstance(size, Ramp):
             factor = f"{size}·"
@@ -74,11 +74,10 @@ def printed_sum(terms: Iterable[tuple[Coefficient, str, str]]) -> str:
         else:
             factor = f"{size:g}{dot}"
         sign = "-" if is_minus else "+"
-        if text:
-            text += f" {sign} {factor}{name}"
-        else:
-            text = f"{sign.strip('+')}{factor}{name}"
-    return text or "0"
+        text += f" {sign} {factor}{name}"
+    if text.startswith(" - "):
+        return "-" + text.removeprefix(" - ")
+    return text.removeprefix(" + ") or "0"
 
 
 def is_zero(c: Coefficient, tolerance: float = 1e-12) -> bool:
@@ -88,12 +87,19 @@ def is_zero(c: Coefficient, tolerance: float = 1e-12) -> bool:
     return abs(c) < tolerance
 
 
+def _is_negative(c: Coefficient) -> bool:
+    if isinstance(c, Ramp):
+        return all(value <= 0 for _, value in c.knots)
+    return c < 0
+
+
 def _number(c: Coefficient) -> Coefficient:
     """Return a schedule that never changes as the number that it is."""
-    if isinstance(c, Ramp):
-        first = c.knots[0][1]
-        return first if is_zero(c - first) else c
-    return c
+    if not isinstance(c, Ramp):
+        return c
+    _, first = c.knots[0]
+    is_constant = is_zero(c - first)
+    return first if is_constant else c
 
 
 def _place(item: tuple[Any, Coefficient]) -> tuple[int, int, tuple[str, ...]]:

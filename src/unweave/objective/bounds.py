@@ -40,21 +40,24 @@ def breaches(
         A sentence for each.
     """
     found = []
+    most = math.log(n)
     for name, (value, error) in terms.items():
         noise = standard_errors * error + slack
-        if name == "mi" and value > math.log(n) + noise:
+        if name == "mi" and value > most + noise:
             found.append(
-                f"I(x;z) = {value:.2f} is more than log N = {math.log(n):.2f}, the most that {n:,} "
-                f"items can carry: {by} overestimates"
+                f"I(x;z) = {value:.2f} is more than log N = {most:.2f}, the most that {n:,} items "
+                f"can carry: {by} overestimates"
             )
         kind = name[:2]
         is_bounded = kind in NON_NEGATIVE and (kind != "tc" or factorises)
         if is_bounded and value < -noise:
+            quantity = NON_NEGATIVE[kind]
             found.append(
-                f"{name} = {value:.2f} is below 0, which {NON_NEGATIVE[kind]} is not: {by} "
-                "underestimates"
+                f"{name} = {value:.2f} is below 0, which {quantity} is not: {by} underestimates"
             )
-    noise = standard_errors * math.hypot(*(error for _, error in terms.values())) + slack
+    errors = [error for _, error in terms.values()]
+    error = math.hypot(*errors)
+    noise = standard_errors * error + slack
     gap = _gap(terms)
     if gap is not None and abs(gap) > noise:
         found.append(
@@ -65,9 +68,8 @@ def breaches(
 
 def _gap(terms: Mapping[str, tuple[float, float]]) -> float | None:
     """Return what the terms miss of the ELBO, if they are all there."""
-    parts = [
-        value for name, (value, _) in terms.items() if name == "mi" or name.startswith(("tc", "kl"))
-    ]
-    if not parts or not {"elbo", "recon"} <= terms.keys():
+    values = {name: value for name, (value, _) in terms.items()}
+    parts = [values[name] for name in values if name == "mi" or name.startswith(("tc", "kl"))]
+    if not parts or "elbo" not in values or "recon" not in values:
         return None
-    return terms["recon"][0] - sum(parts) - terms["elbo"][0]
+    return values["recon"] - sum(parts) - values["elbo"]

@@ -14,9 +14,15 @@ from typing import Any
 
 from .atoms import Atom, Coefficient, is_zero, printed, printed_sum
 
-RECON, EVIDENCE, POSTERIOR = Atom("recon"), Atom("evidence"), Atom("posterior")
-P, P_GROUPS, P_UNITS = Atom("p"), Atom("p", 1), Atom("p", -1)
-Q, Q_GROUPS, Q_UNITS = Atom("q"), Atom("q", 1), Atom("q", -1)
+RECON = Atom("recon")
+EVIDENCE = Atom("evidence")
+POSTERIOR = Atom("posterior")
+P = Atom("p")
+P_GROUPS = Atom("p", 1)
+P_UNITS = Atom("p", -1)
+Q = Atom("q")
+Q_GROUPS = Atom("q", 1)
+Q_UNITS = Atom("q", -1)
 ATOMS = (RECON, EVIDENCE, POSTERIOR, P, P_GROUPS, P_UNITS, Q, Q_GROUPS, Q_UNITS)
 """The atoms of which circled terms are made."""
 
@@ -38,13 +44,15 @@ def circled(form: Mapping[Any, Coefficient]) -> str:
             table[term] = c
         else:
             others[term] = c
-    if not _is_balanced(table) or not all(map(_may_follow, others.items())):
+    are_apart = all(_is_apart(term, c) for term, c in others.items())
+    if not are_apart or not _is_balanced(table):
         raise ValueError(f"{printed(form)} is no sum of the terms ① to ④, Ⓐ, Ⓑ, ⓘ and ⓘⓘ")
     named = _first_three(table) + _divergences(table, P_GROUPS in form) + _anchors(others)
     named += [(c, str(term)) for term, c in others.items()]
     terms = []
     for c, name in named:
-        dot = "" if name[0] in CIRCLES else "·"
+        is_circled = name[0] in CIRCLES
+        dot = "" if is_circled else "·"
         terms.append((c, name, dot))
     return printed_sum(terms)
 
@@ -57,15 +65,16 @@ def _is_balanced(table: Mapping[Atom, Coefficient]) -> bool:
     return all(is_zero(gap, 1e-9) for gap in (top, groups, units))
 
 
-def _may_follow(item: tuple[Any, Coefficient]) -> bool:
-    """Whether a term may stand behind the circled ones: atoms of all latents are among them."""
-    term, c = item
-    is_plain = isinstance(term, Atom) and not term.of and term.kind != "label"
-    return not is_plain or is_zero(c, 1e-9)
+def _is_apart(term: Any, c: Coefficient) -> bool:
+    """Whether a term may stand behind the circled ones, as atoms of all latents may not."""
+    if isinstance(term, Atom) and term.kind != "label" and not term.of:
+        return is_zero(c, 1e-9)
+    return True
 
 
 def _first_three(table: Mapping[Atom, Coefficient]) -> Named:
-    one, two = table[RECON], -table[POSTERIOR]
+    one = table[RECON]
+    two = -table[POSTERIOR]
     three = one + table[EVIDENCE]
     return [(one, "①"), (two, "②"), (three, "③")]
 

@@ -18,7 +18,8 @@ from .prior import Prior
 def kl_of(pair: Pair, prior: Prior, part: Part) -> Tensor:
     """Return the KL divergence of some units of a site per item, sampled where none is known."""
     name, units = part
-    q, p = pair.q_nodes[name], pair.p_nodes[name]
+    q = pair.q_nodes[name]
+    p = pair.p_nodes[name]
     assert q.dist is not None
     assert p.dist is not None
     is_whole = len(units) == math.prod(pair.shapes[name])
@@ -46,6 +47,6 @@ def _kl_of_units(
     kl = kl.expand(torch.broadcast_shapes(kl.shape, entries))  # (*classes, *samples, batch, *units)
     if isinstance(node.observed, Tensor):
         kl = torch.where(units_of(name, node.observed, kl), 0.0, kl)
-    if kl.ndim == lead:
+    if kl.ndim <= lead:
         return kl.unsqueeze(-1)
     return kl.flatten(lead)

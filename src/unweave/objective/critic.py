@@ -175,7 +175,8 @@ class Discriminator:
 
 def shuffled(z: Tensor) -> Tensor:
     """Return (*samples, batch, numbers) with items in another order, one for each sample."""
-    order = torch.rand(z.shape[:-1], device=z.device).argsort(-1)  # (*samples, batch)
+    noise = torch.rand(z.shape[:-1], device=z.device)  # (*samples, batch)
+    order = noise.argsort(-1)
     return z.take_along_dim(order.unsqueeze(-1), -2)
 
 

@@ -87,11 +87,16 @@ class Densities:
         prior: Trace | Callable[[], Trace] | None = None,
     ) -> None:
         self.pair = pair = Pair(q, p, batch_dim)
-        self.q, self.p, self.latents, self.shapes = pair.q, pair.p, pair.latents, pair.shapes
-        self.batch_dim, self.lead = pair.batch_dim, pair.lead
+        self.q = pair.q
+        self.p = pair.p
+        self.latents = pair.latents
+        self.shapes = pair.shapes
+        self.batch_dim = pair.batch_dim
+        self.lead = pair.lead
         self.groups = grouping(groups, pair.shapes)
         self.levels = levels(self.groups)
-        self.aggregate, self.kl = aggregate, kl
+        self.aggregate = aggregate
+        self.kl = kl
         self._prior = Prior(pair, prior)
         self._atoms: dict[Atom, Tensor] = {}
         self._log_q: dict[Block, Tensor] = {}
@@ -199,7 +204,7 @@ class Densities:
         return total
 
     def _evidence(self) -> Tensor:
-        """log 1/S Σ_s p(x, z_s)/q(z_s|x), over classes with their weights, at every sample."""
+        """Return log 1/S Σ_s p(x, z_s)/q(z_s|x), classes by their weights, at every sample."""
         pair = self.pair
         if pair.batch_dim == pair.depth:
             raise ValueError(
@@ -214,7 +219,7 @@ class Densities:
         return mean.expand(*mean.shape[: pair.depth], *samples, -1)
 
     def _kl(self, posterior: Atom) -> Tensor:
-        """KL(q(z|x) ‖ p(z)) of the posterior's latents."""
+        """Return KL(q(z|x) ‖ p(z)) of the posterior's latents."""
         total = self.pair.zero
         for block in blocks(self.groups, 0, posterior.of):
             for part in block:
@@ -250,7 +255,8 @@ class Densities:
 def takes_ahead(aggregate: Aggregate) -> bool:
     """Whether an estimator has a parameter `ahead`, for the coefficients known ahead."""
     is_function = inspect.isroutine(aggregate) or isinstance(aggregate, partial)
-    return _has_ahead(aggregate if is_function else type(aggregate).__call__)
+    function: Callable[..., Any] = aggregate if is_function else type(aggregate).__call__
+    return _has_ahead(function)
 
 
 @lru_cache(16)

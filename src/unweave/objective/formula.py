@@ -101,7 +101,8 @@ def _value(node: ast.AST | None, text: str) -> Any:
 
 def _named(name: str, text: str) -> Any:
     if name not in NAMES:
-        raise ValueError(f"objective {text!r} names {name!r}; expected one of: {', '.join(NAMES)}")
+        names = ", ".join(NAMES)
+        raise ValueError(f"objective {text!r} names {name!r}; expected one of: {names}")
     return NAMES[name]
 
 
@@ -113,6 +114,7 @@ def _called(node: ast.AST, text: str) -> Callable[..., Any]:
             return form.of
     function = _value(node, text) if isinstance(node, ast.Name) else None
     if not callable(function) or isinstance(function, Objective):
-        raise ValueError(f"objective {text!r}: {ast.unparse(node)!r} cannot be called")
+        written = ast.unparse(node)
+        raise ValueError(f"objective {text!r}: {written!r} cannot be called")
     called: Callable[..., Any] = function
     return called

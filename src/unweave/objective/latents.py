@@ -54,7 +54,8 @@ def numbers(d: Densities, values: Mapping[str, Tensor], part: Block) -> Tensor:
     """
     columns = []
     for site, units in part:
-        value, count = values[site], math.prod(d.shapes[site])
+        value = values[site]
+        count = math.prod(d.shapes[site])
         each = value.reshape(*value.shape[: d.lead], count, -1)  # (*samples, batch, units, event)
         columns.append(each[..., list(units), :].flatten(-2))
     return torch.cat(columns, -1)

@@ -25,7 +25,9 @@ class LevelsOfKL:
     def __getitem__(self, level: int | slice) -> Objective:
         if isinstance(level, slice):
             raise TypeError("kl takes one level, such as kl[0] or kl[-1]; slices are for tc")
-        return Objective({Atom("q", level): 1.0, Atom("p", level): -1.0})
+        log_q = Atom("q", level)
+        log_p = Atom("p", level)
+        return Objective({log_q: 1.0, log_p: -1.0})
 
     def __repr__(self) -> str:
         return "kl[level]"

@@ -23,21 +23,23 @@ class Pair:
     """Two traces of the same items, aligned, and what they say of an item.
 
     Attributes:
-        q: the encoder's trace; `q_nodes` its sites by name.
-        p: the decoder's trace; `p_nodes` its sites by name.
-        depth: the number of dimensions of classes, those of `classes`, the enumerated sites.
-        batch_dim: the dimension of the batch, behind classes and samples.
-        lead: the number of dimensions in front of the units.
-        latents: the sites that q draws, for some items at least.
-        shapes: the shape of the units of all sites that q and p share.
-        zero: the number 0 for each item, to which densities are added.
+        q: The encoder's trace; `q_nodes` are its sites by name.
+        p: The decoder's trace; `p_nodes` are its sites by name.
+        classes: The enumerated sites; `depth` counts their dimensions, which are in front.
+        batch_dim: The dimension of the batch, behind classes and samples.
+        lead: The number of dimensions in front of the units.
+        latents: The sites that q draws, for some items at least.
+        shapes: The shape of the units of each site that q and p share.
+        zero: The number 0 for each item, to which densities are added.
     """
 
     def __init__(self, q: Trace, p: Trace, batch_dim: int) -> None:
         self.classes = q.classes()
         self.depth = len(self.classes)
-        self.q, self.p = q.aligned(), p.aligned(self.depth)
-        self.q_nodes, self.p_nodes = dict(self.q.items()), dict(self.p.items())
+        self.q = q.aligned()
+        self.p = p.aligned(self.depth)
+        self.q_nodes = dict(self.q.items())
+        self.p_nodes = dict(self.p.items())
         self.batch_dim = self.depth + batch_dim
         self.lead = self.batch_dim + 1
         self.latents: dict[str, Node] = {}
@@ -56,11 +58,13 @@ class Pair:
         total = self.zero
         for site, units in block:
             if site in self.latents:
-                node, observed = nodes[site], self.latents[site].observed
+                node = nodes[site]
                 assert node.dist is not None
+                observed = self.latents[site].observed
                 drawn = ~observed if isinstance(observed, Tensor) else None
-                shape = self.shapes[site]
-                (part,) = log_marginals(node.dist, node.value, self.lead, [units], drawn, shape)
+                (part,) = log_marginals(
+                    node.dist, node.value, self.lead, [units], drawn, self.shapes[site]
+                )
                 total = total + part
         return total
 
@@ -72,7 +76,10 @@ class Pair:
 
     def sums_classes(self, trace: Trace, block: Block) -> bool:
         """Whether a block's density in `trace` sums over classes of sites outside it."""
-        return self.depth > 0 and bool(classes_summed(self.q, trace, block, self.batch_dim))
+        if not self.depth:
+            return False
+        summed = classes_summed(self.q, trace, block, self.batch_dim)
+        return bool(summed)
 
     def log_given(self, nodes: Mapping[str, Node]) -> Tensor:
         """Return the log-density of all that q did not draw, under the sites `nodes`."""
@@ -87,7 +94,9 @@ class Pair:
     def _log_given(self, name: str, node: Node, in_q: Node) -> Tensor:
         """Return a site's log-density where it was given, summed over an item's units."""
         density = node.log_prob  # (*classes, *samples, batch, *units)
-        given = in_q.observed if in_q.exists is True else in_q.exists & in_q.observed
+        given = in_q.observed
+        if in_q.exists is not True:
+            given = in_q.exists & given
         if isinstance(given, Tensor):
             density = torch.where(units_of(name, given, density), density, 0.0)
         if density.ndim < self.lead:
@@ -96,7 +105,9 @@ class Pair:
                 f"batch in dimension {self.batch_dim} (batch_dim={self.batch_dim}), after the "
                 "samples; expand its value to that shape"
             )
-        return density.flatten(self.lead).sum(-1) if density.ndim > self.lead else density
+        if density.ndim == self.lead:
+            return density
+        return density.flatten(self.lead).sum(-1)
 
     @cached_property
     def scoring_nodes(self) -> dict[str, Node]:
@@ -122,7 +133,8 @@ class Pair:
         if not self.depth:
             return t
         if math.prod(t.shape[: self.depth]) > 1:
-            t = (self.log_class.exp() * t).sum(tuple(range(self.depth)), keepdim=True)
+            weighted = self.log_class.exp() * t
+            t = weighted.sum(tuple(range(self.depth)), keepdim=True)  # (1, …, 1, *samples, batch)
         return t.reshape(t.shape[self.depth :])
 
     # -- on entry ----------------------------------------------------------------------------------
@@ -173,4 +185,5 @@ def units_of(name: str, observed: Tensor, density: Tensor) -> Tensor:
             f"site {name!r}: its units were observed one by one, but its density keeps an item's "
             "units together; observe whole items, or let p factorise over the units"
         )
-    return observed.reshape(*observed.shape, *[1] * (density.ndim - observed.ndim))
+    units = [1] * (density.ndim - observed.ndim)
+    return observed.reshape(*observed.shape, *units)

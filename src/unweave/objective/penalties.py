@@ -55,7 +55,8 @@ class Capacity:
         return (mean - self.nats).abs()
 
     def __str__(self) -> str:
-        nats = str(self.nats) if isinstance(self.nats, Ramp) else f"{self.nats:g}"
+        is_number = not isinstance(self.nats, Ramp)
+        nats = f"{self.nats:g}" if is_number else str(self.nats)
         return f"|mean({self.form}) - {nats}|"
 
 
@@ -89,7 +90,8 @@ def annealed_vae(gamma: Coefficient = 1000.0, capacity: Coefficient = 25.0) -> O
     >>> print(annealed.at(50_000))
     log p(x|z) - 1000·|mean(log q(z|x) - log p(z)) - 12.5|
     """
-    return recon - gamma * Objective({Capacity(mi + kl[0], capacity): 1.0})
+    spent = Capacity(mi + kl[0], capacity)
+    return recon - gamma * Objective({spent: 1.0})
 
 
 # -- moments ---------------------------------------------------------------------------------------
@@ -174,13 +176,15 @@ def dip_vae_ii(off: Coefficient = 10.0, diag: Coefficient = 10.0) -> Objective:
 
     Cov[z] = E[Σ(x)] + Cov[μ(x)], the covariance of q(z); λ_d = λ_od as published. See `dip_vae_i`.
     """
-    return elbo - off * covariances(total=True) - diag * variances(total=True)
+    covariance, variance = covariances(total=True), variances(total=True)
+    return elbo - off * covariance - diag * variance
 
 
 def _covariance(d: Densities, of: tuple[str, ...], total: bool) -> Tensor:
     """Return C, (units, units), of the latents `of`, site by site."""
     normal = (Normal, *_CORRELATED)
-    leaves = of or tuple(site for site in d.latents if isinstance(_dist(d, site), normal))
+    normals = [site for site in d.latents if isinstance(_dist(d, site), normal)]
+    leaves = of or tuple(normals)
     if not leaves:
         raise ValueError(
             "no latent site is Normal, and moments are matched for numbers; the latents are: "
@@ -200,7 +204,8 @@ def _covariance(d: Densities, of: tuple[str, ...], total: bool) -> Tensor:
 
 def _moments(d: Densities, site: str) -> tuple[Tensor, Tensor]:
     """Return a site's means, (samples · batch, units), and its mean covariance, (units, units)."""
-    dist, value = _dist(d, site), d.latents[site].value
+    dist = _dist(d, site)
+    value = d.latents[site].value
     lead = value.shape[: d.lead]  # (*samples, batch)
     items = math.prod(lead)
     refusal = ValueError(
@@ -251,16 +256,19 @@ class MMD:
     def __call__(self, d: Densities) -> Tensor:
         part = union(latent_blocks(d, self.of))
         z = drawn_numbers(d, part)  # (*samples, batch, numbers)
-        prior = numbers(d, {site: _from_prior(d, site) for site, _ in part}, part)
+        draws = {site: _from_prior(d, site) for site, _ in part}
+        prior = numbers(d, draws, part)
         n = z.shape[-2]
         if n < 2:
             raise ValueError(
                 f"MMD compares pairs of items, and the batch has {n}: give it 2 or more"
             )
-        h = self.k(z, z) + self.k(prior, prior) - 2 * self.k(z, prior)  # (*samples, batch, batch)
+        alike = self.k(z, z) + self.k(prior, prior)  # (*samples, batch, batch)
+        h = alike - 2 * self.k(z, prior)
         own = h.diagonal(dim1=-2, dim2=-1).sum(-1)
         pairs = h.sum((-2, -1)) - own  # (*samples)
-        return (pairs / (n * (n - 1))).mean()
+        count = n * (n - 1)
+        return (pairs / count).mean()
 
     def k(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the kernel of every pair, (*samples, batch, batch)."""
@@ -273,7 +281,8 @@ class MMD:
 
     def __str__(self) -> str:
         z = ",".join(self.of) or "z"
-        return f"MMD²(q({z}), p({z}); {self.kernel}, {self.bandwidth:g})"
+        kernel = f"{self.kernel}, {self.bandwidth:g}"
+        return f"MMD²(q({z}), p({z}); {kernel})"
 
 
 def mmd(kernel: Kernel = "rbf", bandwidth: float = 1.0, *, of: tuple[str, ...] = ()) -> Objective:
@@ -306,7 +315,8 @@ def mmd(kernel: Kernel = "rbf", bandwidth: float = 1.0, *, of: tuple[str, ...] =
     """
     kernels = get_args(Kernel)
     if kernel not in kernels:
-        raise ValueError(f"kernel {kernel!r}: expected one of {', '.join(map(repr, kernels))}")
+        expected = ", ".join(map(repr, kernels))
+        raise ValueError(f"kernel {kernel!r}: expected one of {expected}")
     if not bandwidth > 0:
         raise ValueError(f"bandwidth={bandwidth}: expected a number above 0, in units of z")
     return Objective({MMD(kernel, bandwidth, of): 1.0})
@@ -345,12 +355,14 @@ def mmd_vae(
             f"alpha + lam - 1 = {least:g} is the MMD's weight, and a negative one rewards distance "
             "from the prior: give lam of 1 - alpha or more (1000 in the paper)"
         )
-    return recon - (1 - alpha) * (mi + kl[0]) - weight * mmd(kernel, bandwidth)
+    distance = mmd(kernel, bandwidth)
+    return recon - (1 - alpha) * (mi + kl[0]) - weight * distance
 
 
 def _from_prior(d: Densities, site: str) -> Tensor:
     """Draw afresh from a site's prior for every item, in the shape of q's draws."""
-    dist, value = d.p[site].dist, d.latents[site].value
+    value = d.latents[site].value
+    dist = d.p[site].dist
     assert dist is not None
     entries = value.shape[: value.ndim - len(dist.event_shape)]
     dist = dist.expand(entries)

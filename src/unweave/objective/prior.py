@@ -52,7 +52,8 @@ class Prior:
             raise self._refusal(names, orphans)
         if not isinstance(self.draws, Trace):
             self.draws = self.draws()
-        count = self.draws[orphans[0]].value.shape[0]
+        drawn = self.draws[orphans[0]].value
+        count = drawn.shape[0]
         log_w = -math.log(count)
         pair = self.pair
         (log_p,) = log_mixture(pair.q, self.draws, [block], (log_w,) * 3, pair.batch_dim)
@@ -63,18 +64,22 @@ class Prior:
         for site in orphans:
             missing |= self.parents[site] - names
         integrated = ", ".join(sorted(map(repr, missing)))
+        sites = " and ".join(map(repr, sorted(names)))
         return ValueError(
-            f"the density of {' and '.join(map(repr, sorted(names)))} under the prior "
-            f"integrates over {integrated}, which {orphans[0]!r} depends on: give draws of the "
-            "prior, prior=decoder(None, q.free(1000)), and groups that do not split what "
-            "hangs together within a block"
+            f"the density of {sites} under the prior integrates over {integrated}, which "
+            f"{orphans[0]!r} depends on: give draws of the prior, "
+            "prior=decoder(None, q.free(1000)), and groups that do not split what hangs together "
+            "within a block"
         )
 
     @cached_property
     def trace(self) -> Trace:
         """p's distributions at the sites of q, with q's values and roles."""
-        q, p = self.pair.q_nodes, self.pair.p_nodes
-        return Trace.of({name: replace(q[name], dist=p[name].dist) for name in self.pair.shapes})
+        nodes = {}
+        for name in self.pair.shapes:
+            dist = self.pair.p_nodes[name].dist
+            nodes[name] = replace(self.pair.q_nodes[name], dist=dist)
+        return Trace.of(nodes)
 
     # -- which depends on which --------------------------------------------------------------------
 
@@ -143,7 +148,11 @@ class Prior:
     @cached_property
     def fixed(self) -> set[str]:
         """The latents whose prior has one set of parameters for all classes, items and samples."""
-        return {name for name in self.pair.latents if self._is_one(name, self._sizes(name))}
+        found = set()
+        for name in self.pair.latents:
+            if self._is_one(name, self._sizes(name)):
+                found.add(name)
+        return found
 
     def _is_alike(self, name: str) -> bool:
         """Whether a site's prior is the same for all items and samples, as far as can be seen."""
@@ -160,13 +169,15 @@ class Prior:
 
     def _is_one(self, name: str, sizes: Sequence[int]) -> bool:
         """Whether parameters of these leading sizes are one for a site's many entries."""
-        entries = self.pair.p_nodes[name].value.shape[: self.pair.lead]
+        value = self.pair.p_nodes[name].value
+        entries = value.shape[: self.pair.lead]  # (*classes, *samples, batch)
         return not sizes or math.prod(sizes) == 1 < math.prod(entries)
 
     def _sizes(self, name: str) -> Sequence[int]:
         """Return the sizes of a prior's parameters in front of its units, without absent ones."""
         node, dist = self._site(name)
-        units = node.value.ndim - len(dist.event_shape) - self.pair.lead
+        entries = node.value.ndim - len(dist.event_shape)
+        units = entries - self.pair.lead
         leading = max(len(dist.batch_shape) - units, 0)
         return dist.batch_shape[:leading]
 

@@ -89,10 +89,12 @@ class Ramp:
 
     def __str__(self) -> str:
         if len(self.knots) == 1:
-            return f"({self.knots[0][1]:g})"
+            _, value = self.knots[0]
+            return f"({value:g})"
         parts = []
         for (first, start), (last, end) in pairwise(self.knots):
-            parts.append(f"{start:g} to {end:g} over steps {first:,} to {last:,}")
+            values = f"{start:g} to {end:g}"
+            parts.append(f"{values} over steps {first:,} to {last:,}")
         return f"({', '.join(parts)})"
 
 
