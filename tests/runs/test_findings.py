@@ -19,7 +19,9 @@ from unweave.models.model import seeded
 from unweave.pages import exhibits, pictures
 from unweave.pages import run as report
 from unweave.run import fit
+from unweave.runs.arrays import named
 from unweave.runs.findings import Film, Lines, Number, Picture, Scatter, Table, packed, unpacked
+from unweave.runs.scores import typed
 
 RNG = np.random.default_rng(0)
 GREY, COLOURS = RNG.uniform(0.1, 1, (2, 3, 5, 7)), RNG.uniform(0, 1, (2, 3, 5, 7, 3))
@@ -35,7 +37,8 @@ ALL = [
 
 def page_of(findings):
     described, arrays = packed(findings)
-    return report.render({}, [], {"findings": json.loads(json.dumps(described))}, arrays)
+    scores = typed({"findings": json.loads(json.dumps(described))})
+    return report.render({}, [], scores, named(arrays))
 
 
 def raster(html, k=0):
