@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..runs.arrays import Array, Arrays
+from ..runs.arrays import Arrays
+from ..runs.findings import Array
 from ..runs.measures import IDLE
-from ..runs.scores import ClassInformation, Scores
+from ..runs.scores import ClassInformation, FactorInformation, Scores
 from .page import Chart, axes, number
 from .terms import SYMBOLS
 from .units import ordered
@@ -23,19 +24,27 @@ NO_TERMS = {"split", "step", "epoch", "seconds", "items_per_second"}
 
 def information(scores: Scores, chart: Chart) -> Markup | None:
     """Draw the information in each unit as bars."""
-    held = [(unit, group) for unit, group in ordered(scores) if unit in scores.information]
-    if not held:
+    units, groups, values, errors = [], [], [], []
+    for unit, group in ordered(scores):
+        if unit in scores.information:
+            value, error = scores.information[unit]
+            units.append(unit)
+            groups.append(group)
+            values.append(value)
+            errors.append(error or 0.0)
+    if not units:
         return None
-    units = [unit for unit, _ in held]
-    groups = [group for _, group in held]
-    values = [scores.information[unit].value for unit in units]
-    errors = [scores.information[unit].error or 0.0 for unit in units]
-    ax = axes(620, 50 + 23 * len(held))
+    ax = axes(620, 50 + 23 * len(units))
     plots.information_bars(units, values, errors, groups, ax=ax)
     left, right = ax.get_xlim()
     ax.set(xlabel="nats", xlim=(left, max(right, 10 * IDLE)))
-    listed = ", ".join(f"{unit} {value:.2f}" for unit, value in zip(units, values, strict=True))
+    listed = _listed(units, values)
     return chart(ax, f"Bars of the information in each unit, in nats: {listed}")
+
+
+def _listed(names: Sequence[str], values: Iterable[float]) -> str:
+    named = zip(names, values, strict=True)
+    return ", ".join(f"{name} {value:.2f}" for name, value in named)
 
 
 def labels(scores: Scores, chart: Chart) -> Markup | None:
@@ -47,14 +56,15 @@ def labels(scores: Scores, chart: Chart) -> Markup | None:
     names = [about.names[i] for i in order]
     kinds = [_kind(about, i) for i in order]
     total = np.asarray(about.total)[order]  # (names,)
-    nothing = [np.nan] * len(about.total)  # of a class without items among those scored
-    per_class = np.array([row or nothing for row in about.per_class], dtype=np.float64)
-    per_class = per_class[:, order]  # (classes, names)
-    classes = [str(c) for c in scores.classes or range(len(per_class))]
-    width = max(620, min(940, 130 + 34 * len(classes)))
+    nothing = (np.nan,) * len(about.total)  # of a class without items among those scored
+    rows = [row or nothing for row in about.per_class]
+    per_class = np.array(rows, dtype=np.float64)[:, order]  # (classes, names)
+    classes = list(map(str, scores.classes or range(len(rows))))
+    wanted = 130 + 34 * len(classes)
+    width = max(620, min(940, wanted))
     ax = axes(width, 40 + 24 * len(names))
     plots.class_information(per_class, total, names, classes, kinds, ax=ax)
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, total, strict=True))
+    listed = _listed(names, total)
     return chart(
         ax, f"Heat map of the information about each class; over all classes, in nats: {listed}"
     )
@@ -69,13 +79,22 @@ def _class_order(about: ClassInformation, scores: Scores) -> list[int]:
 
     A group of one unit has its column already.
     """
-    rank = {unit: place for place, (unit, _) in enumerate(ordered(scores))}
-    columns = range(len(about.names))
-    groups = [i for i in columns if _kind(about, i) != "unit"]
-    units = [i for i in columns if _kind(about, i) == "unit"]
-    names = {about.names[i] for i in groups}
-    alone = [i for i in units if about.names[i] not in names]
-    return groups + sorted(alone, key=lambda i: rank.get(about.names[i], i))
+    groups, units = [], []
+    for i in range(len(about.names)):
+        if _kind(about, i) == "unit":
+            units.append(i)
+        else:
+            groups.append(i)
+    shown = {about.names[i] for i in groups}
+    units = [i for i in units if about.names[i] not in shown]
+    rank = _ranks(scores)
+    units.sort(key=lambda i: rank.get(about.names[i], i))
+    return groups + units
+
+
+def _ranks(scores: Scores) -> dict[str, int]:
+    """Return the place of each unit in the other charts."""
+    return {unit: place for place, (unit, _) in enumerate(ordered(scores))}
 
 
 def factors(scores: Scores, chart: Chart, most: int = 40) -> Markup | None:
@@ -88,26 +107,35 @@ def factors(scores: Scores, chart: Chart, most: int = 40) -> Markup | None:
         return None
     value = np.array(about.total).T  # (names, factors)
     entropy = np.array(about.entropy)  # (factors,)
-    share = (value / np.maximum(entropy, 1e-9)).max(1)  # (names,)
-    telling = np.argsort(-share, kind="stable")[:most].tolist()
-    units = [unit for unit, _ in ordered(scores)]
-    rank = {unit: place for place, unit in enumerate(units) if "[" in unit}
-    # sites as they came, then units
-    order = sorted(range(len(value)), key=lambda i: rank.get(about.names[i], -1))
-    order = [i for i in order if i in set(telling)]
+    order = _factor_order(about, scores, most)
     names = [about.names[i] for i in order]
     longest = max(map(len, about.factors))
     tilted = 5 * longest if longest > 12 else 0
-    ax = axes(min(620, 120 + 90 * len(about.factors)), 70 + tilted + 24 * len(names))
+    width = min(620, 120 + 90 * len(about.factors))
+    ax = axes(width, 70 + tilted + 24 * len(names))
     plots.code_factor_information(value[order], names, about.factors, entropy, ax=ax)
-    best = []
-    for factor, i, nats in zip(about.factors, value.argmax(0), value.max(0), strict=True):
-        best.append(f"{factor}: {about.names[i]} {nats:.2f}")
+    best = [about.names[i] for i in value.argmax(0)]
+    pairs = [f"{factor}: {name}" for factor, name in zip(about.factors, best, strict=True)]
+    told = _listed(pairs, value.max(0))
     return chart(
-        ax,
-        "Heat map of the information in each unit about each factor; the most of each: "
-        + ", ".join(best),
+        ax, f"Heat map of the information in each unit about each factor; the most of each: {told}"
     )
+
+
+def _factor_order(about: FactorInformation, scores: Scores, most: int) -> list[int]:
+    """Return the rows that tell most: sites as they came, then units as the other charts do."""
+    value = np.array(about.total).T  # (names, factors)
+    entropy = np.maximum(about.entropy, 1e-9)  # (factors,)
+    share = (value / entropy).max(1)  # (names,)
+    telling = np.argsort(-share, kind="stable")[:most]
+    rank = _ranks(scores)
+
+    def place(i: int) -> int:
+        name = about.names[i]
+        is_unit = "[" in name and name in rank
+        return rank[name] if is_unit else -1
+
+    return sorted(sorted(telling.tolist()), key=place)
 
 
 def embedding(scores: Scores, arrays: Arrays, chart: Chart) -> dict[str, Any] | None:
@@ -115,21 +143,24 @@ def embedding(scores: Scores, arrays: Arrays, chart: Chart) -> dict[str, Any] | 
     points = arrays.embedding
     if points is None:
         return None
-    kind = "codes" if arrays.embedding_kind is None else str(arrays.embedding_kind)
-    classes = [str(c) for c in scores.classes]
+    kind = arrays.embedding_kind
+    kind_name = "codes" if kind is None else str(kind)
+    classes = list(map(str, scores.classes))
     names = arrays.embedding_names
-    axis_names = None if names is None else [str(name) for name in names]
+    axis_names = None if names is None else list(map(str, names))
     labels, held = _labels_held(arrays.embedding_labels)
     ax = axes(620, 560)
     plots.scatter(points, labels, classes, axis_names, ax=ax)
-    said = f"Scatter of {len(points)} items, {kind}" + (", coloured by label" if held else "")
+    colored = ", coloured by label" if held else ""
+    said = f"Scatter of {len(points)} items, {kind_name}{colored}"
     legend = []
     for c in held:
         name = classes[c] if c < len(classes) else str(c)
-        legend.append((name, plots.CLASS_COLORS[c % len(plots.CLASS_COLORS)]))
+        color = plots.CLASS_COLORS[c % len(plots.CLASS_COLORS)]
+        legend.append((name, color))
     return {
         "svg": chart(ax, said),
-        "kind": kind,
+        "kind": kind_name,
         "n": len(points),
         "legend": legend,
         "axes": axis_names,
@@ -141,23 +172,28 @@ def _labels_held(labels: Array | None) -> tuple[Array | None, list[int]]:
     if labels is None:
         return None, []
     held = [int(c) for c in np.unique(labels) if c >= 0]
-    return (labels, held) if len(held) > 1 else (None, [])
+    if len(held) < 2:
+        return None, []
+    return labels, held
 
 
 def curves(history: Sequence[Mapping[str, Any]], chart: Chart) -> list[dict[str, Any]]:
     """Draw a small chart for each term that was logged."""
-    terms: dict[str, None] = {}
+    last_of: dict[str, dict[str, Any]] = {}  # by term and split
     for line in history:
-        terms |= {key: None for key, value in line.items() if key not in NO_TERMS and _real(value)}
+        split = line.get("split", "train")
+        for key, value in line.items():
+            if key not in NO_TERMS and _real(value):
+                last_of.setdefault(key, {})[split] = value
     drawn = []
-    for term in terms:
+    for term, last in last_of.items():
         figure = Figure(figsize=(300 / 72, 170 / 72))
         ax = figure.add_axes((0.17, 0.13, 0.825, 0.84))  # all alike, so that axes align
         plots.curves(history, term, ax=ax)
-        last = {line.get("split", "train"): line[term] for line in history if _real(line.get(term))}
         ends = ", ".join(f"{split} {number(value)}" for split, value in last.items())
         svg = chart(ax, f"{term} over the epochs, at the end {ends}")
-        drawn.append({"term": term, "symbol": SYMBOLS.get(term, ""), "last": last, "svg": svg})
+        symbol = SYMBOLS.get(term, "")
+        drawn.append({"term": term, "symbol": symbol, "last": last, "svg": svg})
     return drawn
 
 

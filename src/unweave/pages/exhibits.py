@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..runs.arrays import Array
-from ..runs.findings import Film, Finding, Lines, Number, Picture, Scatter, Table
+from ..runs.findings import Array, Film, Finding, Lines, Number, Picture, Scatter, Table
 from .page import Chart, accented, axes, film, integer, number, png
 
 WIDE = 940
@@ -22,6 +22,9 @@ WIDE = 940
 
 SMALLEST = 24
 """Pixels of an image; smaller ones are enlarged, so that gaps between images are thin."""
+
+SIDES = {1: 560, 2: 460, 3: 310}
+"""CSS pixels of a panel's side, by how many stand in a row."""
 
 
 def tiles(findings: Sequence[Finding]) -> list[dict[str, str]]:
@@ -68,8 +71,12 @@ def _table(table: Table) -> dict[str, Any]:
     """Return heads and cells as text, each with whether it stands to the right, as numbers do."""
     columns = range(len(table.columns))
     is_right = [column > 0 and _is_numeric(table, column) for column in columns]
-    rows = [list(zip(map(_cell, row), is_right, strict=True)) for row in table.rows]
-    return {"heads": list(zip(table.columns, is_right, strict=True)), "rows": rows}
+    heads = list(zip(table.columns, is_right, strict=True))
+    rows = []
+    for row in table.rows:
+        cells = map(_cell, row)
+        rows.append(list(zip(cells, is_right, strict=True)))
+    return {"heads": heads, "rows": rows}
 
 
 def _is_numeric(table: Table, column: int) -> bool:
@@ -104,7 +111,10 @@ def _images(found: Picture | Film) -> dict[str, Any]:
     rows, columns, height, width = frames.shape[1:5]
     times = -(-SMALLEST // min(height, width))
     frames = frames.repeat(times, 3).repeat(times, 4)
-    pictures = [plots.image_grid(frame.reshape(-1, *frame.shape[2:]), columns) for frame in frames]
+    pictures = []
+    for frame in frames:
+        images = frame.reshape(-1, *frame.shape[2:])  # (rows * columns, h, w, 1 or 3)
+        pictures.append(plots.image_grid(images, columns))
     still = png(pictures[0])
     moving = None
     if isinstance(found, Film) and len(pictures) > 1:
@@ -131,9 +141,12 @@ def _width(pixels: int, of_one: int, columns: int, names: Sequence[str]) -> dict
         names: The names of rows, which stand beside the raster.
     """
     longest = max(map(len, names), default=-2)
-    room = WIDE - min(7 * longest + 14, 220)
-    aim = min(160.0, max(56.0, room / columns))  # of one image
-    scale = max(1, min(round(aim / of_one), int(room / pixels)))
+    beside = min(7 * longest + 14, 220)
+    room = WIDE - beside
+    aim = max(56.0, room / columns)  # the width of one image
+    aim = min(160.0, aim)
+    wanted, possible = round(aim / of_one), int(room / pixels)
+    scale = max(1, min(wanted, possible))
     return {"shown": pixels * scale, "smooth": pixels > room}
 
 
@@ -144,10 +157,15 @@ def is_ink(images: Array | None) -> bool:
     """
     if images is None or images.shape[-1] == 3:
         return False
-    beside, above = images[..., [0, -1], :, 0], images[..., :, [0, -1], 0]
-    edges = np.concatenate([beside.ravel(), above.ravel()])
-    edges = edges[~np.isnan(edges)] / (255 if edges.dtype == np.uint8 else 1)
-    return bool(len(edges) and np.median(edges) < 0.01)
+    ends = [0, -1]
+    grey = images[..., 0]  # (…, h, w)
+    across, down = grey[..., ends, :], grey[..., ends]
+    edges = np.concatenate([across.ravel(), down.ravel()])
+    edges = edges[~np.isnan(edges)]
+    if not len(edges):
+        return False
+    white = 255 if edges.dtype == np.uint8 else 1
+    return bool(np.median(edges) / white < 0.01)
 
 
 # -- charts ----------------------------------------------------------------------------------------
@@ -157,11 +175,12 @@ def _scatter(found: Scatter, chart: Chart) -> dict[str, Any]:
     n = max(len(found.panels), 1)
     columns = min(n, 3)
     rows = -(-n // columns)
-    side = {1: 560, 2: 460, 3: 310}[columns]
-    figure = Figure(figsize=(columns * side / 72, rows * (side + 24) / 72), layout="constrained")
-    axs = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    side = SIDES[columns]
+    width, height = columns * side, rows * (side + 24)
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
     labels = np.asarray(found.labels).astype(int)
-    ax = plots.scatters(found.panels, labels, axs)
+    ax = plots.scatters(found.panels, labels, list(panels.ravel()))
     svg = chart(ax, f"{found.title}: {len(labels)} points in {n} panels")
     return {"svg": svg, "legend": _classes(labels, found.classes)}
 
@@ -172,7 +191,10 @@ def _classes(labels: Array, names: Sequence[str]) -> list[tuple[str, str]]:
     if len(held) < 2:
         return []
     colors = plots.class_colors(max(held) + 1)
-    legend = [(names[c] if c < len(names) else str(c), colors[c]) for c in held]
+    legend = []
+    for c in held:
+        name = names[c] if c < len(names) else str(c)
+        legend.append((name, colors[c]))
     if (labels < 0).any():
         legend.append(("without class", plots.GROUP_COLORS[-1]))
     return legend
@@ -183,10 +205,11 @@ def _lines(found: Lines, chart: Chart) -> dict[str, Any]:
     plots.lines(found.x, found.curves, ax=ax)
     names = list(found.curves)
     is_alone = len(names) == 1
-    ax.set(xlabel=found.xlabel, ylabel=found.ylabel or (names[0] if is_alone else ""))
-    colors = list(map(accented, plots.METHOD_COLORS))
-    legend = [(name, colors[i % len(colors)]) for i, name in enumerate(names)]
-    return {"svg": chart(ax, _last_values(found)), "legend": [] if is_alone else legend}
+    ylabel = names[0] if is_alone else ""
+    ax.set(xlabel=found.xlabel, ylabel=found.ylabel or ylabel)
+    colors = cycle(map(accented, plots.METHOD_COLORS))
+    legend = [] if is_alone else list(zip(names, colors, strict=False))
+    return {"svg": chart(ax, _last_values(found)), "legend": legend}
 
 
 def _last_values(found: Lines) -> str:
@@ -195,5 +218,6 @@ def _last_values(found: Lines) -> str:
     for name, values in found.curves.items():
         numbers = np.asarray(values, dtype=np.float64)
         numbers = numbers[np.isfinite(numbers)]
-        ends.append(f"{name} {number(numbers[-1] if len(numbers) else None)}")
+        last = numbers[-1] if len(numbers) else None
+        ends.append(f"{name} {number(last)}")
     return f"{found.title}; at the end " + ", ".join(ends)

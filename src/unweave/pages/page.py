@@ -161,7 +161,8 @@ def circled(text: str) -> Markup:
 
 def axes(width: float, height: float) -> Axes:
     """Return Axes whose SVG is `width` by `height` CSS pixels: matplotlib counts 72 to the inch."""
-    return Figure(figsize=(width / 72, height / 72), layout="constrained").add_subplot()
+    inches = (width / 72, height / 72)
+    return Figure(figsize=inches, layout="constrained").add_subplot()
 
 
 def _svg(ax: Axes, label: str, key: str) -> Markup:
@@ -172,8 +173,9 @@ def _svg(ax: Axes, label: str, key: str) -> Markup:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)
-    width, box = re.search(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', svg).groups()  # type: ignore[union-attr]
-    body = svg[svg.index(">") + 1 :].replace("xlink:href", "href")
+    width, box = re.findall(r'width="([\d.]+)pt".*?(viewBox="[^"]*")', svg)[0]
+    _, _, body = svg.partition(">")
+    body = body.replace("xlink:href", "href")
     body = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{key}-", body)
     # matplotlib writes the font as one shorthand or, from 3.11 on, as properties: keep size and
     # weight, drop the family
@@ -209,5 +211,6 @@ def film(pictures: Sequence[np.ndarray], rate: float) -> dict[str, Any]:
 
 
 def _image(buffer: io.BytesIO, picture: np.ndarray) -> dict[str, Any]:
-    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return {"src": uri, "height": picture.shape[0], "width": picture.shape[1]}
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    height, width = picture.shape[:2]
+    return {"src": f"data:image/png;base64,{encoded}", "height": height, "width": width}

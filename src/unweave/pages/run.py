@@ -109,9 +109,11 @@ def _about(config: Json) -> list[tuple[str, str]]:
 def _line(value: Any) -> str:
     """Return a setting as a line of text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_line(held)}" for key, held in value.items() if held is not None)
+        held = {key: entry for key, entry in value.items() if entry is not None}
+        return ", ".join(f"{key} {_line(entry)}" for key, entry in held.items())
     if isinstance(value, list | tuple):
-        return f"({', '.join(map(_line, value))})"
+        listed = ", ".join(map(_line, value))
+        return f"({listed})"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -121,7 +123,8 @@ def _seed(config: Json) -> Any:
 
 def _metrics(scores: Scores) -> list[dict[str, Any]]:
     """Return the rows of the metrics that have a value."""
-    held = [metric for metric in scores.metrics.values() if metric.value is not None]
+    metrics = scores.metrics.values()
+    held = [metric for metric in metrics if metric.value is not None]
     return rows(map(run_scores.plain, held))
 
 
@@ -130,6 +133,7 @@ def _remarks(scores: Scores) -> list[str]:
     metrics_of: dict[str, list[str]] = {}
     for metric in scores.metrics.values():
         left_out = " is left out" if metric.value is None else ""
+        name = metric.name.replace("_", " ")
         for note in metric.notes:
-            metrics_of.setdefault(note, []).append(metric.name.replace("_", " ") + left_out)
+            metrics_of.setdefault(note, []).append(name + left_out)
     return [f"{', '.join(names)}: {note}" for note, names in metrics_of.items()]

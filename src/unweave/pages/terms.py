@@ -31,7 +31,8 @@ def scored(config: Config) -> str:
 
     A run without a test set is scored on what it was trained on.
     """
-    return "training data" if config.get("data", {}).get("test") == 0 else "test data"
+    data = config.get("data", {})
+    return "training data" if data.get("test") == 0 else "test data"
 
 
 # -- tiles -----------------------------------------------------------------------------------------
@@ -81,7 +82,8 @@ def _agreement(config: Config, scores: Scores) -> list[dict[str, str]]:
     """Return how discrete sites agree with labels, in percent."""
     tiles = []
     for measure, share in measures.error(scores):
-        percent = Mean(100 * share.value, 100 * (share.error or 0.0))
+        error = share.error or 0.0
+        percent = Mean(100 * share.value, 100 * error)
         note = f"{measure.convention}, {scored(config)}"
         tiles.append(_tile(measure.name, percent, note, unit="%"))
     for measure, share in measures.accuracy(scores):
@@ -140,7 +142,8 @@ def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """
     term = row["name"]
     is_outside = row["sign"] == 0
-    return is_outside, term != "elbo", term != "recon", term != "mi", term.startswith("kl"), term
+    is_last = term.startswith("kl")
+    return is_outside, term != "elbo", term != "recon", term != "mi", is_last, term
 
 
 def _add_spans(rows: Sequence[dict[str, Any]]) -> None:
@@ -161,15 +164,19 @@ def _add_bars(rows: Sequence[dict[str, Any]]) -> None:
     """Add each bar's place within the width of all of them."""
     ends = [end for row in rows for end in row["span"]]
     low, high = min(ends, default=0.0), max(ends, default=0.0)
+    width = (high - low) or 1.0
     for row in rows:
-        left, right = sorted((end - low) / ((high - low) or 1.0) * 100 for end in row["span"])
+        start, end = row["span"]
+        left = (min(start, end) - low) / width * 100
+        right = (max(start, end) - low) / width * 100
         row["bar"] = {"left": f"{left:.2f}%", "width": f"{right - left:.2f}%"}
 
 
 def _parsed(term: str) -> tuple[str, int]:
     """Return a term's kind and level: `tc[1]` is a total correlation at level 1."""
-    kind, _, level = term.rstrip("]").partition("[")
-    return kind, int(level) if level.isdigit() else 0
+    kind, _, text = term.rstrip("]").partition("[")
+    level = int(text) if text.isdigit() else 0
+    return kind, level
 
 
 def _sign(term: str, depth: int) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..runs.arrays import Array, Arrays
+from ..runs.arrays import Arrays
+from ..runs.findings import Array
 from ..runs.measures import IDLE
 from ..runs.scores import Scores
 from .page import accented, png
@@ -91,8 +92,8 @@ def reconstructions(arrays: Arrays) -> dict[str, Any] | None:
     """Return items above their reconstructions as one picture."""
     if arrays.x is None or arrays.reconstruction is None:
         return None
-    x = arrays.x[:32]
-    return png(plots.reconstructions(x, arrays.reconstruction[:32], columns=_even(x)))
+    x, reconstruction = arrays.x[:32], arrays.reconstruction[:32]
+    return png(plots.reconstructions(x, reconstruction, columns=_even(x)))
 
 
 def prior(arrays: Arrays) -> dict[str, Any] | None:
@@ -118,15 +119,24 @@ def cards(scores: Scores, arrays: Arrays) -> list[dict[str, Any]]:
     known = dict(order)
     order += [(unit, unit.split("[")[0]) for unit in arrays.traversal if unit not in known]
     colors = plots.group_colors([group for _, group in order])
-    values = [mean.value for mean in scores.information.values()]
-    most = max(values, default=0.0)
-    most = max(most, 10 * IDLE)  # if all units are idle their bars are short, not noise blown up
-    columns = max((strips.shape[1] for strips in arrays.traversal.values()), default=1)
+    most = 10 * IDLE  # at least: if all units are idle their bars are short, not noise blown up
+    for mean in scores.information.values():
+        most = max(most, mean.value)
+    columns = 1
+    for strips in arrays.traversal.values():
+        columns = max(columns, strips.shape[1])
     shown = [(unit, group) for unit, group in order if unit in arrays.traversal]
     drawn = []
     for k, (unit, group) in enumerate(shown):
-        about = {"name": unit, "key": f"unit-{k}", "color": accented(colors[group])}
-        drawn.append(about | _told(unit, scores, most) | _strips(unit, scores, arrays, columns))
+        drawn.append(
+            {
+                "name": unit,
+                "key": f"unit-{k}",
+                "color": accented(colors[group]),
+                **_told(unit, scores, most),
+                **_strips(unit, scores, arrays, columns),
+            }
+        )
     return drawn
 
 
@@ -138,7 +148,10 @@ def _is_idle(unit: str, scores: Scores) -> bool:
 def _told(unit: str, scores: Scores, most: float) -> dict[str, Any]:
     """Return the information in a unit, with a bar that is full for the most informative one."""
     held = scores.information.get(unit)
-    bar = f"{100 * max(held.value, 0) / most:.1f}%" if held else None
+    bar = None
+    if held is not None:
+        percent = 100 * max(held.value, 0) / most
+        bar = f"{percent:.1f}%"
     return {"value": held, "bar": bar, "idle": _is_idle(unit, scores)}
 
 
@@ -149,13 +162,13 @@ def _strips(unit: str, scores: Scores, arrays: Arrays, columns: int) -> dict[str
         strips = strips[:1]  # a row shows that an idle unit does nothing as well as six do
     at = arrays.traversal_at.get(unit, np.zeros(0))
     is_discrete = bool(np.issubdtype(at.dtype, np.integer))
-    is_narrow = strips.shape[1] < columns / 2
+    share = strips.shape[1] / columns
     return {
         "discrete": is_discrete,
         "at": [str(value) if is_discrete else _head(value) for value in at],
         "image": png(plots.traversal(strips)),
         "rows": len(strips),
-        "narrow": f"{100 * strips.shape[1] / columns:.0f}%" if is_narrow else None,
+        "narrow": f"{100 * share:.0f}%" if share < 0.5 else None,
     }
 
 

@@ -37,7 +37,7 @@ def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]
     names: dict[str, None] = {}
     for held in scores:
         names |= dict.fromkeys(held)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in names:
         values = [held.get(name, math.nan) for held in scores]
         cells = [f"{value:.3f}" for value in values]
