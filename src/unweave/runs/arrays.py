@@ -37,17 +37,19 @@ class Arrays:
     findings: Mapping[str, Array] = field(default_factory=dict)  # of a recipe's own findings
 
 
+KNOWN = tuple(part.name for part in fields(Arrays))
+
+
 def named(arrays: Mapping[str, Any]) -> Arrays:
     """Return arrays by the file's names as `Arrays`; names of other versions are left out.
 
     >>> named({"x": [0.0, 1.0], "traversal/z[0]": [[1.0]]}).traversal["z[0]"].shape
     (1, 1)
     """
-    known = {part.name for part in fields(Arrays)}
     found: dict[str, Any] = {}
     for name, values in arrays.items():
         kind, slash, key = name.partition("/")
-        if kind not in known:
+        if kind not in KNOWN:
             continue
         if slash:
             found.setdefault(kind, {})[key] = np.asarray(values)
@@ -78,7 +80,15 @@ def read(folder: str | Path) -> Arrays:
         return named(file)
 
 
-def write(folder: str | Path, arrays: Arrays) -> None:
-    """Write the arrays of a run into its folder."""
+def write(folder: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write the arrays of a run, by the file's names, into its folder.
+
+    Raises:
+        KeyError: If a name is none of a run's arrays.
+    """
+    unknown = [name for name in arrays if name.partition("/")[0] not in KNOWN]
+    if unknown:
+        raise KeyError(f"{', '.join(unknown)}: no arrays of a run; there are {', '.join(KNOWN)}")
+    plain = flat(named(arrays))
     with replacing(Path(folder) / FILE) as draft, open(draft, "wb") as file:
-        np.savez_compressed(file, **flat(arrays))  # type: ignore[arg-type]
+        np.savez_compressed(file, **plain)  # type: ignore[arg-type]

@@ -146,17 +146,15 @@ def read(folder: str | Path) -> Scores:
         ) from None
 
 
-def write(folder: str | Path, scores: Scores | Mapping[str, Any]) -> None:
-    """Write the scores of a run into its folder; a mapping goes by the file's keys.
+def write(folder: str | Path, scores: Mapping[str, Any]) -> None:
+    """Write the scores of a run, by the file's keys, into its folder.
 
     Raises:
-        KeyError: If a mapping has a key that is no score's.
+        KeyError: If a key is none of a run's scores.
         ValueError: If a value is not of its type.
     """
-    if not isinstance(scores, Scores):
-        known = [KEYS.get(name, name) for name in Scores.__struct_fields__]
-        unknown = [key for key in scores if key not in known]
-        if unknown:
-            raise KeyError(f"{', '.join(unknown)}: no scores; there are {', '.join(known)}")
-        scores = typed(dict(scores))
-    write_json(Path(folder) / FILE, plain(scores))
+    known = Scores.__struct_encode_fields__
+    unknown = [key for key in scores if key not in known]
+    if unknown:
+        raise KeyError(f"{', '.join(unknown)}: no scores of a run; there are {', '.join(known)}")
+    write_json(Path(folder) / FILE, plain(typed(dict(scores))))
