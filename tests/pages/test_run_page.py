@@ -101,11 +101,20 @@ def make_run(folder, side=24):
     bias = {"mi": -0.92, "tc[0]": 0.41, "tc[1]": 0.73, "kl[2]": 0.02}
     scores = {
         "terms": {
-            k: {"exact": v, "se": error[k], "minibatch": v + bias.get(k, 0.1), "minibatch_sd": 9 * error[k]}
+            k: {
+                "exact": v,
+                "se": error[k],
+                "minibatch": v + bias.get(k, 0.1),
+                "minibatch_sd": 9 * error[k],
+            }
             for k, v in exact.items()
         },
-        "exact_n": 55000, "exact_points": 2000, "batch": 128, "log_n": float(np.log(55000)),
-        "units": UNITS, "unit_group": ["y"] + ["z"] * 6,
+        "exact_n": 55000,
+        "exact_points": 2000,
+        "batch": 128,
+        "log_n": float(np.log(55000)),
+        "units": UNITS,
+        "unit_group": ["y"] + ["z"] * 6,
         "I(x;z)": {u: [v, 0.004 + 0.01 * v] for u, v in information.items()},
         "I(y;z)": {
             "names": ["y", "z", "y,z", *UNITS],
@@ -113,10 +122,13 @@ def make_run(folder, side=24):
             "total": table.mean(1).tolist(),
             "per_class": table.T.tolist(),
         },
-        "classes": [str(c) for c in range(10)], "factor": "digit", "entropy_y": 2.3023,
+        "classes": [str(c) for c in range(10)],
+        "factor": "digit",
+        "entropy_y": 2.3023,
         "test": {"elbo": [-98.41, 0.41], "recon": [-87.9, 0.36], "kl": [10.51, 0.05]},
-        "accuracy": {"y": 0.613}, "conditional_entropy": {"y": 0.412},
-    }  # fmt: skip
+        "accuracy": {"y": 0.613},
+        "conditional_entropy": {"y": 0.412},
+    }
     (folder / "scores.json").write_text(json.dumps(scores))
 
     lines, start = (
@@ -139,17 +151,29 @@ def make_run(folder, side=24):
     )
 
     config = {
-        "unweave": "0.1.0", "recipe": "mnist",
-        "flags": {"beta": 12.0, "gamma": 4.0, "lr": 5e-4, "enumerate_y": True, "limit": None, "seed": 0},
+        "unweave": "0.1.0",
+        "recipe": "mnist",
+        "flags": {
+            "beta": 12.0,
+            "gamma": 4.0,
+            "lr": 5e-4,
+            "enumerate_y": True,
+            "limit": None,
+            "seed": 0,
+        },
         "model": {"family": "hfvae", "shape": [side, side], "styles": 6, "classes": 10},
         "groups": ["y", "z"],
-        "objective": "log p(x|z) - log q(z|x) - 11·log q(z) + 8·(log q(y) + log q(z)) + 4·Σ log q(z_d) + Σ log p(z_d)",
+        "objective": "log p(x|z) - log q(z|x) - 11·log q(z) + 8·(log q(y) + log q(z)) "
+        "+ 4·Σ log q(z_d) + Σ log p(z_d)",
         "circled": "① + ③ + ② + 12Ⓐ + 4ⓘ + ⓘⓘ",
         "data": {"name": "mnist", "n": 55000, "held_out": 5000, "shape": [side, side]},
         "estimator": "minibatch(n=55000, weights=balanced), B=128",
         "versions": {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.6"},
-        "machine": "2 x AMD EPYC", "started": "2026-11-22T18:30:00", "seconds": 312.5, "parameters": 1234567,
-    }  # fmt: skip
+        "machine": "2 x AMD EPYC",
+        "started": "2026-11-22T18:30:00",
+        "seconds": 312.5,
+        "parameters": 1234567,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
