@@ -21,6 +21,9 @@ from .units import ordered
 NO_TERMS = {"split", "step", "epoch", "seconds", "items_per_second"}
 """Keys of a line of metrics.jsonl that are no terms."""
 
+CURVE = (300 / 72, 170 / 72)
+"""Inches of a term's chart, 300 by 170 CSS pixels."""
+
 
 def information(scores: Scores, chart: Chart) -> Markup | None:
     """Draw the information in each unit as bars."""
@@ -59,7 +62,7 @@ def labels(scores: Scores, chart: Chart) -> Markup | None:
     nothing = (np.nan,) * len(about.total)  # of a class without items among those scored
     rows = [row or nothing for row in about.per_class]
     per_class = np.array(rows, dtype=np.float64)[:, order]  # (classes, names)
-    classes = list(map(str, scores.classes or range(len(rows))))
+    classes = scores.class_names or list(map(str, range(len(rows))))
     wanted = 130 + 34 * len(classes)
     width = max(620, min(940, wanted))
     ax = axes(width, 40 + 24 * len(names))
@@ -114,9 +117,10 @@ def factors(scores: Scores, chart: Chart, most: int = 40) -> Markup | None:
     width = min(620, 120 + 90 * len(about.factors))
     ax = axes(width, 70 + tilted + 24 * len(names))
     plots.code_factor_information(value[order], names, about.factors, entropy, ax=ax)
-    best = [about.names[i] for i in value.argmax(0)]
-    pairs = [f"{factor}: {name}" for factor, name in zip(about.factors, best, strict=True)]
-    told = _listed(pairs, value.max(0))
+    best = []
+    for factor, i in zip(about.factors, value.argmax(0), strict=True):
+        best.append(f"{factor}: {about.names[i]}")
+    told = _listed(best, value.max(0))
     return chart(
         ax, f"Heat map of the information in each unit about each factor; the most of each: {told}"
     )
@@ -145,9 +149,7 @@ def embedding(scores: Scores, arrays: Arrays, chart: Chart) -> dict[str, Any] | 
         return None
     kind = arrays.embedding_kind
     kind_name = "codes" if kind is None else str(kind)
-    classes = list(map(str, scores.classes))
-    names = arrays.embedding_names
-    axis_names = None if names is None else list(map(str, names))
+    classes, axis_names = scores.class_names, arrays.axis_names
     labels, held = _labels_held(arrays.embedding_labels)
     ax = axes(620, 560)
     plots.scatter(points, labels, classes, axis_names, ax=ax)
@@ -187,14 +189,20 @@ def curves(history: Sequence[Mapping[str, Any]], chart: Chart) -> list[dict[str,
                 last_of.setdefault(key, {})[split] = value
     drawn = []
     for term, last in last_of.items():
-        figure = Figure(figsize=(300 / 72, 170 / 72))
-        ax = figure.add_axes((0.17, 0.13, 0.825, 0.84))  # all alike, so that axes align
-        plots.curves(history, term, ax=ax)
-        ends = ", ".join(f"{split} {number(value)}" for split, value in last.items())
-        svg = chart(ax, f"{term} over the epochs, at the end {ends}")
         symbol = SYMBOLS.get(term, "")
+        svg = _curve(history, term, last, chart)
         drawn.append({"term": term, "symbol": symbol, "last": last, "svg": svg})
     return drawn
+
+
+def _curve(
+    history: Sequence[Mapping[str, Any]], term: str, last: Mapping[str, Any], chart: Chart
+) -> Markup:
+    figure = Figure(figsize=CURVE)
+    ax = figure.add_axes((0.17, 0.13, 0.825, 0.84))  # all alike, so that axes align
+    plots.curves(history, term, ax=ax)
+    ends = ", ".join(f"{split} {number(value)}" for split, value in last.items())
+    return chart(ax, f"{term} over the epochs, at the end {ends}")
 
 
 def _real(value: Any) -> bool:

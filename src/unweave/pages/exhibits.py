@@ -11,11 +11,10 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .. import plots
 from ..runs.findings import Array, Film, Finding, Lines, Number, Picture, Scatter, Table
-from .page import Chart, accented, axes, film, integer, number, png
+from .page import Chart, accented, axes, figure, film, integer, number, png
 
 WIDE = 940
 """CSS pixels that a page has room for."""
@@ -176,9 +175,8 @@ def _scatter(found: Scatter, chart: Chart) -> dict[str, Any]:
     columns = min(n, 3)
     rows = -(-n // columns)
     side = SIDES[columns]
-    width, height = columns * side, rows * (side + 24)
-    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
+    grid = figure(columns * side, rows * (side + 24))
+    panels = grid.subplots(rows, columns, squeeze=False)
     labels = np.asarray(found.labels).astype(int)
     ax = plots.scatters(found.panels, labels, list(panels.ravel()))
     svg = chart(ax, f"{found.title}: {len(labels)} points in {n} panels")

@@ -109,8 +109,10 @@ def number(value: Any, error: Any = None) -> str:
     if error is None or not math.isfinite(error) or error <= 0:
         return _signed(_significant(value))
     first = math.floor(math.log10(error))
-    is_below_two = error < 2 * 10**first  # an error of 0.1x keeps one more digit
-    digits = min(max(0, is_below_two - first), 4)
+    digits = -first
+    if error < 2 * 10**first:
+        digits += 1  # an error of 0.1x keeps one more digit
+    digits = max(0, min(digits, 4))
     rounded = round(value, digits) + 0.0  # + 0.0: no −0
     return _signed(f"{rounded:.{digits}f} ± {error:.{digits}f}")
 
@@ -161,15 +163,20 @@ def circled(text: str) -> Markup:
 
 def axes(width: float, height: float) -> Axes:
     """Return Axes whose SVG is `width` by `height` CSS pixels: matplotlib counts 72 to the inch."""
+    return figure(width, height).add_subplot()
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return a figure of `width` by `height` CSS pixels."""
     inches = (width / 72, height / 72)
-    return Figure(figsize=inches, layout="constrained").add_subplot()
+    return Figure(figsize=inches, layout="constrained")
 
 
 def _svg(ax: Axes, label: str, key: str) -> Markup:
     """Return a chart as inline SVG in the page's font and colours, its ids kept apart by `key`."""
     buffer = io.StringIO()
-    figure: Any = ax.get_figure()
-    figure.savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})
+    whole: Any = ax.get_figure()
+    whole.savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)

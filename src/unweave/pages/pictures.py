@@ -24,8 +24,8 @@ from .exhibits import is_ink
 def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Path:
     """Draw the traversals of the `most` informative units of a run, `rows` starting items each."""
     arrays = run_arrays.read(run)
-    information = {unit: mean.value for unit, mean in run_scores.read(run).information.items()}
-    ranked = sorted(information, key=lambda unit: -information[unit])[:most]
+    information = run_scores.read(run).information
+    ranked = sorted(information, key=lambda unit: -information[unit].value)[:most]
     lines = math.ceil(len(ranked) / 2)
     height = 1.35 * rows / 3 * lines + 0.1
     figure = _figure(9.6, height)
@@ -36,7 +36,7 @@ def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Pat
         strips = arrays.traversal[unit][:rows]
         picture = plots.traversal(1 - strips)
         plots.show(picture, ax)
-        nats = information[unit]
+        nats = information[unit].value
         ax.set_title(f"{unit}   I(x;{unit}) = {nats:.2f} nats", fontsize=9, loc="left", pad=3)
     return _save(figure, out)
 
@@ -51,9 +51,7 @@ def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
     for ax, run in zip(panels[0], runs, strict=True):
         config = read_json(Path(run) / "config.json")
         arrays = run_arrays.read(run)
-        names = arrays.embedding_names
-        axis_names = None if names is None else list(map(str, names))
-        _scatter(run_scores.read(run), arrays, axis_names, ax)
+        _scatter(run_scores.read(run), arrays, arrays.axis_names, ax)
         model = config.get("model") or {}
         latents = model.get("normals")
         title = f"{config['recipe']}, {latents} latents: {arrays.embedding_kind}"
@@ -63,8 +61,7 @@ def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 def _scatter(scores: Scores, arrays: Arrays, names: Sequence[str] | None, ax: Axes) -> None:
     points = _needed(arrays.embedding, "embedding")
-    classes = list(map(str, scores.classes))
-    plots.scatter(points, arrays.embedding_labels, classes, names, ax)
+    plots.scatter(points, arrays.embedding_labels, scores.class_names, names, ax)
 
 
 def _needed(array: Array | None, name: str) -> Array:

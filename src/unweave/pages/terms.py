@@ -166,9 +166,9 @@ def _add_bars(rows: Sequence[dict[str, Any]]) -> None:
     low, high = min(ends, default=0.0), max(ends, default=0.0)
     width = (high - low) or 1.0
     for row in rows:
-        start, end = row["span"]
-        left = (min(start, end) - low) / width * 100
-        right = (max(start, end) - low) / width * 100
+        start, end = sorted(row["span"])
+        left = (start - low) / width * 100
+        right = (end - low) / width * 100
         row["bar"] = {"left": f"{left:.2f}%", "width": f"{right - left:.2f}%"}
 
 

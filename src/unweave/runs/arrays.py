@@ -36,6 +36,12 @@ class Arrays:
     embedding_names: Array | None = None  # (2,), the units that are axes
     findings: Mapping[str, Array] = field(default_factory=dict)  # of a recipe's own findings
 
+    @property
+    def axis_names(self) -> list[str] | None:
+        """The units that are axes of the embedding, None if its axes have no meaning."""
+        names = self.embedding_names
+        return None if names is None else list(map(str, names))
+
 
 KNOWN = tuple(part.name for part in fields(Arrays))
 

@@ -112,6 +112,11 @@ class Scores(msgspec.Struct, frozen=True, omit_defaults=True, rename=KEYS):
         """The first factor's name, "label" if it has none."""
         return self.factor or "label"
 
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of the first factor in words."""
+        return list(map(str, self.classes))
+
 
 def typed(content: Any) -> Scores:
     """Return what scores.json holds as `Scores`; keys of other versions are left out.
