@@ -499,7 +499,7 @@ def test_no_torch_and_no_pyplot(module):
     assert not [line for line in lines if "torch" in line or "pyplot" in line]
 
 
-if __name__ == "__main__":  # look at one: python tests/test_report.py FOLDER
+if __name__ == "__main__":  # look at one: python tests/pages/test_run_page.py FOLDER
     import sys
     from pathlib import Path
 

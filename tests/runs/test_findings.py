@@ -1,6 +1,4 @@
-"""What recipes show of their own models: kept whole in a run folder, drawn in light and dark
-without a script.
-"""
+"""Findings of recipes: kept whole in a run folder, drawn in light and dark without a script."""
 
 import base64
 import dataclasses
@@ -227,9 +225,7 @@ def test_errors_say_what_was_expected(make, message):
 
 
 def found(model, recipe):
-    """What a recipe says of its model: drawn noise shows that the random state is the recipe's
-    own.
-    """
+    """Findings with noise, which shows that the random state is the recipe's own."""
     assert not model.training
     assert not torch.is_grad_enabled()
     x = recipe.test.floats(slice(3))

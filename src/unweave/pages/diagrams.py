@@ -37,7 +37,8 @@ def information(scores: Scores, chart: Chart) -> Markup | None:
             errors.append(error or 0.0)
     if not units:
         return None
-    ax = axes(620, 50 + 23 * len(units))
+    height = 50 + 23 * len(units)
+    ax = axes(620, height)
     plots.information_bars(units, values, errors, groups, ax=ax)
     left, right = ax.get_xlim()
     ax.set(xlabel="nats", xlim=(left, max(right, 10 * IDLE)))
@@ -65,7 +66,8 @@ def labels(scores: Scores, chart: Chart) -> Markup | None:
     classes = scores.class_names or list(map(str, range(len(rows))))
     wanted = 130 + 34 * len(classes)
     width = max(620, min(940, wanted))
-    ax = axes(width, 40 + 24 * len(names))
+    height = 40 + 24 * len(names)
+    ax = axes(width, height)
     plots.class_information(per_class, total, names, classes, kinds, ax=ax)
     listed = _listed(names, total)
     return chart(
@@ -97,7 +99,8 @@ def _class_order(about: ClassInformation, scores: Scores) -> list[int]:
 
 def _ranks(scores: Scores) -> dict[str, int]:
     """Return the place of each unit in the other charts."""
-    return {unit: place for place, (unit, _) in enumerate(ordered(scores))}
+    units = [unit for unit, _ in ordered(scores)]
+    return {unit: place for place, unit in enumerate(units)}
 
 
 def factors(scores: Scores, chart: Chart, most: int = 40) -> Markup | None:
@@ -115,7 +118,8 @@ def factors(scores: Scores, chart: Chart, most: int = 40) -> Markup | None:
     longest = max(map(len, about.factors))
     tilted = 5 * longest if longest > 12 else 0
     width = min(620, 120 + 90 * len(about.factors))
-    ax = axes(width, 70 + tilted + 24 * len(names))
+    height = 70 + tilted + 24 * len(names)
+    ax = axes(width, height)
     plots.code_factor_information(value[order], names, about.factors, entropy, ax=ax)
     best = []
     for factor, i in zip(about.factors, value.argmax(0), strict=True):

@@ -5,6 +5,7 @@ The sections are drawn by `findings.html.j2`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import cycle
@@ -31,12 +32,12 @@ def tiles(findings: Sequence[Finding]) -> list[dict[str, str]]:
     shown = []
     for found in findings:
         if isinstance(found, Number):
-            value, _, error = number(found.value, found.error).partition(" ± ")
-            percent = "%" if found.unit.startswith("%") else ""
+            text = number(found.value, found.error)
+            value, _, error = text.partition(" ± ")
+            if found.unit.startswith("%"):
+                value += "%"
             note = found.unit.removeprefix("%").removeprefix(", ")
-            shown.append(
-                {"name": found.title, "value": value + percent, "error": error, "note": note}
-            )
+            shown.append({"name": found.title, "value": value, "error": error, "note": note})
     return shown
 
 
@@ -108,7 +109,7 @@ def _images(found: Picture | Film) -> dict[str, Any]:
         frames = frames[..., None]
     # (time, rows, columns, h, w, 1 or 3)
     rows, columns, height, width = frames.shape[1:5]
-    times = -(-SMALLEST // min(height, width))
+    times = math.ceil(SMALLEST / min(height, width))
     frames = frames.repeat(times, 3).repeat(times, 4)
     pictures = []
     for frame in frames:
@@ -144,7 +145,8 @@ def _width(pixels: int, of_one: int, columns: int, names: Sequence[str]) -> dict
     room = WIDE - beside
     aim = max(56.0, room / columns)  # the width of one image
     aim = min(160.0, aim)
-    wanted, possible = round(aim / of_one), int(room / pixels)
+    wanted = round(aim / of_one)
+    possible = int(room / pixels)
     scale = max(1, min(wanted, possible))
     return {"shown": pixels * scale, "smooth": pixels > room}
 
@@ -158,7 +160,8 @@ def is_ink(images: Array | None) -> bool:
         return False
     ends = [0, -1]
     grey = images[..., 0]  # (…, h, w)
-    across, down = grey[..., ends, :], grey[..., ends]
+    across = grey[..., ends, :]
+    down = grey[..., ends]
     edges = np.concatenate([across.ravel(), down.ravel()])
     edges = edges[~np.isnan(edges)]
     if not len(edges):
@@ -173,7 +176,7 @@ def is_ink(images: Array | None) -> bool:
 def _scatter(found: Scatter, chart: Chart) -> dict[str, Any]:
     n = max(len(found.panels), 1)
     columns = min(n, 3)
-    rows = -(-n // columns)
+    rows = math.ceil(n / columns)
     side = SIDES[columns]
     grid = figure(columns * side, rows * (side + 24))
     panels = grid.subplots(rows, columns, squeeze=False)

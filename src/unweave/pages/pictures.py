@@ -37,7 +37,8 @@ def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Pat
         picture = plots.traversal(1 - strips)
         plots.show(picture, ax)
         nats = information[unit].value
-        ax.set_title(f"{unit}   I(x;{unit}) = {nats:.2f} nats", fontsize=9, loc="left", pad=3)
+        title = f"{unit}   I(x;{unit}) = {nats:.2f} nats"
+        ax.set_title(title, fontsize=9, loc="left", pad=3)
     return _save(figure, out)
 
 
@@ -82,12 +83,13 @@ def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
     """
     figure = _figure(11, 2.5 * len(runs))
     panels = figure.subplots(len(runs), 3, squeeze=False, width_ratios=(1.0, 1.9, 1.9))
-    for row, run in zip(panels, runs, strict=True):
+    for (left, middle, right), run in zip(panels, runs, strict=True):
         config = read_json(Path(run) / "config.json")
-        scores, arrays = run_scores.read(run), run_arrays.read(run)
-        _ablated_codes(config, scores, arrays, row[0])
-        _ablated_items(scores, arrays, row[1])
-        _ablated_draws(scores, arrays, row[2])
+        scores = run_scores.read(run)
+        arrays = run_arrays.read(run)
+        _ablated_codes(config, scores, arrays, left)
+        _ablated_items(scores, arrays, middle)
+        _ablated_draws(scores, arrays, right)
     return _save(figure, out)
 
 
@@ -105,9 +107,9 @@ def _ablated_codes(config: dict[str, Any], scores: Scores, arrays: Arrays, ax: A
 
 
 def _ablated_items(scores: Scores, arrays: Arrays, ax: Axes) -> None:
-    x = _needed(arrays.x, "x")[:10]
-    reconstruction = _needed(arrays.reconstruction, "reconstruction")[:10]
-    picture = plots.reconstructions(1 - x, 1 - reconstruction, columns=10)
+    x = _needed(arrays.x, "x")
+    reconstruction = _needed(arrays.reconstruction, "reconstruction")
+    picture = plots.reconstructions(1 - x[:10], 1 - reconstruction[:10], columns=10)
     plots.show(picture, ax)
     recon = scores.test["recon"].value
     evidence = scores.test["evidence"].value
@@ -134,9 +136,10 @@ def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
     Raises:
         ValueError: If the run has none.
     """
-    scores, arrays = run_scores.read(run), run_arrays.read(run)
+    described = run_scores.read(run).findings or ()
+    arrays = run_arrays.flat(run_arrays.read(run))
     shown = []
-    for found in unpacked(scores.findings or (), run_arrays.flat(arrays)):
+    for found in unpacked(described, arrays):
         if isinstance(found, Picture):
             shown.append(found)
         elif isinstance(found, Film):

@@ -43,9 +43,11 @@ def write(folder: str | Path) -> Path:
     ):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} does not exist: `{maker}` makes it")
-    config, scores = read_json(folder / "config.json"), run_scores.read(folder)
+    config = read_json(folder / "config.json")
+    history = read_lines(folder / "metrics.jsonl")
+    scores = run_scores.read(folder)
     write_card(folder, config, scores)
-    page = render(config, read_lines(folder / "metrics.jsonl"), scores, run_arrays.read(folder))
+    page = render(config, history, scores, run_arrays.read(folder))
     with replacing(folder / "report.html") as draft:
         draft.write_text(page, encoding="utf-8")
     return folder / "report.html"
@@ -90,19 +92,19 @@ def _percent(arrays: Arrays) -> list[str]:
 
 def _about(config: Json) -> list[tuple[str, str]]:
     """Return the definition table of a run: what was trained, on what, with what."""
-    told = {
-        name: config.get(name)
-        for name in ("recipe", "data", "model", "groups", "objective", "estimator")
-    }
+    names = ("recipe", "data", "model", "groups", "objective", "estimator")
+    told = {name: config.get(name) for name in names}
     if "parameters" in config:
         told["parameters"] = integer(config["parameters"])
     told["flags"] = config.get("flags")
     told["seed"] = _seed(config)
-    told["started"] = str(config.get("started") or "").replace("T", " ")[:16]
+    started = str(config.get("started") or "")
+    told["started"] = started.replace("T", " ")[:16]
     if config.get("seconds") is not None:
         told["training time"] = duration(config["seconds"])
     told["machine"] = config.get("machine")
-    told["versions"] = {"unweave": config.get("unweave", "?"), **config.get("versions", {})}
+    versions = config.get("versions", {})
+    told["versions"] = {"unweave": config.get("unweave", "?"), **versions}
     return [(name, _line(value)) for name, value in told.items() if value or value == 0]
 
 
@@ -118,7 +120,8 @@ def _line(value: Any) -> str:
 
 
 def _seed(config: Json) -> Any:
-    return config.get("seed", config.get("flags", {}).get("seed"))
+    flags = config.get("flags", {})
+    return config.get("seed", flags.get("seed"))
 
 
 def _metrics(scores: Scores) -> list[dict[str, Any]]:

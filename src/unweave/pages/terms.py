@@ -50,15 +50,18 @@ def tiles(config: Config, scores: Scores) -> list[dict[str, str]]:
 def _bound(config: Config, scores: Scores) -> list[dict[str, str]]:
     """Return the bound, or else reconstruction, and the information in the code."""
     tiles = []
-    tested = next((term for term in ("elbo", "recon") if term in scores.test), None)
-    if tested is not None:
-        note = f"nats per item, {scored(config)}"
-        tiles.append(_tile(measures.TERMS[tested], scores.test[tested], note))
+    note = f"nats per item, {scored(config)}"
+    if "elbo" in scores.test:
+        tiles.append(_tile(measures.TERMS["elbo"], scores.test["elbo"], note))
+    elif "recon" in scores.test:
+        tiles.append(_tile(measures.TERMS["recon"], scores.test["recon"], note))
     elif "elbo" in scores.terms:
         tiles.append(_tile(measures.TERMS["elbo"], _exact(scores, "elbo"), "nats per item"))
     if "mi" in scores.terms:
-        ceiling = "nats" if scores.log_n is None else f"nats, of at most {scores.log_n:.3g}"
-        tiles.append(_tile("Information I(x;z)", _exact(scores, "mi"), ceiling))
+        note = "nats"
+        if scores.log_n is not None:
+            note = f"nats, of at most {scores.log_n:.3g}"
+        tiles.append(_tile("Information I(x;z)", _exact(scores, "mi"), note))
     return tiles
 
 
@@ -81,20 +84,23 @@ def _independence(scores: Scores) -> list[dict[str, str]]:
 def _agreement(config: Config, scores: Scores) -> list[dict[str, str]]:
     """Return how discrete sites agree with labels, in percent."""
     tiles = []
+    data = scored(config)
     for measure, share in measures.error(scores):
         error = share.error or 0.0
         percent = Mean(100 * share.value, 100 * error)
-        note = f"{measure.convention}, {scored(config)}"
+        note = f"{measure.convention}, {data}"
         tiles.append(_tile(measure.name, percent, note, unit="%"))
     for measure, share in measures.accuracy(scores):
-        note = f"{measure.convention}, {scored(config)}"
-        value = f"{100 * share.value:.1f}%"
-        tiles.append(_tile(measure.name, share, note) | {"value": value})
+        note = f"{measure.convention}, {data}"
+        tile = _tile(measure.name, share, note)
+        tile["value"] = f"{100 * share.value:.1f}%"
+        tiles.append(tile)
     return tiles
 
 
 def _tile(name: str, mean: Mean, note: str, unit: str = "") -> dict[str, str]:
-    value, _, error = number(mean).partition(" ± ")
+    text = number(mean)
+    value, _, error = text.partition(" ± ")
     title = name[:1].upper() + name[1:]
     return {"name": title, "value": value + unit, "error": error, "note": note}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,9 +44,12 @@ def drawable(arrays: Arrays) -> Arrays:
     Vectors become little bar charts; small images are enlarged. Vectors of over 200 numbers and
     items that are neither image nor vector show nothing and are left out.
     """
-    x = arrays.x if arrays.x is not None else np.zeros((1, SMALLEST, SMALLEST))
-    shape = x.shape[1:] if arrays.x is not None else None
-    ends = min(float(np.nanmin(x)), 0.0), max(float(np.nanmax(x)), 0.0)
+    shape, low, high = None, 0.0, 0.0
+    if arrays.x is not None:
+        shape = arrays.x.shape[1:]
+        low = min(float(np.nanmin(arrays.x)), 0.0)
+        high = max(float(np.nanmax(arrays.x)), 0.0)
+    ends = (low, high)
     traversal: dict[str, Array] = {}
     for unit, strips in arrays.traversal.items():
         drawn = _drawn(strips, 2, shape, ends)
@@ -67,12 +71,14 @@ def _drawn(
     if items is None:
         return None
     own = items.shape[lead:]
-    if not _shows(own) or (shape is not None and own != shape):
+    is_another = shape is not None and own != shape
+    if is_another or not _shows(own):
         return None
     if len(own) == 1:
         return plots.profiles(items, *ends)
     images = plots.pixels(items)
-    times = -(-SMALLEST // min(images.shape[-3:-1]))
+    shorter = min(images.shape[-3:-1])
+    times = math.ceil(SMALLEST / shorter)
     return images.repeat(times, -3).repeat(times, -2)
 
 
@@ -92,7 +98,8 @@ def reconstructions(arrays: Arrays) -> dict[str, Any] | None:
     """Return items above their reconstructions as one picture."""
     if arrays.x is None or arrays.reconstruction is None:
         return None
-    x, reconstruction = arrays.x[:32], arrays.reconstruction[:32]
+    x = arrays.x[:32]
+    reconstruction = arrays.reconstruction[:32]
     return png(plots.reconstructions(x, reconstruction, columns=_even(x)))
 
 
@@ -106,8 +113,8 @@ def prior(arrays: Arrays) -> dict[str, Any] | None:
 
 def _even(images: Array, most: int = 16) -> int:
     """Return the number of columns that fills the last row as well as the others."""
-    rows = -(-len(images) // most)
-    return -(-len(images) // rows)
+    rows = math.ceil(len(images) / most)
+    return math.ceil(len(images) / rows)
 
 
 # -- units -----------------------------------------------------------------------------------------
