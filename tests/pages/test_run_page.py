@@ -1,6 +1,4 @@
-"""The report of a run: complete, self-contained, honest about what is missing, safe with hostile
-strings.
-"""
+"""The page of a run: complete, self-contained, honest about gaps, safe with hostile strings."""
 
 import inspect
 import json
@@ -49,9 +47,7 @@ def warp(image, unit, value):
 
 
 def make_run(folder, side=24):
-    """A run folder as training and evaluation write it, from scikit-learn's digits and invented
-    numbers.
-    """
+    """Make a run folder of scikit-learn's digits and invented numbers, as evaluation writes it."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     digits = load_digits()
@@ -189,7 +185,7 @@ def html(run):
 
 
 def parts(run):
-    """What the four files of a run hold."""
+    """Return the contents of the four files of a run."""
     with np.load(run / "evaluation.npz") as file:
         arrays = dict(file)
     config, scores = (
@@ -200,7 +196,7 @@ def parts(run):
 
 
 def render(config, history, scores, arrays):
-    """The page of a run, from what its files hold."""
+    """Return the page of a run from the contents of its files."""
     return report.render(config, history, typed(scores), named(arrays))
 
 
