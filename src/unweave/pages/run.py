@@ -87,7 +87,9 @@ def render(config: Json, history: Sequence[Json], scores: Scores, arrays: Arrays
 
 def _percent(arrays: Arrays) -> list[str]:
     quantiles = arrays.traversal_quantiles
-    return [] if quantiles is None else [f"{100 * quantile:g}%" for quantile in quantiles]
+    if quantiles is None:
+        return []
+    return [f"{100 * quantile:g}%" for quantile in quantiles]
 
 
 def _about(config: Json) -> list[tuple[str, str]]:

@@ -124,7 +124,10 @@ def cards(scores: Scores, arrays: Arrays) -> list[dict[str, Any]]:
     """Return a card for each traversed unit."""
     order = ordered(scores)
     known = dict(order)
-    order += [(unit, unit.split("[")[0]) for unit in arrays.traversal if unit not in known]
+    for unit in arrays.traversal:
+        if unit not in known:
+            group, _, _ = unit.partition("[")
+            order.append((unit, group))
     colors = plots.group_colors([group for _, group in order])
     most = 10 * IDLE  # at least: if all units are idle their bars are short, not noise blown up
     for mean in scores.information.values():
