@@ -1,6 +1,4 @@
-"""The report of a run: complete, self-contained, honest about what is missing, safe with hostile
-strings.
-"""
+"""The page of a run: complete, self-contained, honest about gaps, safe with hostile strings."""
 
 import inspect
 import json
@@ -15,6 +13,9 @@ from support.pages import Page
 
 from unweave import plots
 from unweave.pages import run as report
+from unweave.pages import terms
+from unweave.runs.arrays import named
+from unweave.runs.scores import typed
 
 UNITS = ["y", *(f"z[{d}]" for d in range(6))]
 SECTIONS = [
@@ -46,9 +47,7 @@ def warp(image, unit, value):
 
 
 def make_run(folder, side=24):
-    """A run folder as training and evaluation write it, from scikit-learn's digits and invented
-    numbers.
-    """
+    """Make a run folder of scikit-learn's digits and invented numbers, as evaluation writes it."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     digits = load_digits()
@@ -98,11 +97,20 @@ def make_run(folder, side=24):
     bias = {"mi": -0.92, "tc[0]": 0.41, "tc[1]": 0.73, "kl[2]": 0.02}
     scores = {
         "terms": {
-            k: {"exact": v, "se": error[k], "minibatch": v + bias.get(k, 0.1), "minibatch_sd": 9 * error[k]}
+            k: {
+                "exact": v,
+                "se": error[k],
+                "minibatch": v + bias.get(k, 0.1),
+                "minibatch_sd": 9 * error[k],
+            }
             for k, v in exact.items()
         },
-        "exact_n": 55000, "exact_points": 2000, "batch": 128, "log_n": float(np.log(55000)),
-        "units": UNITS, "unit_group": ["y"] + ["z"] * 6,
+        "exact_n": 55000,
+        "exact_points": 2000,
+        "batch": 128,
+        "log_n": float(np.log(55000)),
+        "units": UNITS,
+        "unit_group": ["y"] + ["z"] * 6,
         "I(x;z)": {u: [v, 0.004 + 0.01 * v] for u, v in information.items()},
         "I(y;z)": {
             "names": ["y", "z", "y,z", *UNITS],
@@ -110,10 +118,13 @@ def make_run(folder, side=24):
             "total": table.mean(1).tolist(),
             "per_class": table.T.tolist(),
         },
-        "classes": [str(c) for c in range(10)], "factor": "digit", "entropy_y": 2.3023,
+        "classes": [str(c) for c in range(10)],
+        "factor": "digit",
+        "entropy_y": 2.3023,
         "test": {"elbo": [-98.41, 0.41], "recon": [-87.9, 0.36], "kl": [10.51, 0.05]},
-        "accuracy": {"y": 0.613}, "conditional_entropy": {"y": 0.412},
-    }  # fmt: skip
+        "accuracy": {"y": 0.613},
+        "conditional_entropy": {"y": 0.412},
+    }
     (folder / "scores.json").write_text(json.dumps(scores))
 
     lines, start = (
@@ -136,17 +147,29 @@ def make_run(folder, side=24):
     )
 
     config = {
-        "unweave": "0.1.0", "recipe": "mnist",
-        "flags": {"beta": 12.0, "gamma": 4.0, "lr": 5e-4, "enumerate_y": True, "limit": None, "seed": 0},
+        "unweave": "0.1.0",
+        "recipe": "mnist",
+        "flags": {
+            "beta": 12.0,
+            "gamma": 4.0,
+            "lr": 5e-4,
+            "enumerate_y": True,
+            "limit": None,
+            "seed": 0,
+        },
         "model": {"family": "hfvae", "shape": [side, side], "styles": 6, "classes": 10},
         "groups": ["y", "z"],
-        "objective": "log p(x|z) - log q(z|x) - 11·log q(z) + 8·(log q(y) + log q(z)) + 4·Σ log q(z_d) + Σ log p(z_d)",
+        "objective": "log p(x|z) - log q(z|x) - 11·log q(z) + 8·(log q(y) + log q(z)) "
+        "+ 4·Σ log q(z_d) + Σ log p(z_d)",
         "circled": "① + ③ + ② + 12Ⓐ + 4ⓘ + ⓘⓘ",
         "data": {"name": "mnist", "n": 55000, "held_out": 5000, "shape": [side, side]},
         "estimator": "minibatch(n=55000, weights=balanced), B=128",
         "versions": {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.6"},
-        "machine": "2 x AMD EPYC", "started": "2026-11-22T18:30:00", "seconds": 312.5, "parameters": 1234567,
-    }  # fmt: skip
+        "machine": "2 x AMD EPYC",
+        "started": "2026-11-22T18:30:00",
+        "seconds": 312.5,
+        "parameters": 1234567,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -162,7 +185,7 @@ def html(run):
 
 
 def parts(run):
-    """The four files of a run, as `render` takes them."""
+    """Return the contents of the four files of a run."""
     with np.load(run / "evaluation.npz") as file:
         arrays = dict(file)
     config, scores = (
@@ -170,6 +193,11 @@ def parts(run):
     )
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()[:-1]]
     return config, history, scores, arrays
+
+
+def render(config, history, scores, arrays):
+    """Return the page of a run from the contents of its files."""
+    return report.render(config, history, typed(scores), named(arrays))
 
 
 def test_page_is_complete(html):
@@ -224,7 +252,7 @@ def test_units_stand_by_information_within_their_group(html):
 
 def test_terms_add_up_to_the_elbo(run):
     config, _, scores, _ = parts(run)
-    rows = report._terms(config, scores)
+    rows = terms.terms(config, typed(scores))
     assert [row["name"] for row in rows] == ["recon", "mi", "tc[0]", "tc[1]", "kl[2]", "elbo"]
     assert sum(row["sign"] * row["exact"] for row in rows) == pytest.approx(
         rows[-1]["exact"], abs=1e-9
@@ -252,7 +280,7 @@ def test_missing_parts_leave_their_section_out(run, gone, sections):
     config, history, scores, arrays = parts(run)
     scores = keep({**scores, "terms": keep(scores["terms"])})
     scores = {k: v for k, v in scores.items() if v != {}}
-    page = Page(report.render(config, [keep(line) for line in history], scores, keep(arrays)))
+    page = Page(render(config, [keep(line) for line in history], scores, keep(arrays)))
     assert set(SECTIONS) - set(page.sections) == sections
     assert {a["href"][1:] for a in page.all("a")} == set(page.sections)
 
@@ -265,9 +293,7 @@ def test_an_autoencoder_has_no_information_to_show(run):
         for line in history
     ]
     del arrays["prior_samples"]
-    page = Page(
-        report.render(config, history, {"test": {"recon": scores["test"]["recon"]}}, arrays)
-    )
+    page = Page(render(config, history, {"test": {"recon": scores["test"]["recon"]}}, arrays))
     assert page.sections == ["reconstructions", "units", "embedding", "curves", "about"]
     assert len(page.all("input")) == len(UNITS)
     assert "I(x;z" not in page.text
@@ -277,7 +303,7 @@ def test_what_was_scored_on_training_data_is_called_so(run):
     config, history, scores, arrays = parts(run)
     assert (
         "test data"
-        not in Page(report.render({**config, "data": {"test": 0}}, history, scores, arrays)).text
+        not in Page(render({**config, "data": {"test": 0}}, history, scores, arrays)).text
     )
 
 
@@ -305,7 +331,7 @@ def test_metrics_and_what_units_tell_of_factors(run):
         "total": rng.uniform(0, 1, (2, len(UNITS) + 1)).tolist(),
         "entropy": [1.1, 1.05],
     }
-    html = report.render(config, history, scores, arrays)
+    html = render(config, history, scores, arrays)
     page = Page(html)
     at = page.sections.index("labels")
     assert page.sections[at : at + 4] == ["labels", "factors", "terms", "metrics"]
@@ -321,12 +347,12 @@ def test_metrics_and_what_units_tell_of_factors(run):
 
 def test_the_error_of_labelled_sites_is_a_tile(run):
     config, history, scores, arrays = parts(run)
-    page = Page(report.render(config, history, scores | {"error": {"y": [0.0241, 0.0015]}}, arrays))
+    page = Page(render(config, history, scores | {"error": {"y": [0.0241, 0.0015]}}, arrays))
     assert {"Error of y", "2.41%", "± 0.15"} <= set(page.words)
 
 
 def test_an_empty_run_still_has_a_page():
-    assert Page(report.render({}, [], {}, {})).sections == ["about"]
+    assert Page(render({}, [], {}, {})).sections == ["about"]
 
 
 def test_vectors_are_drawn_as_profiles(run):
@@ -340,22 +366,20 @@ def test_vectors_are_drawn_as_profiles(run):
     }
     arrays = {k: v for k, v in arrays.items() if not k.startswith("traversal/")}
     arrays |= {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    assert Page(report.render(config, history, scores, arrays)).sections == SECTIONS
+    assert Page(render(config, history, scores, arrays)).sections == SECTIONS
     arrays |= {
         name: np.zeros((*shape[:-1], 5000)) for name, shape in shapes.items()
     }  # counts of words
-    page = Page(report.render(config, history, scores, arrays))
+    page = Page(render(config, history, scores, arrays))
     assert page.sections == [s for s in SECTIONS if s not in ("reconstructions", "units", "prior")]
 
 
 def test_total_correlations_beside_a_prior_that_has_some_are_said_to_be_less_it(run):
     config, history, scores, arrays = parts(run)
-    plain = Page(report.render(config, history, scores, arrays)).text
+    plain = Page(render(config, history, scores, arrays)).text
     assert "0 is independent" in plain
     assert "prior has of it" not in plain
-    chained = Page(
-        report.render(config, history, scores | {"prior_factorises": False}, arrays)
-    ).text
+    chained = Page(render(config, history, scores | {"prior_factorises": False}, arrays)).text
     assert "0 is independent" not in chained
     assert "nats, less the prior's own" in chained
     assert "from independent, less what the prior has of it" in chained
@@ -364,7 +388,7 @@ def test_total_correlations_beside_a_prior_that_has_some_are_said_to_be_less_it(
 def test_colour_images(run):
     config, history, scores, arrays = parts(run)
     arrays = {k: np.stack([v] * 3, -1) if v.ndim > 2 else v for k, v in arrays.items()}
-    html = report.render(config, history, scores, arrays)
+    html = render(config, history, scores, arrays)
     assert Page(html).sections == SECTIONS
     assert 'class="ink"' not in html  # a photograph is never shown as its negative
 
@@ -390,7 +414,7 @@ def test_hostile_strings_are_shown_not_run(run):
     scores["terms"][evil] = {"exact": 1.0}
     scores["conditional_entropy"] = {evil: 0.5}
     arrays |= {f"traversal/{evil}": arrays["traversal/y"], "embedding_kind": np.array(evil)}
-    html = report.render(config, [{**line, evil: 1.0} for line in history], scores, arrays)
+    html = render(config, [{**line, evil: 1.0} for line in history], scores, arrays)
     page = Page(html)
     assert not page.all("script")
     assert all(image.get("src", "").startswith("data:") for image in page.all("img"))
@@ -471,7 +495,7 @@ def test_no_torch_and_no_pyplot(module):
     assert not [line for line in lines if "torch" in line or "pyplot" in line]
 
 
-if __name__ == "__main__":  # look at one: python tests/test_report.py FOLDER
+if __name__ == "__main__":  # look at one: python tests/pages/test_run_page.py FOLDER
     import sys
     from pathlib import Path
 

@@ -1,5 +1,6 @@
-"""A model as a folder: rebuilt elsewhere to the same outputs, refused where it does not fit, and
-never run.
+"""A model as a folder: rebuilt elsewhere to the same outputs, refused where it does not fit.
+
+Nothing in the folder is ever run.
 """
 
 import json
@@ -164,7 +165,7 @@ def test_wrong_arguments(saved, changes):
 
 
 def test_tensors_that_do_not_fit(saved):
-    """Of another shape, missing, or too many."""
+    """They are of another shape, missing, or too many."""
     edit_model(saved, normals=4)
     with pytest.raises(
         ValueError,

@@ -1,6 +1,4 @@
-"""What recipes show of their own models: kept whole in a run folder, drawn in light and dark
-without a script.
-"""
+"""Findings of recipes: kept whole in a run folder, drawn in light and dark without a script."""
 
 import base64
 import dataclasses
@@ -19,23 +17,42 @@ from unweave.models.model import seeded
 from unweave.pages import exhibits, pictures
 from unweave.pages import run as report
 from unweave.run import fit
+from unweave.runs.arrays import named
 from unweave.runs.findings import Film, Lines, Number, Picture, Scatter, Table, packed, unpacked
+from unweave.runs.scores import typed
 
 RNG = np.random.default_rng(0)
 GREY, COLOURS = RNG.uniform(0.1, 1, (2, 3, 5, 7)), RNG.uniform(0, 1, (2, 3, 5, 7, 3))
 ALL = [
     Number("Error", 2.41, 0.06, "%"),
-    Table("Errors", ("method", "error", "source"), [("ours", 2.4, None), ("theirs", "0.96 ± 0.1", "a paper")], "In %."),
+    Table(
+        "Errors",
+        ("method", "error", "source"),
+        [("ours", 2.4, None), ("theirs", "0.96 ± 0.1", "a paper")],
+        "In %.",
+    ),
     Picture("Faces", COLOURS, rows=("a", "b"), columns=("x", "y", "z"), note="Side by side."),
     Film("Balls", np.stack([GREY, 1 - GREY, GREY**2])),
-    Scatter("Codes", {"y": RNG.normal(size=(9, 2)), "z": np.eye(9)[:, :2]}, np.arange(9) % 3 - 1, ("cat", "dog")),
-    Lines("Error over time", np.arange(4.0), {"ours": [1, np.nan, 3, 4], "theirs": [2, 2, 2, 2]}, "step", "nats"),
-]  # fmt: skip
+    Scatter(
+        "Codes",
+        {"y": RNG.normal(size=(9, 2)), "z": np.eye(9)[:, :2]},
+        np.arange(9) % 3 - 1,
+        ("cat", "dog"),
+    ),
+    Lines(
+        "Error over time",
+        np.arange(4.0),
+        {"ours": [1, np.nan, 3, 4], "theirs": [2, 2, 2, 2]},
+        "step",
+        "nats",
+    ),
+]
 
 
 def page_of(findings):
     described, arrays = packed(findings)
-    return report.render({}, [], {"findings": json.loads(json.dumps(described))}, arrays)
+    scores = typed({"findings": json.loads(json.dumps(described))})
+    return report.render({}, [], scores, named(arrays))
 
 
 def raster(html, k=0):
@@ -185,14 +202,20 @@ def test_hostile_words_are_shown_not_run():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Picture("P", np.zeros((2, 3, 4))), r"images of shape \(2, 3, 4\), expected \(rows, columns, h, w\)"),
+        (
+            lambda: Picture("P", np.zeros((2, 3, 4))),
+            r"images of shape \(2, 3, 4\), expected \(rows, columns, h, w\)",
+        ),
         (lambda: Picture("P", GREY, rows=("a",)), "1 names for 2 rows"),
         (lambda: Film("F", np.zeros((2, 3, 4, 5))), "expected .time, rows, columns, h, w"),
         (lambda: Table("T", ("a", "b"), [(1.0,)]), "a row of 1 cells"),
-        (lambda: Scatter("S", {"z": np.zeros((3, 2))}, np.arange(2)), r"'z' have shape \(3, 2\), expected \(2, 2\)"),
+        (
+            lambda: Scatter("S", {"z": np.zeros((3, 2))}, np.arange(2)),
+            r"'z' have shape \(3, 2\), expected \(2, 2\)",
+        ),
         (lambda: Lines("L", np.arange(3), {"c": np.arange(2)}), "curve 'c' has shape"),
     ],
-)  # fmt: skip
+)
 def test_errors_say_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message):
         make()
@@ -202,9 +225,7 @@ def test_errors_say_what_was_expected(make, message):
 
 
 def found(model, recipe):
-    """What a recipe says of its model: drawn noise shows that the random state is the recipe's
-    own.
-    """
+    """Findings with noise, which shows that the random state is the recipe's own."""
     assert not model.training
     assert not torch.is_grad_enabled()
     x = recipe.test.floats(slice(3))

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from unweave.runs.findings import Number, Table, packed
+from unweave.runs.scores import typed
 from unweave.studies import page as study_report
 from unweave.studies import results as results_module
 from unweave.studies.grid import Study
@@ -153,12 +154,15 @@ def html(folder):
 
 def test_errors_count_and_scores_that_one_factor_makes_1_do_not():
     told = scores(next(iter(MIG)), 0) | {"error": {"y": [0.02, 0.001]}}
-    found = {measure.key: (measure, value) for measure, value in results_module._measured({}, told)}
+    found = {
+        measure.key: (measure, value)
+        for measure, value in results_module._measured({}, typed(told))
+    }
     assert "dci" in found
     measure, value = found["error.y"]
     assert (value, measure.better, measure.headline) == (0.02, -1, True)
     del told["I(v;z)"]
-    assert "dci" not in {measure.key for measure, _ in results_module._measured({}, told)}
+    assert "dci" not in {measure.key for measure, _ in results_module._measured({}, typed(told))}
 
 
 def test_numbers_that_a_recipe_finds_are_measures():
@@ -173,7 +177,7 @@ def test_numbers_that_a_recipe_finds_are_measures():
     found, _ = packed([*numbers, Table("Errors", ("", "%"), [("ours", 1.0)])])
     measured = {
         measure.key: (measure, value)
-        for measure, value in results_module._measured({}, {"findings": found})
+        for measure, value in results_module._measured({}, typed({"findings": found}))
     }
     light, value = measured["finding.light_off_by"]
     assert (light.name, light.convention, light.better, light.headline, value) == (

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """What the tests ask of a page: its elements with their attributes, and its text."""
+    """A page as the tests read it: its elements with their attributes, and its text."""
 
     def __init__(self, html):
         super().__init__()

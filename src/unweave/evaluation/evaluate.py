@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..data import Data
 from ..models.model import Model, seeded
-from ..runs.files import replacing, write_json
+from ..runs.arrays import write as write_arrays
 from ..runs.findings import packed
+from ..runs.scores import write as write_scores
 from ..trace.trace import Trace
 from ..training.items import Items, Kept
 from ..training.recipe import Recipe, check
@@ -84,8 +84,8 @@ def evaluate(
         arrays |= shown
     if skipped:
         scores["skipped"] = skipped
-    write_json(folder / "scores.json", scores)
-    _write_arrays(folder / "evaluation.npz", arrays)
+    write_scores(folder, scores)
+    write_arrays(folder, arrays)
     return scores
 
 
@@ -139,12 +139,6 @@ def _pictures(model: Model, q: Trace, test: Data, skipped: Skipped) -> dict[str,
     with _unless("the codes of the data", skipped):
         arrays |= pictures.embedding(model, test)
     return arrays
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    plain: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
-    with replacing(path) as draft, open(draft, "wb") as file:
-        np.savez_compressed(file, **plain)
 
 
 @contextmanager

@@ -1,19 +1,21 @@
-"""Findings as a page shows them: numbers as tiles, everything else as a section, drawn by
-`findings.html.j2`.
+"""Findings as a page shows them: numbers as tiles, everything else as a section.
+
+The sections are drawn by `findings.html.j2`.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .. import plots
-from ..runs.findings import Film, Finding, Lines, Number, Picture, Scatter, Table
-from .page import ACCENT, Chart, axes, film, integer, number, png
+from ..runs.findings import Array, Film, Finding, Lines, Number, Picture, Scatter, Table
+from .page import Chart, accented, axes, figure, film, integer, number, png
 
 WIDE = 940
 """CSS pixels that a page has room for."""
@@ -21,24 +23,28 @@ WIDE = 940
 SMALLEST = 24
 """Pixels of an image; smaller ones are enlarged, so that gaps between images are thin."""
 
+SIDES = {1: 560, 2: 460, 3: 310}
+"""CSS pixels of a panel's side, by how many stand in a row."""
+
 
 def tiles(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    """The numbers among findings: name, value, standard error, and what it is in."""
+    """Return the numbers among findings: name, value, standard error and unit."""
     shown = []
     for found in findings:
         if isinstance(found, Number):
-            value, _, error = number(found.value, found.error).partition(" ± ")
-            percent = "%" if found.unit.startswith("%") else ""
+            text = number(found.value, found.error)
+            value, _, error = text.partition(" ± ")
+            if found.unit.startswith("%"):
+                value += "%"
             note = found.unit.removeprefix("%").removeprefix(", ")
-            shown.append(
-                {"name": found.title, "value": value + percent, "error": error, "note": note}
-            )
+            shown.append({"name": found.title, "value": value, "error": error, "note": note})
     return shown
 
 
 def exhibits(findings: Sequence[Finding], chart: Chart) -> list[dict[str, Any]]:
-    """A section for each finding that is no number: its id, title, note, kind, and what its kind is
-    drawn from.
+    """Return a section for each finding that is no number.
+
+    A section is its id, title, note and kind, with everything that its kind is drawn from.
     """
     drawn: list[dict[str, Any]] = []
     for found in findings:
@@ -62,16 +68,19 @@ def exhibits(findings: Sequence[Finding], chart: Chart) -> list[dict[str, Any]]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    columns = [[row[i] for row in table.rows] for i in range(len(table.columns))]
-    numeric = [i > 0 and all(map(_reads_as_number, column)) for i, column in enumerate(columns)]
-    return {
-        "heads": list(zip(table.columns, numeric, strict=True)),
-        "rows": [_cells(row, numeric) for row in table.rows],
-    }
+    """Return heads and cells as text, each with whether it stands to the right, as numbers do."""
+    columns = range(len(table.columns))
+    is_right = [column > 0 and _is_numeric(table, column) for column in columns]
+    heads = list(zip(table.columns, is_right, strict=True))
+    rows = []
+    for row in table.rows:
+        cells = map(_cell, row)
+        rows.append(list(zip(cells, is_right, strict=True)))
+    return {"heads": heads, "rows": rows}
 
 
-def _cells(row: Sequence[Any], numeric: Sequence[bool]) -> list[tuple[str, bool]]:
-    return [(_cell(value), right) for value, right in zip(row, numeric, strict=True)]
+def _is_numeric(table: Table, column: int) -> bool:
+    return all(_reads_as_number(row[column]) for row in table.rows)
 
 
 def _cell(value: Any) -> str:
@@ -83,57 +92,82 @@ def _cell(value: Any) -> str:
 
 
 def _reads_as_number(value: Any) -> bool:
-    return (
-        not isinstance(value, str) or not value or bool(re.match(r"[≈~<>≤≥]?\s?[-−–+±.\d]", value))
-    )
+    if not isinstance(value, str) or not value:
+        return True
+    return re.match(r"[≈~<>≤≥]?\s?[-−–+±.\d]", value) is not None
 
 
 # -- images ----------------------------------------------------------------------------------------
 
 
 def _images(found: Picture | Film) -> dict[str, Any]:
-    """The grid of images as one raster without text, and how wide it is shown, in whole multiples
-    of its pixels.
-    """
-    frames = (
-        np.asarray(found.images)[None] if isinstance(found, Picture) else np.asarray(found.images)
-    )
-    frames = (
-        frames if frames.ndim == 6 else frames[..., None]
-    )  # (time, rows, columns, h, w, 1 or 3)
-    columns, height, width = frames.shape[2:5]
-    times = -(-SMALLEST // min(height, width))
+    """Return the grid of images as one raster without text, and the width that it is shown at."""
+    frames = np.asarray(found.images)
+    if isinstance(found, Picture):
+        frames = frames[None]
+    if frames.ndim == 5:
+        frames = frames[..., None]
+    # (time, rows, columns, h, w, 1 or 3)
+    rows, columns, height, width = frames.shape[1:5]
+    times = math.ceil(SMALLEST / min(height, width))
     frames = frames.repeat(times, 3).repeat(times, 4)
-    pictures = [plots.image_grid(frame.reshape(-1, *frame.shape[2:]), columns) for frame in frames]
-    image = png(pictures[0])
-    room = WIDE - min(7 * max(map(len, found.rows), default=-2) + 14, 220)
-    aim = min(160.0, max(56.0, room / columns))  # of one image
-    scale = max(1, min(round(aim / (width * times)), int(room / image["width"])))
-    moving = film(pictures, found.rate) if isinstance(found, Film) and len(pictures) > 1 else None
+    pictures = []
+    for frame in frames:
+        images = frame.reshape(-1, *frame.shape[2:])  # (rows * columns, h, w, 1 or 3)
+        pictures.append(plots.image_grid(images, columns))
+    still = png(pictures[0])
+    moving = None
+    if isinstance(found, Film) and len(pictures) > 1:
+        moving = film(pictures, found.rate)
+    length = f", {len(frames)} frames" if moving else ""
     return {
-        "image": moving or image,
-        "still": image if moving else None,
-        "shown": image["width"] * scale,
-        "smooth": image["width"] > room,
+        "image": moving or still,
+        "still": still if moving else None,
+        **_width(still["width"], width * times, columns, found.rows),
         "ink": is_ink(frames),
         "names": list(found.rows),
         "columns": list(found.columns),
-        "alt": f"{found.title}: {frames.shape[1]} by {columns} images"
-        + (f", {len(frames)} frames" if moving else ""),
+        "alt": f"{found.title}: {rows} by {columns} images{length}",
     }
 
 
-def is_ink(images: np.ndarray | None) -> bool:
-    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground, which a light page shows as
-    ink on paper.
+def _width(pixels: int, of_one: int, columns: int, names: Sequence[str]) -> dict[str, Any]:
+    """Return the width at which a raster is shown, in whole multiples of its pixels if it fits.
 
-    Floats in [0, 1] or bytes; NaN is left out.
+    Args:
+        pixels: The raster's width.
+        of_one: The width of one of its images.
+        columns: The number of images in a row.
+        names: The names of rows, which stand beside the raster.
+    """
+    longest = max(map(len, names), default=-2)
+    beside = min(7 * longest + 14, 220)
+    room = WIDE - beside
+    aim = max(56.0, room / columns)  # the width of one image
+    aim = min(160.0, aim)
+    wanted = round(aim / of_one)
+    possible = int(room / pixels)
+    scale = max(1, min(wanted, possible))
+    return {"shown": pixels * scale, "smooth": pixels > room}
+
+
+def is_ink(images: Array | None) -> bool:
+    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground.
+
+    A light page shows those as ink on paper. Images are floats in [0, 1] or bytes; NaN is left out.
     """
     if images is None or images.shape[-1] == 3:
         return False
-    edges = np.concatenate([images[..., [0, -1], :, 0].ravel(), images[..., :, [0, -1], 0].ravel()])
-    edges = edges[~np.isnan(edges)] / (255 if edges.dtype == np.uint8 else 1)
-    return bool(len(edges) and np.median(edges) < 0.01)
+    ends = [0, -1]
+    grey = images[..., 0]  # (…, h, w)
+    across = grey[..., ends, :]
+    down = grey[..., ends]
+    edges = np.concatenate([across.ravel(), down.ravel()])
+    edges = edges[~np.isnan(edges)]
+    if not len(edges):
+        return False
+    white = 255 if edges.dtype == np.uint8 else 1
+    return bool(np.median(edges) / white < 0.01)
 
 
 # -- charts ----------------------------------------------------------------------------------------
@@ -142,40 +176,49 @@ def is_ink(images: np.ndarray | None) -> bool:
 def _scatter(found: Scatter, chart: Chart) -> dict[str, Any]:
     n = max(len(found.panels), 1)
     columns = min(n, 3)
-    rows = -(-n // columns)
-    side = {1: 560, 2: 460, 3: 310}[columns]
-    figure = Figure(figsize=(columns * side / 72, rows * (side + 24) / 72), layout="constrained")
-    axs = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    rows = math.ceil(n / columns)
+    side = SIDES[columns]
+    grid = figure(columns * side, rows * (side + 24))
+    panels = grid.subplots(rows, columns, squeeze=False)
     labels = np.asarray(found.labels).astype(int)
-    ax = plots.scatters(found.panels, labels, axs)
+    ax = plots.scatters(found.panels, labels, list(panels.ravel()))
+    svg = chart(ax, f"{found.title}: {len(labels)} points in {n} panels")
+    return {"svg": svg, "legend": _classes(labels, found.classes)}
+
+
+def _classes(labels: Array, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the name and colour of each class, nothing if there is one class alone."""
     held = [int(c) for c in np.unique(labels) if c >= 0]
-    colors = plots.class_colors(max([*held, 0]) + 1)
-    names = {c: found.classes[c] if c < len(found.classes) else str(c) for c in held}
-    legend = [(names[c], colors[c]) for c in held] if len(held) > 1 else []
-    if legend and (labels < 0).any():
+    if len(held) < 2:
+        return []
+    colors = plots.class_colors(max(held) + 1)
+    legend = []
+    for c in held:
+        name = names[c] if c < len(names) else str(c)
+        legend.append((name, colors[c]))
+    if (labels < 0).any():
         legend.append(("without class", plots.GROUP_COLORS[-1]))
-    return {
-        "svg": chart(ax, f"{found.title}: {len(labels)} points in {n} panels"),
-        "legend": legend,
-    }
+    return legend
 
 
 def _lines(found: Lines, chart: Chart) -> dict[str, Any]:
     ax = axes(620, 300)
     plots.lines(found.x, found.curves, ax=ax)
-    alone = len(found.curves) == 1
-    ax.set(xlabel=found.xlabel, ylabel=found.ylabel or (next(iter(found.curves)) if alone else ""))
-    colors = [c.replace(plots.GROUP_COLORS[0], ACCENT) for c in plots.METHOD_COLORS]
-    legend = [(name, colors[i % len(colors)]) for i, name in enumerate(found.curves)]
-    return {"svg": chart(ax, _last_values(found)), "legend": [] if alone else legend}
+    names = list(found.curves)
+    is_alone = len(names) == 1
+    ylabel = names[0] if is_alone else ""
+    ax.set(xlabel=found.xlabel, ylabel=found.ylabel or ylabel)
+    colors = cycle(map(accented, plots.METHOD_COLORS))
+    legend = [] if is_alone else list(zip(names, colors, strict=False))
+    return {"svg": chart(ax, _last_values(found)), "legend": legend}
 
 
 def _last_values(found: Lines) -> str:
-    """What a reader hears who does not see the curves."""
-    ends: Mapping[str, Any] = {
-        name: next((v for v in np.asarray(values, dtype=np.float64)[::-1] if np.isfinite(v)), None)
-        for name, values in found.curves.items()
-    }
-    return f"{found.title}; at the end " + ", ".join(
-        f"{name} {number(value)}" for name, value in ends.items()
-    )
+    """Return the curves' last numbers, for a reader who does not see them."""
+    ends = []
+    for name, values in found.curves.items():
+        numbers = np.asarray(values, dtype=np.float64)
+        numbers = numbers[np.isfinite(numbers)]
+        last = numbers[-1] if len(numbers) else None
+        ends.append(f"{name} {number(last)}")
+    return f"{found.title}; at the end " + ", ".join(ends)

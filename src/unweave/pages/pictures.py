@@ -1,152 +1,201 @@
-"""Pictures of runs for pages and slides, from run folders: what each latent unit does, codes, a
-recipe's own.
-"""
+"""Pictures of runs for pages and slides: units, codes, ablations, and recipes' own pictures."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import plots
+from ..runs import arrays as run_arrays
+from ..runs import scores as run_scores
+from ..runs.arrays import Arrays
 from ..runs.files import read_json, replacing
-from ..runs.findings import Film, Picture, unpacked
+from ..runs.findings import Array, Film, Picture, unpacked
+from ..runs.scores import Scores
 from .exhibits import is_ink
 
 
 def units(run: str | Path, out: str | Path, most: int = 6, rows: int = 3) -> Path:
-    """The traversals of the `most` informative units of a run, `rows` starting items each."""
-    scores, arrays = _read(Path(run))
-    ranked = sorted(scores["I(x;z)"].items(), key=lambda item: -item[1][0])[:most]
-    figure = Figure(
-        figsize=(9.6, 1.35 * rows / 3 * np.ceil(len(ranked) / 2) + 0.1), layout="constrained"
-    )
-    panels = figure.subplots(-(-len(ranked) // 2), 2, squeeze=False).ravel()
+    """Draw the traversals of the `most` informative units of a run, `rows` starting items each."""
+    arrays = run_arrays.read(run)
+    information = run_scores.read(run).information
+    ranked = sorted(information, key=lambda unit: -information[unit].value)[:most]
+    lines = math.ceil(len(ranked) / 2)
+    height = 1.35 * rows / 3 * lines + 0.1
+    figure = _figure(9.6, height)
+    panels = figure.subplots(lines, 2, squeeze=False).ravel()
     for ax in panels:
         ax.set_axis_off()
-    for ax, (unit, (value, _)) in zip(panels, ranked, strict=False):
-        plots.show(plots.traversal(1 - arrays[f"traversal/{unit}"][:rows]), ax)
-        ax.set_title(f"{unit}   I(x;{unit}) = {value:.2f} nats", fontsize=9, loc="left", pad=3)
+    for ax, unit in zip(panels, ranked, strict=False):
+        strips = arrays.traversal[unit][:rows]
+        picture = plots.traversal(1 - strips)
+        plots.show(picture, ax)
+        nats = information[unit].value
+        title = f"{unit}   I(x;{unit}) = {nats:.2f} nats"
+        ax.set_title(title, fontsize=9, loc="left", pad=3)
     return _save(figure, out)
 
 
 def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
-    """The test items' codes of several runs in one row, each panel on its own scale, coloured by
-    label.
+    """Draw the test items' codes of several runs in one row, coloured by label.
+
+    Each panel has a scale of its own.
     """
-    figure = Figure(figsize=(4.4 * len(runs), 4.6), layout="constrained")
-    for ax, run in zip(
-        figure.subplots(1, len(runs), squeeze=False)[0], map(Path, runs), strict=True
-    ):
-        config, (scores, arrays) = read_json(run / "config.json"), _read(run)
-        names = (
-            [str(name) for name in arrays["embedding_names"]]
-            if "embedding_names" in arrays
-            else None
-        )
-        plots.scatter(
-            arrays["embedding"], arrays["embedding_labels"], scores.get("classes"), names, ax
-        )
-        latents = (config.get("model") or {}).get("normals")
-        ax.set_title(
-            f"{config['recipe']}, {latents} latents: {arrays['embedding_kind']}", fontsize=10
-        )
+    figure = _figure(4.4 * len(runs), 4.6)
+    panels = figure.subplots(1, len(runs), squeeze=False)
+    for ax, run in zip(panels[0], runs, strict=True):
+        config = read_json(Path(run) / "config.json")
+        arrays = run_arrays.read(run)
+        _scatter(run_scores.read(run), arrays, arrays.axis_names, ax)
+        model = config.get("model") or {}
+        latents = model.get("normals")
+        title = f"{config['recipe']}, {latents} latents: {arrays.embedding_kind}"
+        ax.set_title(title, fontsize=10)
     return _save(figure, out)
+
+
+def _scatter(scores: Scores, arrays: Arrays, names: Sequence[str] | None, ax: Axes) -> None:
+    points = _needed(arrays.embedding, "embedding")
+    plots.scatter(points, arrays.embedding_labels, scores.class_names, names, ax)
+
+
+def _needed(array: Array | None, name: str) -> Array:
+    """Return an array that a picture cannot do without.
+
+    Raises:
+        KeyError: If the run does not have it.
+    """
+    if array is None:
+        raise KeyError(f"{name} is not in the run's {run_arrays.FILE}")
+    return array
 
 
 def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
-    """Runs of the ablation recipe, one a row: codes beside the prior's two standard deviations,
-    items, prior draws.
+    """Draw runs of the ablation recipe, one a row: codes, items and draws of the prior.
+
+    Codes stand beside the prior's two standard deviations.
     """
-    figure = Figure(figsize=(11, 2.5 * len(runs)), layout="constrained")
+    figure = _figure(11, 2.5 * len(runs))
     panels = figure.subplots(len(runs), 3, squeeze=False, width_ratios=(1.0, 1.9, 1.9))
-    around = np.linspace(0, 2 * np.pi, 100)
-    for (codes_ax, items_ax, draws_ax), run in zip(panels, map(Path, runs), strict=True):
-        drop, (scores, arrays) = (
-            read_json(run / "config.json")["flags"].get("drop", "none"),
-            _read(run),
-        )
-        terms, test = scores["terms"], scores["test"]
-        plots.scatter(
-            arrays["embedding"], arrays["embedding_labels"], scores.get("classes"), ax=codes_ax
-        )
-        codes_ax.plot(2 * np.cos(around), 2 * np.sin(around), color="black", lw=0.8)
-        codes_ax.set_title(
-            "the ELBO" if drop == "none" else f"without {'①②③④'[int(drop) - 1]}",
-            loc="left",
-            weight="bold",
-        )
-        plots.show(
-            plots.reconstructions(
-                1 - arrays["x"][:10], 1 - arrays["reconstruction"][:10], columns=10
-            ),
-            items_ax,
-        )
-        plots.show(plots.image_grid(1 - arrays["prior_samples"][:20], columns=10), draws_ax)
-        outside = sum(
-            term["exact"] for name, term in terms.items() if name.startswith(("tc", "kl"))
-        )
-        information = f"I(x;z) {terms['mi']['exact']:.2f}"
-        density = f"log p(x|z) {test['recon'][0]:.1f}   log p(x) {test['evidence'][0]:.1f}"
-        items_ax.set_title(f"{density}   {information}", fontsize=9)
-        draws_ax.set_title(f"draws of the prior   KL(q(z) ‖ p(z)) {outside:.2f}", fontsize=9)
+    for (left, middle, right), run in zip(panels, runs, strict=True):
+        config = read_json(Path(run) / "config.json")
+        scores = run_scores.read(run)
+        arrays = run_arrays.read(run)
+        _ablated_codes(config, scores, arrays, left)
+        _ablated_items(scores, arrays, middle)
+        _ablated_draws(scores, arrays, right)
     return _save(figure, out)
 
 
-def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
-    """The pictures that a recipe makes of its own run, one under another; of films the first
-    column, over time.
+def _ablated_codes(config: dict[str, Any], scores: Scores, arrays: Arrays, ax: Axes) -> None:
+    _scatter(scores, arrays, None, ax)
+    angle = np.linspace(0, 2 * np.pi, 100)
+    across, up = 2 * np.cos(angle), 2 * np.sin(angle)
+    ax.plot(across, up, color="black", lw=0.8)
+    title = "the ELBO"
+    drop = config["flags"].get("drop", "none")
+    if drop != "none":
+        sign = "①②③④"[int(drop) - 1]
+        title = f"without {sign}"
+    ax.set_title(title, loc="left", weight="bold")
 
-    Errors: ValueError if the run has none.
+
+def _ablated_items(scores: Scores, arrays: Arrays, ax: Axes) -> None:
+    x = _needed(arrays.x, "x")
+    reconstruction = _needed(arrays.reconstruction, "reconstruction")
+    picture = plots.reconstructions(1 - x[:10], 1 - reconstruction[:10], columns=10)
+    plots.show(picture, ax)
+    recon = scores.test["recon"].value
+    evidence = scores.test["evidence"].value
+    information = scores.terms["mi"].exact
+    density = f"log p(x|z) {recon:.1f}   log p(x) {evidence:.1f}"
+    ax.set_title(f"{density}   I(x;z) {information:.2f}", fontsize=9)
+
+
+def _ablated_draws(scores: Scores, arrays: Arrays, ax: Axes) -> None:
+    draws = _needed(arrays.prior_samples, "prior_samples")[:20]
+    plots.show(plots.image_grid(1 - draws, columns=10), ax)
+    outside = 0.0
+    for term, found in scores.terms.items():
+        if term.startswith(("tc", "kl")):
+            outside += found.exact or 0.0
+    ax.set_title(f"draws of the prior   KL(q(z) ‖ p(z)) {outside:.2f}", fontsize=9)
+
+
+def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
+    """Draw the pictures that a recipe makes of its own run, one under another.
+
+    A film is drawn as its first column over time.
+
+    Raises:
+        ValueError: If the run has none.
     """
-    scores, arrays = _read(Path(run))
-    found = unpacked(scores.get("findings", ()), arrays)
-    shown = [
-        _still(f, steps) if isinstance(f, Film) else f
-        for f in found
-        if isinstance(f, Picture | Film)
-    ]
+    described = run_scores.read(run).findings or ()
+    arrays = run_arrays.flat(run_arrays.read(run))
+    shown = []
+    for found in unpacked(described, arrays):
+        if isinstance(found, Picture):
+            shown.append(found)
+        elif isinstance(found, Film):
+            shown.append(_still(found, steps))
     if not shown:
         raise ValueError(
             f"{run} has no pictures of its recipe's own: draw its units or codes, or look at its "
             "report"
         )
     grids = [_grid(picture.images) for picture in shown]
-    heights = [7.2 * grid.shape[0] / grid.shape[1] for grid in grids]
-    figure = Figure(figsize=(9, sum(heights) + 0.62 * len(grids)), layout="constrained")
-    panels = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for ax, picture, grid in zip(panels, shown, grids, strict=True):
-        ax.imshow(
-            grid,
-            interpolation="nearest",
-            extent=(0, picture.images.shape[1], picture.images.shape[0], 0),
-        )
-        ax.set_aspect(
-            grid.shape[0] / grid.shape[1] * picture.images.shape[1] / picture.images.shape[0]
-        )
-        ax.set_title(picture.title, fontsize=10, loc="left", weight="bold", pad=6)
-        ax.set_xticks(np.arange(len(picture.columns)) + 0.5, picture.columns, fontsize=8)
-        ax.set_yticks(np.arange(len(picture.rows)) + 0.5, picture.rows, fontsize=8)
-        ax.tick_params(length=0, labeltop=True, labelbottom=False)
-        ax.spines[:].set_visible(False)
+    heights = [7.2 * _slope(grid) for grid in grids]
+    titles = 0.62 * len(grids)
+    figure = _figure(9, sum(heights) + titles)
+    panels = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)
+    for ax, picture, grid in zip(panels[:, 0], shown, grids, strict=True):
+        _show_named(picture, grid, ax)
     return _save(figure, out)
 
 
-def _grid(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """(rows, columns, h, w[, 3]) as one picture, strokes as ink on paper."""
+def _show_named(picture: Picture, grid: Array, ax: Axes) -> None:
+    """Draw a grid of images with the names of its rows and columns beside it."""
+    rows, columns = picture.images.shape[:2]
+    ax.imshow(grid, interpolation="nearest", extent=(0, columns, rows, 0))
+    ax.set_aspect(_slope(grid) * columns / rows)
+    ax.set_title(picture.title, fontsize=10, loc="left", weight="bold", pad=6)
+    across = np.arange(len(picture.columns)) + 0.5
+    down = np.arange(len(picture.rows)) + 0.5
+    ax.set_xticks(across, picture.columns, fontsize=8)
+    ax.set_yticks(down, picture.rows, fontsize=8)
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+    ax.spines[:].set_visible(False)
+
+
+def _slope(picture: Array) -> float:
+    """Return a picture's height for a width of 1."""
+    height, width = picture.shape[:2]
+    return float(height / width)
+
+
+def _grid(images: Array) -> Array:
+    """Return (rows, columns, h, w[, 3]) as one picture, strokes as ink on paper."""
     is_grey = images.ndim == 4
-    images = 1 - images if is_grey and is_ink(images[..., None]) else images
-    return plots.image_grid(images.reshape(-1, *images.shape[2:]), images.shape[1])
+    if is_grey and is_ink(images[..., None]):
+        images = 1 - images
+    _, columns, *shape = images.shape
+    return plots.image_grid(images.reshape(-1, *shape), columns)
 
 
 def _still(film: Film, steps: int) -> Picture:
-    """Of the first column, so many steps in equal parts of the time, from left to right."""
-    at = np.unique(np.linspace(0, len(film.images) - 1, steps).round().astype(int))
+    """Return a film's first column as a picture, so many steps from left to right."""
+    last = len(film.images) - 1
+    times = np.linspace(0, last, steps).round()
+    at = np.unique(times.astype(int))
     columns = [f"step {t + 1}" for t in at]
-    return Picture(film.title, film.images[at, :, 0].swapaxes(0, 1), film.rows, columns, film.note)
+    images = film.images[at, :, 0].swapaxes(0, 1)  # (rows, steps, h, w[, 3])
+    return Picture(film.title, images, film.rows, columns, film.note)
 
 
 PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
@@ -155,17 +204,16 @@ PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
     "ablation": ablation,
     "findings": lambda runs, out: findings(runs[0], out),
 }
-"""What `unweave picture` can draw, by name."""
+"""The pictures that `unweave picture` can draw, by name."""
 
 
-def _read(run: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    scores = read_json(run / "scores.json")
-    with np.load(run / "evaluation.npz", allow_pickle=False) as arrays:
-        return scores, dict(arrays)
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _save(figure: Figure, out: str | Path) -> Path:
-    """PNG, SVG or PDF, by the name's ending."""
+    """Write a figure as PNG, SVG or PDF, by the name's ending."""
     with replacing(out) as draft:
-        figure.savefig(draft, format=Path(out).suffix.lstrip(".") or "png", dpi=110)
+        ending = Path(out).suffix.lstrip(".")
+        figure.savefig(draft, format=ending or "png", dpi=110)
     return Path(out)

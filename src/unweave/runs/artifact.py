@@ -1,5 +1,6 @@
-"""A model as one folder: model.safetensors and config.json, read back without running anything from
-the folder.
+"""A model as one folder: model.safetensors and config.json.
+
+Reading them runs nothing from the folder.
 """
 
 from __future__ import annotations
@@ -17,50 +18,46 @@ from ..models import Model
 from .files import read_json, replacing, write_json
 
 FORMAT = 1
-"""Version of the folder's layout; a folder of another version is refused."""
+"""The version of the folder's layout; a folder of another version is refused."""
 
 
 def save(model: Model, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
-    """Writes `model` into `folder`, with anything else that `config` says of it."""
+    """Write `model` into `folder`, with anything else that `config` says of it."""
     folder = Path(folder)
-    state = {
-        name: t.detach().cpu().clone().contiguous() for name, t in model.state_dict().items()
-    }  # tied weights, too
+    state = {}
+    for name, tensor in model.state_dict().items():
+        state[name] = tensor.detach().cpu().clone().contiguous()  # a copy even of tied weights
     with replacing(folder / "model.safetensors") as draft:
-        draft.write_bytes(
-            to_bytes(state)
-        )  # safetensors' own writer does not say that a disk is full
+        # safetensors' own writer does not say that a disk is full
+        draft.write_bytes(to_bytes(state))
     write_config(folder, {**(config or {}), "model": model.config})
     return folder
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write config.json of this version."""
     write_json(folder / "config.json", {"format": FORMAT, **config})
 
 
 def load(folder: str | Path, model: Model | None = None) -> Model:
-    """The model in `folder`, rebuilt from its family's name and arguments, or its weights put into
-    `model`.
+    """Return the model in `folder`, rebuilt from its config; only tensors and JSON are read.
 
-    Only tensors and JSON are read. Errors: FileNotFoundError for a missing file; ValueError for a
-    folder of another version, a family this version lacks, arguments or tensors that do not fit, a
-    damaged file.
+    Args:
+        folder: A run's folder, or one that `save` wrote.
+        model: A model of one's own that the weights are put into, instead of one that is rebuilt
+            from its family's name and arguments.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the folder is of another version, the family is unknown to this one,
+            arguments or tensors do not fit, or a file is damaged.
     """
     folder = Path(folder)
     config = read_config(folder)
     if model is None:
         model = _build(config.get("model"), folder)
     path = folder / "model.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing: the run did not finish; `unweave resume {folder}` goes on with it"
-        )
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): restore it, or train the run again"
-        ) from None
+    state = _tensors(path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -71,8 +68,28 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
     return model.eval()
 
 
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: the run did not finish; `unweave resume {path.parent}` goes on "
+            "with it"
+        )
+    try:
+        state: dict[str, torch.Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): restore it, or train the run again"
+        ) from None
+    return state
+
+
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json of a run of this version."""
+    """Return config.json of a run of this version.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If it is damaged or of another version.
+    """
     config = read_json(Path(folder) / "config.json")
     held: dict[str, Any] = config if isinstance(config, dict) else {}
     if held.get("format") != FORMAT:
@@ -84,13 +101,15 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def _build(config: Any, folder: Path) -> Model:
+    """Return a fresh model of the family that a config names."""
     if not isinstance(config, dict):
         raise ValueError(
             f"{folder} holds a model of its author's own: build it, then `load(folder, model=...)`"
         )
     arguments = dict(config)
     name = arguments.pop("family", None)
-    known = sorted(key for key, value in vars(models).items() if getattr(value, "is_family", False))
+    families = {key: f for key, f in vars(models).items() if getattr(f, "is_family", False)}
+    known = sorted(families)
     if name not in known:
         raise ValueError(
             f"{folder} holds a model of family {name!r}; this version knows {', '.join(known)}"

@@ -8,14 +8,15 @@ from typing import Any
 
 
 def command(config: Mapping[str, Any]) -> str | None:
-    """The command line that trains the run again; None for a recipe of its author's own."""
+    """Return the command line that trains the run again, None for a recipe of its author's own."""
     if not config.get("flags"):
         return None
-    return shlex.join(["unweave", "train", str(config["recipe"]), *arguments(config["flags"])])
+    recipe = str(config["recipe"])
+    return shlex.join(["unweave", "train", recipe, *arguments(config["flags"])])
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
-    """A recipe's flags as words of the command line; those that are None are left out.
+    """Return a recipe's flags as words of the command line, without those that are None.
 
     >>> arguments({"data_dir": None, "batch_size": 3, "lr": 2.0, "quick": False})
     ['--batch-size', '3', '--lr', '2', '--no-quick']
@@ -26,8 +27,6 @@ def arguments(flags: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif value is not None:
-            words += [
-                f"--{flag}",
-                str(int(value)) if isinstance(value, float) and value.is_integer() else str(value),
-            ]
+            is_whole = isinstance(value, float) and value.is_integer()
+            words += [f"--{flag}", str(int(value) if is_whole else value)]
     return words

@@ -4,67 +4,58 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import measures
 from .files import read_json
+from .scores import Scores
+from .scores import read as read_scores
+
+KINDS = (
+    measures.test,
+    measures.exact,
+    measures.minibatch,
+    measures.information,
+    measures.class_information,
+    measures.conditional_entropy,
+    measures.discrete_information,
+    measures.error,
+    measures.accuracy,
+)
+"""The kinds of measures that a table has, in its order."""
 
 
 def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Column heads, and a row a score: its value in each run, then mean and standard deviation over
-    the runs.
+    """Return column heads, and a row a score: its value in each run, then mean and spread.
 
     Scores are nats per item (accuracies and errors are shares); a run's own standard error stands
     in its report.
     """
-    scores = [
-        _flat(read_json(Path(run) / "config.json"), read_json(Path(run) / "scores.json"))
-        for run in runs
-    ]
-    names = list(dict.fromkeys(name for score in scores for name in score))
-    rows = []
+    scores = [_values(read_json(Path(run) / "config.json"), read_scores(run)) for run in runs]
+    names: dict[str, None] = {}
+    for held in scores:
+        names |= dict.fromkeys(held)
+    rows: list[tuple[str, ...]] = []
     for name in names:
-        values = [score.get(name, math.nan) for score in scores]
-        whole = len(values) > 1 and not any(map(math.isnan, values))
-        spread = f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" if whole else ""
-        rows.append((name, *(f"{value:.3f}" for value in values), spread))
+        values = [held.get(name, math.nan) for held in scores]
+        cells = [f"{value:.3f}" for value in values]
+        rows.append((name, *cells, _spread(values)))
     return ["score", *(Path(run).name for run in runs), "mean ± sd"], rows
 
 
-def _flat(config: dict[str, Any], scores: dict[str, Any]) -> dict[str, float]:
-    """Every score of a run by a name that means the same in another: units of a group go by rank,
-    not by number.
-    """
-    flat = {"seconds": float(config.get("seconds", math.nan))}
-    flat |= {f"{name}, test": value for name, (value, _) in scores.get("test", {}).items()}
-    flat |= {name: term["exact"] for name, term in scores.get("terms", {}).items()}
-    flat |= {
-        f"{name}, minibatch": term["minibatch"] for name, term in scores.get("terms", {}).items()
-    }
-    flat |= _ranked("x", {unit: value for unit, (value, _) in scores.get("I(x;z)", {}).items()})
-    about = scores.get("I(y;z)", {"names": [], "total": []})
-    flat |= _ranked(
-        scores.get("factor", "label"), dict(zip(about["names"], about["total"], strict=True))
-    )
-    flat |= {f"H({site}|x)": value for site, value in scores.get("conditional_entropy", {}).items()}
-    flat |= {
-        f"discrete I(x;{site})": value
-        for site, value in scores.get("discrete_information", {}).items()
-    }
-    flat |= {f"error of {site}": value for site, (value, _) in scores.get("error", {}).items()}
-    return flat | {
-        f"accuracy of {site}": value for site, value in scores.get("accuracy", {}).items()
-    }
+def _values(config: Mapping[str, Any], scores: Scores) -> dict[str, float]:
+    """Return every score of a run by a name that means the same in another."""
+    values = {"seconds": math.nan}
+    for kind in (measures.seconds(config), *(kind(scores) for kind in KINDS)):
+        for measure, mean in kind:
+            values[measure.row] = float(mean.value)
+    return values
 
 
-def _ranked(about: str, information: dict[str, float]) -> dict[str, float]:
-    """`I(x;y)` as it is; `I(x;z[3])`, `I(x;z[7])`, … as `I(x;z) #1`, the largest, and so on."""
-    whole = {f"I({about};{name})": value for name, value in information.items() if "[" not in name}
-    groups = dict.fromkeys(name.partition("[")[0] for name in information if "[" in name)
-    for group in groups:
-        values = sorted(
-            (v for name, v in information.items() if name.startswith(f"{group}[")), reverse=True
-        )
-        whole |= {f"I({about};{group}) #{rank}": value for rank, value in enumerate(values, 1)}
-    return whole
+def _spread(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation, nothing for one run or if one lacks the score."""
+    if len(values) == 1 or any(map(math.isnan, values)):
+        return ""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"

@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path to write to; on leaving without an error it becomes `path`, atomically."""
+    """Yield a temporary path that becomes `path`, atomically, if no error is raised meanwhile."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -31,7 +31,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def append(path: str | Path, text: str) -> None:
-    """Adds text to a file, flushed to disk; what a crash cuts off is its end."""
+    """Append text to a file and flush it to disk, so that a crash can cut off its end alone."""
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.write(text)
@@ -42,17 +42,25 @@ def append(path: str | Path, text: str) -> None:
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes drafts that a killed process left."""
+    """Remove drafts that a killed process left."""
     for draft in Path(folder).rglob(".*.part"):
         draft.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:
+    """Write content as a JSON file."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as draft:
-        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file of a run.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If it is damaged.
+    """
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -67,13 +75,15 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines, none if there is no file; a line that a crash cut off is
-    left out.
+    """Return the objects of a file of JSON lines, none if there is no file.
+
+    A line that a crash cut off is left out.
     """
-    path, lines = Path(path), []
-    for line in (
-        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    ):
+    path = Path(path)
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             lines.append(json.loads(line))
     return lines

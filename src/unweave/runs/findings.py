@@ -1,9 +1,8 @@
-"""What a recipe shows of its own model: numbers, tables, pictures, films, scatters and curves, for
-a run's report.
+"""Findings: numbers, tables, pictures, films, scatters and curves of a recipe's own, for a report.
 
-A recipe's `findings` is a function (model, recipe) -> findings; evaluation runs it and writes what
-it returns into the run folder (`packed`), the report reads it (`unpacked`) and draws it. None of
-them knows torch.
+A recipe's `findings` is a function (model, recipe) -> findings. Evaluation runs it and writes them
+into the run folder (`packed`); the report reads them (`unpacked`) and draws them. None of this
+knows torch.
 """
 
 from __future__ import annotations
@@ -11,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a reader wants first, with its standard error where it has one; `unit` says
-    what it is in.
+    """A number that a reader wants first, with its unit and, where it has one, its standard error.
 
     `better` is 1 if more is better, −1 if less is, 0 if neither: a study of such runs compares them
     by it.
@@ -36,7 +34,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words and numbers under their heads, ours beside published ones."""
+    """A table of words and numbers under their heads, such as ours beside published ones."""
 
     title: str
     columns: Sequence[str]
@@ -54,8 +52,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """Images in rows and columns, (rows, columns, h, w) or (rows, columns, h, w, 3), in [0, 1]; NaN
-    leaves a gap.
+    """A grid of images, (rows, columns, h, w) or (rows, columns, h, w, 3), in [0, 1].
+
+    NaN leaves a gap.
     """
 
     title: str
@@ -70,7 +69,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Film:
-    """A `Picture` that moves: images (time, rows, columns, h, w) in [0, 1], so many a second."""
+    """A picture that moves: images (time, rows, columns, h, w) in [0, 1], `rate` a second."""
 
     title: str
     images: Array
@@ -85,9 +84,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points (n, 2) side by side, a panel each, coloured by class numbers (n,), −1 where there is
-    none.
-    """
+    """Panels of points (n, 2) side by side, coloured by class numbers (n,), −1 for no class."""
 
     title: str
     panels: Mapping[str, Array]
@@ -106,7 +103,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Lines:
-    """Curves over the same numbers `x`, (points,); gaps where a value is NaN."""
+    """Curves over the same numbers `x`, (points,), with gaps where a value is NaN."""
 
     title: str
     x: Array
@@ -132,66 +129,54 @@ KINDS: dict[str, type[Finding]] = {
 
 
 def packed(findings: Sequence[Finding]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
-    """Findings as JSON, in which an array is {"array": key}, and the arrays by their keys.
+    """Return findings as JSON, in which an array is {"array": key}, and the arrays by their keys.
 
     NaN and infinite numbers are None; images are kept as half floats, eleven bits a colour.
 
     >>> described, arrays = packed([Lines("Loss", np.arange(3.0), {"ours": np.zeros(3)})])
-    >>> described[0]["kind"], described[0]["curves"], list(arrays)
-    ('Lines', {'ours': {'array': 'findings/0/curves/ours'}}, ['findings/0/x', 'findings/0/curves/ours'])
+    >>> described[0]["kind"], described[0]["curves"]
+    ('Lines', {'ours': {'array': 'findings/0/curves/ours'}})
+    >>> list(arrays)
+    ['findings/0/x', 'findings/0/curves/ours']
     >>> unpacked(described, arrays)[0].title
     'Loss'
     """
     arrays: dict[str, Array] = {}
-
-    def plain(value: Any, key: str) -> Any:
-        if isinstance(value, Mapping):
-            return {str(name): plain(part, f"{key}/{name}") for name, part in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(part, f"{key}/{i}") for i, part in enumerate(value)]
-        if value is None or isinstance(value, str | int):
-            return value
-        array = np.asarray(value)
-        if array.ndim == 0:
-            number = array.item()
-            return None if isinstance(number, float) and not math.isfinite(number) else number
-        arrays[key] = (
-            array.astype(np.float16)
-            if key.endswith("/images") and array.dtype.kind == "f"
-            else array
-        )
-        return {"array": key}
-
-    described = [
-        {"kind": type(finding).__name__}
-        | {
-            part.name: plain(getattr(finding, part.name), f"findings/{i}/{part.name}")
-            for part in fields(finding)
-        }
-        for i, finding in enumerate(findings)
-    ]
+    described = []
+    for i, finding in enumerate(findings):
+        about: dict[str, Any] = {"kind": type(finding).__name__}
+        for part in fields(finding):
+            held = getattr(finding, part.name)
+            about[part.name] = _plain(held, f"findings/{i}/{part.name}", arrays)
+        described.append(about)
     return described, arrays
 
 
+def _plain(value: Any, key: str, arrays: dict[str, Array]) -> Any:
+    """Return a value as JSON and move its arrays into `arrays`, by keys that begin with `key`."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part, f"{key}/{name}", arrays) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, f"{key}/{i}", arrays) for i, part in enumerate(value)]
+    if value is None or isinstance(value, str | int):
+        return value
+    array = np.asarray(value)
+    if array.ndim == 0:
+        number = array.item()
+        is_absent = isinstance(number, float) and not math.isfinite(number)
+        return None if is_absent else number
+    if key.endswith("/images") and array.dtype.kind == "f":
+        array = array.astype(np.float16)
+    arrays[key] = array
+    return {"array": key}
+
+
 def unpacked(described: Sequence[Mapping[str, Any]], arrays: Mapping[str, Array]) -> list[Finding]:
-    """What `packed` was given, from what it returned; a finding whose arrays are gone is left
-    out.
-    """
-
-    def whole(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            is_array = value.keys() == {"array"} and isinstance(value["array"], str)
-            return (
-                arrays[value["array"]]
-                if is_array
-                else {name: whole(part) for name, part in value.items()}
-            )
-        return [whole(part) for part in value] if isinstance(value, list) else value
-
+    """Return the findings that `packed` described; one whose arrays are gone is left out."""
     found = []
     for about in described:
         try:
-            parts = {name: whole(value) for name, value in about.items() if name != "kind"}
+            parts = {key: _whole(value, arrays) for key, value in about.items() if key != "kind"}
         except KeyError:
             continue
         if about["kind"] == "Number" and parts["value"] is None:
@@ -200,11 +185,25 @@ def unpacked(described: Sequence[Mapping[str, Any]], arrays: Mapping[str, Array]
     return found
 
 
+def _whole(value: Any, arrays: Mapping[str, Array]) -> Any:
+    """Return a value with its arrays in their places.
+
+    Raises:
+        KeyError: If an array is gone.
+    """
+    if isinstance(value, Mapping):
+        if value.keys() == {"array"} and isinstance(value["array"], str):
+            return arrays[value["array"]]
+        return {name: _whole(part, arrays) for name, part in value.items()}
+    return [_whole(part, arrays) for part in value] if isinstance(value, list) else value
+
+
 def _check_images(finding: Picture | Film, lead: str) -> None:
-    """Refuses what cannot be drawn where it is made, with what was expected."""
+    """Refuse images that cannot be drawn where they are made, and name the shape expected."""
     shape, first = np.shape(finding.images), lead.count(",") + 1
-    fits = len(shape) == first + 2 or (len(shape) == first + 3 and shape[-1] == 3)
-    if not fits:
+    is_grey = len(shape) == first + 2
+    is_coloured = len(shape) == first + 3 and shape[-1] == 3
+    if not (is_grey or is_coloured):
         raise ValueError(
             f"{finding.title!r}: images of shape {shape}, expected ({lead}, h, w), or ({lead}, h, "
             "w, 3) for colours"

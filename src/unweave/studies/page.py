@@ -5,6 +5,7 @@ and what is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,13 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from .. import plots
-from ..pages import run as report
+from ..pages import units
 from ..pages.exhibits import is_ink
-from ..pages.page import ACCENT, Chart, axes, charts, integer, rendered
+from ..pages.page import ACCENT, Chart, axes, charts, duration, integer, rendered
+from ..runs import arrays as run_arrays
 from ..runs.files import replacing
+from ..runs.measures import Measure
+from ..runs.scores import FactorInformation, Scores
 from . import statistics as seeds
 from .results import (
-    Measure,
     Results,
     Run,
     collect,
@@ -65,7 +68,6 @@ def render(results: Results) -> str:
     with charts() as chart:
         return rendered(
             "studies/study.html.j2",
-            {"circled": report.circled, "duration": report.duration},
             results=results,
             states=_states(results),
             marks={method: _mark(look) for method, look in looks.items()},
@@ -169,8 +171,8 @@ def _hours(results: Results) -> str:
     held = [run.values["seconds"] for run in results.runs if "seconds" in run.values]
     if not held:
         return ""
-    low, high = (report.duration(end) for end in (min(held), max(held)))
-    return f"{report.duration(sum(held))} for {len(held)} runs, {low} to {high} each"
+    low, high = (duration(end) for end in (min(held), max(held)))
+    return f"{duration(sum(held))} for {len(held)} runs, {low} to {high} each"
 
 
 # -- numbers ---------------------------------------------------------------------------------------
@@ -338,23 +340,24 @@ def _tradeoffs(
 
 def _factors(results: Results, chart: Chart) -> Markup | None:
     """What the best single unit tells of each factor, the mean over a method's seeds."""
-    found = {
-        method: [t for run in results.of(method) if (t := _told(run.scores))]
-        for method in results.methods
-    }
-    rows = {
-        method: np.mean([_best_units(table) for table in tables], 0)
-        for method, tables in found.items()
-        if tables
-    }
-    if not rows:
+    first: FactorInformation | None = None
+    rows: dict[str, Any] = {}
+    for method in results.methods:
+        best = []
+        for run in results.of(method):
+            about = _told(run.scores)
+            if about is not None:
+                first = first or about
+                best.append(_best_units(about, run.scores.units))
+        if best:
+            rows[method] = np.mean(best, 0)
+    if first is None:
         return None
-    first = next(tables[0] for tables in found.values() if tables)
-    ax = axes(min(940, 160 + 90 * len(first["factors"])), 70 + 25 * len(rows))
+    ax = axes(min(940, 160 + 90 * len(first.factors)), 70 + 25 * len(rows))
     plots.code_factor_information(
-        np.array(list(rows.values())), list(rows), first["factors"], first["entropy"], ax=ax
+        np.array(list(rows.values())), list(rows), first.factors, np.array(first.entropy), ax=ax
     )
-    said = "; ".join(f"{m}: {_listed(first['factors'], row)}" for m, row in rows.items())
+    said = "; ".join(f"{m}: {_listed(first.factors, row)}" for m, row in rows.items())
     return chart(
         ax, f"Heat map of the information of the best unit about each factor, in nats. {said}"
     )
@@ -364,27 +367,22 @@ def _listed(names: Sequence[str], values: Sequence[float]) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True))
 
 
-def _told(scores: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What units tell of factors, of a run with several factors or with labels alone."""
-    if table := scores.get("I(v;z)"):
-        return {**table, "units": scores["units"]}
-    if (table := scores.get("I(y;z)")) and scores.get("entropy_y"):
-        factor = {"factors": [scores.get("factor", "label")], "entropy": [scores["entropy_y"]]}
-        return {
-            "names": table["names"],
-            "total": [table["total"]],
-            "units": scores["units"],
-            **factor,
-        }
-    return None
+def _told(scores: Scores) -> FactorInformation | None:
+    """Return the information of units about factors; a run with labels alone has one factor."""
+    about = scores.class_information
+    if scores.factor_information is not None or about is None or not scores.entropy_y:
+        return scores.factor_information
+    return FactorInformation(about.names, (scores.label,), (about.total,), (scores.entropy_y,))
 
 
-def _best_units(table: Mapping[str, Any]) -> np.ndarray:
-    """(factors,): the largest information that one unit has, never below 0, which an estimate may
-    be.
+def _best_units(about: FactorInformation, units: Sequence[str]) -> np.ndarray:
+    """Return the largest information that one unit has, (factors,).
+
+    It is never below 0, which an estimate may be.
     """
-    columns = [i for i, name in enumerate(table["names"]) if name in table["units"]]
-    return np.asarray(np.array(table["total"], dtype=np.float64)[:, columns].max(1).clip(min=0))
+    columns = [i for i, name in enumerate(about.names) if name in units]
+    total = np.array(about.total, dtype=np.float64)  # (factors, names)
+    return np.asarray(total[:, columns].max(1).clip(min=0))
 
 
 # -- pictures --------------------------------------------------------------------------------------
@@ -405,23 +403,19 @@ def _traversals(results: Results, method: str, measure: Measure) -> dict[str, An
         return (measure.better or 1) * run.values[measure.key]
 
     run = max((run for run in results.of(method) if measure.key in run.values), key=score)
-    path = results.folder / run.job.key / "evaluation.npz"
-    if not path.is_file():
+    folder = results.folder / run.job.key
+    if not (folder / run_arrays.FILE).is_file():
         return None
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {
-            n: file[n][:2] if n.startswith("traversal/") else file[n]
-            for n in file.files
-            if "embed" not in n
-        }
-    drawn = report.drawable(arrays)
-    cards = [card for card in report.units(run.scores, drawn) if not card["idle"]]
+    arrays = run_arrays.read(folder)
+    few = {unit: strips[:2] for unit, strips in arrays.traversal.items()}
+    drawn = units.drawable(replace(arrays, traversal=few))
+    cards = [card for card in units.cards(run.scores, drawn) if not card["idle"]]
     return {
         "method": method,
         "run": run,
         "value": text(Estimate(run.values[measure.key], None, None, 1), 3),
         "units": cards,
         "columns": max((len(card["at"]) for card in cards), default=1),
-        "ink": is_ink(drawn.get("x")),
-        "report": (results.folder / run.job.key / "report.html").is_file(),
+        "ink": is_ink(drawn.x),
+        "report": (folder / "report.html").is_file(),
     }

@@ -8,66 +8,31 @@ import csv
 import io
 import json
 import math
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..pages.run import IDLE
+from ..runs import measures
 from ..runs.files import read_json, replacing
+from ..runs.measures import Measure
+from ..runs.scores import Scores
+from ..runs.scores import read as read_scores
 from . import grid, work
 from .grid import Job
 from .statistics import Estimate, estimate, paired
 
-HEADLINE = (
-    "elbo",
-    "recon",
-    "mig",
-    "dci",
-    "sap",
-    "factor_vae_score",
-    "modularity",
-    "error.",
-    "accuracy.",
-    "finding.",
+KINDS = (
+    measures.test,
+    measures.metrics,
+    measures.error,
+    measures.accuracy,
+    measures.exact,
+    measures.active_units,
+    measures.findings,
 )
-"""The scores that a table of methods shows first, by name, those of a kind by how they begin."""
-
-LESS_IS_BETTER = ("gaussian_", "pairwise_information", "error.")
-NEITHER = ("kl", "mi_", "tc[", "active_units", "seconds")
-"""Terms that an objective trades against others, and time, which depends on what else the machine
-did: neither more nor less of them is better.
-"""
-
-
-OF_SEVERAL = ("dci", "factor_vae_score")
-"""Scores that are 1 whatever the codes where there is one factor, and are then left out."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A score as all runs of a study have it: its stable name, how a page names it, how it was
-    computed, and `better`: 1 if more is, −1 if less is, 0 if neither.
-    """
-
-    key: str
-    name: str
-    convention: str
-    range: tuple[float | None, float | None]
-    better: int
-
-    @property
-    def headline(self) -> bool:
-        return any(
-            self.key == start or (start[-1] == "." and self.key.startswith(start))
-            for start in HEADLINE
-        )
-
-    @property
-    def arrow(self) -> str:
-        return {1: "↑", -1: "↓", 0: ""}[self.better]
+"""The kinds of measures that a study collects, in the order of its columns."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +45,7 @@ class Run:
     state: work.State
     values: Mapping[str, float]
     config: Mapping[str, Any]
-    scores: Mapping[str, Any]
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -110,11 +75,8 @@ class Results:
     @property
     def headline(self) -> list[Measure]:
         """In the order of `HEADLINE`."""
-        places = {
-            m.key: next((i for i, s in enumerate(HEADLINE) if m.key.startswith(s)), 0)
-            for m in self.measures
-        }
-        return sorted((m for m in self.measures if m.headline), key=lambda m: places[m.key])
+        first = (measure for measure in self.measures if measure.headline)
+        return sorted(first, key=lambda measure: measure.place)
 
     def of(self, method: str) -> list[Run]:
         """A method's finished runs."""
@@ -167,91 +129,29 @@ def collect(out: str | Path) -> Results:
     """
     folder = Path(out)
     said, jobs = read_json(folder / "study.json"), work.jobs_of(folder)
-    runs, measures = [], dict[str, Measure]()
+    runs, found = [], dict[str, Measure]()
     for job in jobs:
         state, here = work.state(job, folder), folder / job.key
         config = read_json(here / "config.json") if (here / "config.json").exists() else {}
-        scores = read_json(here / "scores.json") if state == "finished" else {}
-        held = _measured(config, scores) if scores else []
+        scores = read_scores(here) if state == "finished" else Scores()
+        held = _measured(config, scores) if state == "finished" else []
         runs.append(
             Run(job, state, {measure.key: value for measure, value in held}, config, scores)
         )
-        measures |= {measure.key: measure for measure, _ in held if measure.key not in measures}
+        found |= {measure.key: measure for measure, _ in held if measure.key not in found}
     return Results(
-        folder, said, tuple(runs), tuple(measures.values()), tuple(work.failures(jobs, folder))
+        folder, said, tuple(runs), tuple(found.values()), tuple(work.failures(jobs, folder))
     )
 
 
-def _measured(config: Mapping[str, Any], scores: Mapping[str, Any]) -> list[tuple[Measure, float]]:
-    """Every score of a run that is a finite number."""
-    found: list[tuple[Measure, Any]] = []
-
-    def add(
-        key: str,
-        name: str,
-        value: Any,
-        convention: str,
-        ends: Sequence[float | None] = (None, None),
-        better: int | None = None,
-    ) -> None:
-        if better is None:
-            better = -1 if key.startswith(LESS_IS_BETTER) else 0 if key.startswith(NEITHER) else 1
-        low, high = ends
-        found.append((Measure(key, name, convention, (low, high), better), value))
-
-    for term, (value, _) in scores.get("test", {}).items():
-        name = {"elbo": "ELBO", "recon": "reconstruction"}.get(term, term)
-        add(term, name, value, "nats per item, test data")
-    for key, metric in scores.get("metrics", {}).items():
-        if key not in OF_SEVERAL or "I(v;z)" in scores:
-            add(key, metric["name"], metric["value"], metric["convention"], metric["range"])
-        parts = {
-            part: value
-            for part, value in metric.get("parts", {}).items()
-            if value != metric["value"]
-        }
-        for part, value in parts.items():
-            if not part.endswith("train"):
-                add(
-                    f"{key}.{part}",
-                    f"{metric['name'].split()[0]} {part}",
-                    value,
-                    metric["convention"],
-                )
-    for site, (value, _) in scores.get("error", {}).items():
-        add(
-            f"error.{site}",
-            f"error of {site}",
-            value,
-            f"share of items whose {site} is not their label",
-            (0, 1),
-        )
-    for site, value in scores.get("accuracy", {}).items():
-        factor = scores.get("factor", "label")
-        add(
-            f"accuracy.{site}",
-            f"accuracy of {site}",
-            value,
-            f"best match of {site} to {factor}",
-            (0, 1),
-        )
-    for term, values in scores.get("terms", {}).items():
-        add(
-            f"{term}_exact",
-            f"{term}, exact",
-            values.get("exact"),
-            "nats per item, exact q(z) of the training data",
-        )
-    if information := scores.get("I(x;z)"):
-        active = sum(value > IDLE for value, _ in information.values())
-        add("active_units", "active units", active, f"units with I(x;z) above {IDLE} nats")
-    for finding in scores.get("findings", ()):
-        if finding["kind"] == "Number":
-            title, better = finding["title"], finding.get("better", 0)
-            key = "_".join(re.findall("[a-z0-9]+", title.lower()))
-            add(f"finding.{key}", title, finding["value"], finding["unit"], better=better)
-    add("seconds", "training time", config.get("seconds"), "seconds")
-    return [(m, float(v)) for m, v in found if isinstance(v, int | float) and math.isfinite(v)]
+def _measured(config: Mapping[str, Any], scores: Scores) -> list[tuple[Measure, float]]:
+    """Return every measure of a run whose value is a finite number."""
+    found: list[tuple[Measure, float]] = []
+    for kind in (*(kind(scores) for kind in KINDS), measures.seconds(config)):
+        for measure, mean in kind:
+            if math.isfinite(mean.value):
+                found.append((measure, float(mean.value)))
+    return found
 
 
 # -- numbers in columns ----------------------------------------------------------------------------

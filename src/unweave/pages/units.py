@@ -1,0 +1,187 @@
+"""Items and units of a run as pictures: reconstructions, prior samples, and a card a unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import plots
+from ..runs.arrays import Arrays
+from ..runs.findings import Array
+from ..runs.measures import IDLE
+from ..runs.scores import Scores
+from .page import accented, png
+
+SMALLEST = 24
+"""Pixels of an item's picture; smaller ones are enlarged, so that gaps between them are thin."""
+
+LONGEST = 200
+"""Numbers of a vector that its bar chart can show."""
+
+
+def ordered(scores: Scores) -> list[tuple[str, str]]:
+    """Return (unit, group), groups in their order, the most informative unit of each first."""
+    groups = scores.unit_group or scores.units
+    places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+
+    def place(unit_and_group: tuple[str, str]) -> tuple[int, float]:
+        unit, group = unit_and_group
+        held = scores.information.get(unit)
+        return places[group], -held.value if held else 0.0
+
+    return sorted(zip(scores.units, groups, strict=True), key=place)
+
+
+# -- items -----------------------------------------------------------------------------------------
+
+
+def drawable(arrays: Arrays) -> Arrays:
+    """Return the arrays with every item a picture of 24 pixels or more.
+
+    Vectors become little bar charts; small images are enlarged. Vectors of over 200 numbers and
+    items that are neither image nor vector show nothing and are left out.
+    """
+    shape, low, high = None, 0.0, 0.0
+    if arrays.x is not None:
+        shape = arrays.x.shape[1:]
+        low = min(float(np.nanmin(arrays.x)), 0.0)
+        high = max(float(np.nanmax(arrays.x)), 0.0)
+    ends = (low, high)
+    traversal: dict[str, Array] = {}
+    for unit, strips in arrays.traversal.items():
+        drawn = _drawn(strips, 2, shape, ends)
+        if drawn is not None:
+            traversal[unit] = drawn
+    return replace(
+        arrays,
+        x=_drawn(arrays.x, 1, shape, ends),
+        reconstruction=_drawn(arrays.reconstruction, 1, shape, ends),
+        prior_samples=_drawn(arrays.prior_samples, 1, shape, ends),
+        traversal=traversal,
+    )
+
+
+def _drawn(
+    items: Array | None, lead: int, shape: tuple[int, ...] | None, ends: tuple[float, float]
+) -> Array | None:
+    """Return items as pictures, None if they show nothing or are not of the data's shape."""
+    if items is None:
+        return None
+    own = items.shape[lead:]
+    is_another = shape is not None and own != shape
+    if is_another or not _shows(own):
+        return None
+    if len(own) == 1:
+        return plots.profiles(items, *ends)
+    images = plots.pixels(items)
+    shorter = min(images.shape[-3:-1])
+    times = math.ceil(SMALLEST / shorter)
+    return images.repeat(times, -3).repeat(times, -2)
+
+
+def _shows(shape: tuple[int, ...]) -> bool:
+    """Whether items of this shape are images, or vectors that are short enough to be drawn."""
+    match shape:
+        case (length,):
+            return length <= LONGEST
+        case (_, width):
+            return width > 3
+        case (_, _, colors):
+            return colors in (1, 3)
+    return False
+
+
+def reconstructions(arrays: Arrays) -> dict[str, Any] | None:
+    """Return items above their reconstructions as one picture."""
+    if arrays.x is None or arrays.reconstruction is None:
+        return None
+    x = arrays.x[:32]
+    reconstruction = arrays.reconstruction[:32]
+    return png(plots.reconstructions(x, reconstruction, columns=_even(x)))
+
+
+def prior(arrays: Arrays) -> dict[str, Any] | None:
+    """Return samples from the prior as one picture."""
+    if arrays.prior_samples is None:
+        return None
+    samples = arrays.prior_samples[:64]
+    return png(plots.image_grid(samples, _even(samples)))
+
+
+def _even(images: Array, most: int = 16) -> int:
+    """Return the number of columns that fills the last row as well as the others."""
+    rows = math.ceil(len(images) / most)
+    return math.ceil(len(images) / rows)
+
+
+# -- units -----------------------------------------------------------------------------------------
+
+
+def cards(scores: Scores, arrays: Arrays) -> list[dict[str, Any]]:
+    """Return a card for each traversed unit."""
+    order = ordered(scores)
+    known = dict(order)
+    for unit in arrays.traversal:
+        if unit not in known:
+            group, _, _ = unit.partition("[")
+            order.append((unit, group))
+    colors = plots.group_colors([group for _, group in order])
+    most = 10 * IDLE  # at least: if all units are idle their bars are short, not noise blown up
+    for mean in scores.information.values():
+        most = max(most, mean.value)
+    columns = 1
+    for strips in arrays.traversal.values():
+        columns = max(columns, strips.shape[1])
+    shown = [(unit, group) for unit, group in order if unit in arrays.traversal]
+    drawn = []
+    for k, (unit, group) in enumerate(shown):
+        drawn.append(
+            {
+                "name": unit,
+                "key": f"unit-{k}",
+                "color": accented(colors[group]),
+                **_told(unit, scores, most),
+                **_strips(unit, scores, arrays, columns),
+            }
+        )
+    return drawn
+
+
+def _is_idle(unit: str, scores: Scores) -> bool:
+    held = scores.information.get(unit)
+    return held is not None and held.value < IDLE
+
+
+def _told(unit: str, scores: Scores, most: float) -> dict[str, Any]:
+    """Return the information in a unit, with a bar that is full for the most informative one."""
+    held = scores.information.get(unit)
+    bar = None
+    if held is not None:
+        percent = 100 * max(held.value, 0) / most
+        bar = f"{percent:.1f}%"
+    return {"value": held, "bar": bar, "idle": _is_idle(unit, scores)}
+
+
+def _strips(unit: str, scores: Scores, arrays: Arrays, columns: int) -> dict[str, Any]:
+    """Return a unit's traversal as a picture, with the values that head its columns."""
+    strips = arrays.traversal[unit]
+    if _is_idle(unit, scores):
+        strips = strips[:1]  # a row shows that an idle unit does nothing as well as six do
+    at = arrays.traversal_at.get(unit, np.zeros(0))
+    is_discrete = bool(np.issubdtype(at.dtype, np.integer))
+    share = strips.shape[1] / columns
+    return {
+        "discrete": is_discrete,
+        "at": [str(value) if is_discrete else _head(value) for value in at],
+        "image": png(plots.traversal(strips)),
+        "rows": len(strips),
+        "narrow": f"{100 * share:.0f}%" if share < 0.5 else None,
+    }
+
+
+def _head(value: float) -> str:
+    rounded = round(value, 1) + 0.0  # + 0.0: no −0
+    return f"{rounded:.1f}".replace("-", "−")
