@@ -2,8 +2,8 @@
 family.
 """
 
-from .counting import counting as counting
-from .counting import of_windows as of_windows
+from .scenes import counting as counting
+from .scenes import of_windows as of_windows
 from .faces import faces as faces
 from .families import autoencoder as autoencoder
 from .families import hfvae as hfvae
