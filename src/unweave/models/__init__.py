@@ -1,6 +1,4 @@
-"""A model is an encoder that fills a trace q and a decoder that fills a trace p; one function per
-family.
-"""
+"""Families of models, a function each: an encoder fills the trace q and a decoder the trace p."""
 
 from .faces import faces as faces
 from .families import autoencoder as autoencoder

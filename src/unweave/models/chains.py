@@ -141,12 +141,18 @@ def _through(message: Quadratic, a: Tensor, b: Tensor, eye: Tensor) -> Quadratic
     root = torch.linalg.cholesky(eye + message.j)
     # precision of z' about A z + b, with the noise integrated
     j = eye - torch.cholesky_inverse(root)
-    mean = torch.cholesky_solve(message.h.unsqueeze(-1), root).squeeze(-1)
+    mean = _solved(root, message.h)
     inside = 0.5 * (message.h * mean).sum(-1) - _half_log_det(root)
     jb = (j @ b.unsqueeze(-1)).squeeze(-1)
     linear, squared = (mean * b).sum(-1), (jb * b).sum(-1)
     c = message.c + inside + linear - 0.5 * squared
     return Quadratic(a.mT @ j @ a, (mean - jb) @ a, c)
+
+
+def _solved(root: Tensor, h: Tensor) -> Tensor:
+    """Return (L Lᵀ)⁻¹ h (…, D) for triangular roots L (…, D, D)."""
+    column = h.unsqueeze(-1)
+    return torch.cholesky_solve(column, root).squeeze(-1)
 
 
 def _half_log_det(root: Tensor) -> Tensor:
@@ -167,7 +173,7 @@ def combined(message: Quadratic, loc: Tensor, scale: Tensor) -> tuple[Tensor, Te
     precision = message.j + torch.diag_embed(spread**-2)
     root = torch.linalg.cholesky(precision)
     pull = message.h + loc / scale**2
-    mean = torch.cholesky_solve(pull.unsqueeze(-1), root).squeeze(-1)
+    mean = _solved(root, pull)
     log_det = _half_log_det(root) + spread.log().sum(-1)
     drawn = 0.5 * (pull * mean).sum(-1)
     prior = 0.5 * (loc / scale).square().sum(-1)

@@ -1,4 +1,4 @@
-"""How well a run of `counting` counts, and what its windows show, in numbers and pictures."""
+"""The report of a run of `counting`: its counts, the digits that it found, and pictures of both."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def findings(
         model: The trained model.
         recipe: Its recipe.
         rate: Share of the training scenes whose count is known.
-        mnist: Whether digits were learned from MNIST first.
+        mnist: True if digits were learned from MNIST first.
         data_dir: Folder that holds the data.
     """
     assert recipe.test is not None
@@ -123,14 +123,16 @@ def _percent(right: Array, total: int | None = None) -> tuple[float, float]:
     """Return how many of `total` are right, in per cent, and the standard error of that."""
     n = total or len(right)
     share = float(right.sum()) / n
-    return 100 * share, 100 * float(np.sqrt(share * (1 - share) / n))
+    error = float(np.sqrt(share * (1 - share) / n))
+    return 100 * share, 100 * error
 
 
 def _beside_published(
     ours: tuple[float, float], alone: tuple[float, float], rate: float, mnist: bool
 ) -> Table:
     """Set accuracies of the count beside the published ones, by share of known counts."""
-    mine, classifier = (f"{value:.2f} ± {error:.2f}" for value, error in (ours, alone))
+    mine = "{:.2f} ± {:.2f}".format(*ours)
+    classifier = "{:.2f} ± {:.2f}".format(*alone)
     this_run = (None, mine, classifier) if mnist else (mine, None, classifier)
     rows: list[Row] = []
     for known in sorted({*PUBLISHED, rate}):
@@ -176,7 +178,7 @@ def _digits_found(
         q: Posterior of the first scenes.
         scenes: The scenes with all that is known of them.
         counted: The first scenes' counts by the model, (n,).
-        named: Whether training saw labels of digits, so that classes have names.
+        named: True if training saw labels of digits, so that classes have names.
     """
     centres = _centres(q)  # (n, MOST, 2)
     classes = _classes(q)  # (n, MOST)
@@ -217,7 +219,8 @@ def _by_digit(truth: Array, digit: Array, held: Array, right: Array, named: bool
     rows: list[Row] = []
     for d in range(10):
         n = int((truth == d).sum())
-        within, correct = _percent(held[digit == d], n)[0], _percent(right[digit == d], n)[0]
+        within, _ = _percent(held[digit == d], n)
+        correct, _ = _percent(right[digit == d], n)
         rows.append((str(d), n, within, correct))
     note = (
         f"Digits of {len(truth):,} test scenes; windows are matched to boxes by distance, all of a "
@@ -318,7 +321,8 @@ def _frame(scene: Array, centre: Array, colour: Array) -> None:
     """Draw a window's frame about `centre`, in a scene's pixels, into the scene twice as large."""
     first = np.rint(2 * centre + 1 - SIDE).astype(int)
     last = first + 2 * SIDE - 1
-    (top, left), (bottom, right) = first.clip(0, 2 * SIZE - 1), last.clip(0, 2 * SIZE - 1)
+    edge = 2 * SIZE - 1
+    (top, left), (bottom, right) = first.clip(0, edge), last.clip(0, edge)
     scene[[top, bottom], left : right + 1] = colour
     scene[top : bottom + 1, [left, right]] = colour
 

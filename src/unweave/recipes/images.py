@@ -56,11 +56,11 @@ def structured(
     if discrete == "categorical":
         model = partial(model, temperature=None)
     return _images(
-        data,
-        data,
-        model,
-        uw.formula(objective),
-        ("y", "z"),
+        name=data,
+        data=data,
+        family=model,
+        objective=uw.formula(objective),
+        groups=("y", "z"),
         weights=weights,
         samples=samples,
         epochs=epochs,

@@ -43,7 +43,7 @@ def findings(model: Model, recipe: Recipe, *, kind: str, quick: bool) -> Sequenc
         model: The trained model.
         recipe: Its recipe.
         kind: Kind of the model, as the flag names it.
-        quick: Whether few draws are enough.
+        quick: True if few draws are enough.
     """
     assert recipe.test is not None
     n, (length, size, _) = len(recipe.test), recipe.test.shape

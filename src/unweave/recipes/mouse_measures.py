@@ -85,7 +85,8 @@ def recovered(model: Model, recording: Recording) -> dict[str, Array]:
     found = {}
     decoder: Any = model.decoder
     if hasattr(decoder, "states"):
-        found["states of the model"] = np.where(there, decoder.states(z).argmax(-1).numpy(), -1)
+        states = decoder.states(z).argmax(-1).numpy()  # (n, T − 1)
+        found["states of the model"] = np.where(there, states, -1)
     found["states fitted to codes"] = _by_dynamics(z, there)
     found["k-means of codes"] = _by_k_means(codes[:, 1:], there)
     found["k-means of codes and steps"] = _by_k_means(_with_steps(codes), there)
