@@ -200,8 +200,8 @@ def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err
     model = (run / "model.safetensors").read_bytes()
-    made = "--objective 'hfvae(alpha=1, beta=12, gamma=4)' --discrete concrete --prior standard --weights balanced"
-    made += " --samples 1 --epochs 1 --batch 128 --lr 0.001 --seed 0"
+    made = "--objective 'hfvae(alpha=1, beta=12, gamma=4)' --discrete concrete --prior standard"
+    made += " --weights balanced --samples 1 --epochs 1 --batch 128 --lr 0.001 --seed 0"
     assert f"`unweave train digits {made}`" in (run / "README.md").read_text()
     assert json.loads((run / "config.json").read_text())["threads"] == 1
 

@@ -72,6 +72,21 @@ def test_convolutions_are_torchs_with_colours_last():
     torch.testing.assert_close(back(z).unflatten(1, (8, 8, 3)), x.permute(0, 2, 3, 1))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("lead", [(), (5,), (2, 1, 3)])
+@pytest.mark.parametrize("dims", [1, 3])
+def test_layers_of_one_batch_dimension_are_applied_item_by_item(dims, lead):
+    weight = torch.randn(6, 5)
+    layer, item = {
+        1: (lambda x: torch.mm(x, weight), (6,)),  # matrices alone
+        3: (nn.Conv2d(3, 4, 3), (3, 8, 9)),
+    }[dims]
+    x = torch.randn(*lead, *item)
+    found = uw.nets.batch_apply(layer, x, dims=dims)
+    each = torch.stack([layer(one[None])[0] for one in x.reshape(-1, *item)])
+    torch.testing.assert_close(found, each.reshape(*lead, *each.shape[1:]))
+
+
 # -- windows about the mass ------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
-"""The command `unweave`: recipes' signatures are its flags. Nothing here imports torch before work
-begins.
+"""The command `unweave`, whose flags are the recipes' signatures.
+
+Nothing here imports torch before work begins, so that help and usage errors are quick.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,25 +55,30 @@ RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN"
 
 
 def main() -> None:
-    """Runs the command; errors that a person can mend are one message, without a traceback.
+    """Run the command; an error that a person can mend is one message, without a traceback.
 
-    Of several ranks (`torchrun -m unweave …`) the one with the error says it.
+    Where several ranks run (`torchrun -m unweave …`), the one with the error prints it.
     """
-    rank = int(os.environ.get("RANK", 0))
     try:
         app()
     except (ValueError, OSError, KeyError, MissingExtra) as error:
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        if not isinstance(error.__cause__, ConnectionAbortedError):
-            where = f" at rank {rank}" if rank else ""
-            console = Console(stderr=True)
-            console.print(
-                f"[bold red]Error{where}:[/] {_plain(str(text))}", highlight=False, soft_wrap=True
-            )
+        another_rank_has_it = isinstance(error.__cause__, ConnectionAbortedError)
+        if not another_rank_has_it:
+            _print_error(error)
         sys.exit(1)
 
 
+def _print_error(error: Exception) -> None:
+    rank = int(os.environ.get("RANK", 0))
+    where = f" at rank {rank}" if rank else ""
+    # a KeyError's own text is its message in quotes
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    message = f"[bold red]Error{where}:[/] {_plain(str(text))}"
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+
+
 def _plain(text: str) -> str:
+    """Escape brackets, which are rich's markup."""
     return text.replace("[", "\\[")
 
 
@@ -92,13 +98,15 @@ def _about(
 
 
 def _flag(hint: Any) -> Any:
-    """A recipe's parameter as a flag: the text in its Annotated type is the flag's help."""
-    kind, *notes = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-    return Annotated[kind, typer.Option(help=notes[0])] if notes else hint
+    """Return the type of a recipe's parameter as typer's; the text in it is the flag's help."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint
+    kind, help_text = typing.get_args(hint)
+    return Annotated[kind, typer.Option(help=help_text)]
 
 
 def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]:
-    """A command with the recipe's flags and those that every training has."""
+    """Return a command with the recipe's flags and those that every training has."""
 
     @functools.wraps(recipe)
     def command(
@@ -118,24 +126,24 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         _fit(made, folder, threads, overwrite=overwrite, device=device)
 
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
-    own = [
-        p.replace(annotation=_flag(hints[p.name]))
-        for p in inspect.signature(recipe).parameters.values()
+    own = inspect.signature(recipe).parameters.values()
+    parameters = [
+        *(_parameter(p.name, _flag(hints[p.name]), p.default) for p in own),
+        _parameter("out", Out, None),
+        _parameter("overwrite", Overwrite, False),
+        _parameter("device", Device, None),
+        _parameter("threads", Threads, 1),
+        _parameter("local_estimator", Local, False),
     ]
-    common = {
-        "out": (Out, None),
-        "overwrite": (Overwrite, False),
-        "device": (Device, None),
-        "threads": (Threads, 1),
-        "local_estimator": (Local, False),
-    }
-    more = [
-        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-        for key, (hint, default) in common.items()
-    ]
-    command.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
+    described: Any = command
+    described.__signature__ = inspect.Signature(parameters)
+    described.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=hint)
 
 
 for _name in recipes.__all__:
@@ -146,16 +154,17 @@ for _name in recipes.__all__:
 @app.command()
 def resume(
     run: RunFolder,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.  Default: as it was.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.  Default: as before.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that torch may use.  Default: as it was.")
+        int | None, typer.Option(min=1, help="Threads that torch may use.  Default: as before.")
     ] = None,
 ) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
     from .runs.artifact import read_config
 
-    was = read_config(run)
-    threads, device = threads or was.get("threads", 1), device or was.get("device")
+    before = read_config(run)
+    threads = threads or before.get("threads", 1)
+    device = device or before.get("device")
     _fit(lambda: _recipe_of(run), run, threads, resume=True, device=device)
 
 
@@ -190,14 +199,12 @@ def report(run: RunFolder) -> None:
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
 ) -> None:
-    """The scores of several runs side by side, and their mean and standard deviation."""
+    """Print the scores of several runs side by side, and their mean and standard deviation."""
     from .runs.compare import table
 
     heads, rows = table(runs)
-    drawn = Table(*heads, box=None, pad_edge=False)
-    for row in rows:
-        drawn.add_row(*row)
-    Console(width=60 + 30 * len(runs)).print(drawn)  # a number is never broken over two lines
+    # wide enough that no number is broken over two lines
+    Console(width=60 + 30 * len(runs)).print(_table(heads, rows))
 
 
 @app.command()
@@ -205,7 +212,8 @@ def picture(
     what: Annotated[
         str,
         typer.Argument(
-            help="units: what each latent unit does. findings: a recipe's own. codes, ablation: runs side by side."
+            help="units: what each latent unit does. findings: a recipe's own. codes, ablation: "
+            "runs side by side."
         ),
     ],
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
@@ -245,14 +253,16 @@ def score(
         typer.Option(help="Only columns of codes of this name, or pattern such as 'z*'."),
     ] = None,
     factor: Annotated[list[str] | None, typer.Option(help="The same for factors.")] = None,
-    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")
+    ] = 0.95,
     no_intervals: Annotated[
         bool, typer.Option("--no-intervals", help="Values only, which is faster.")
     ] = False,
     convention: Annotated[
-        str | None, typer.Option(help="Whose definition, where a metric has several.")
+        str | None, typer.Option(help="Source of the definition, where a metric has several.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of whatever metrics and intervals draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws of metrics and intervals.")] = 0,
     out: Annotated[
         Path, typer.Option(help="Folder for score.html, scores.json and scores.csv.")
     ] = Path("scores"),
@@ -281,10 +291,7 @@ def score(
         typer.echo((out / "scores.json").read_text(encoding="utf-8"), nl=False)
         return
     console = Console()
-    drawn = Table(*HEADS, box=None, pad_edge=False)
-    for row in scorecard.table(card):
-        drawn.add_row(*row)
-    console.print(drawn)
+    console.print(_table(HEADS, scorecard.table(card)))
     for text in card.warnings:
         console.print(f"note: {_plain(text)}", highlight=False)
     typer.echo(f"page: {page}")
@@ -293,27 +300,25 @@ def score(
 @app.command()
 def verify(
     objective: Annotated[
-        list[str] | None, typer.Option(help="Also of this objective; may be repeated.")
+        list[str] | None, typer.Option(help="Also check this objective; may be repeated.")
     ] = None,
     batch: Annotated[
         list[int] | None, typer.Option(min=2, help="Batch sizes.  Default: 64 and 256.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=2, help="Random batches for each row.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of the data set and the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the data set and the draws.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Also write the tables to this file.")] = None,
     threads: Threads = 1,
 ) -> None:
-    """Compare each estimator with the exact value on a data set whose q(z) is known, by term and
-    batch size.
-    """
+    """Compare each estimator with the exact value where q(z) is known, by term and batch size."""
     import torch
 
     from .checks.verify import verify
     from .objective.formula import formula
 
     torch.set_num_threads(threads)
-    verify([(text, formula(text)) for text in objective or ()], batch or (64, 256), repeats=repeats, seed=seed,
-           to=json)  # fmt: skip
+    objectives = [(text, formula(text)) for text in objective or ()]
+    verify(objectives, batch or (64, 256), repeats=repeats, seed=seed, to=json)
 
 
 @app.command()
@@ -338,19 +343,20 @@ def study(
         ),
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="What methods train; STUDY is then the study's name.")
+        str, typer.Option(help="Recipe of --method's runs; STUDY is then the study's name.")
     ] = "digits",
     executor: Annotated[str, typer.Option(help="local, slurm or ray.")] = "local",
     option: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, an option of the executor.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at once.  Default: as fill the cores.")
+        int | None, typer.Option(min=1, help="Runs at once.  Default: as many as fill the cores.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run.")] = 1,
     retries: Annotated[int, typer.Option(min=0, help="How often a failed run is tried again.")] = 1,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Write the report of what is there.")
+        bool,
+        typer.Option("--report-only", help="Only write the report of the runs that are there."),
     ] = False,
 ) -> None:
     """Run a grid of objectives x coefficients x seeds, or go on with it, and write its report.
@@ -361,13 +367,11 @@ def study(
     from .studies import page as study_report
 
     changes: dict[str, Any] = {"seeds": seeds, "flags": _pairs(flag)}
-    plan = (
-        grid.build(
-            {"name": source, "recipe": recipe, "methods": _methods(method)}, "--method", **changes
-        )
-        if method
-        else grid.read(source, **changes)
-    )
+    if method:
+        given = {"name": source, "recipe": recipe, "methods": _methods(method)}
+        plan = grid.build(given, "--method", **changes)
+    else:
+        plan = grid.read(source, **changes)
     folder = out or Path("runs") / plan.name
     left = []
     if not report_only:
@@ -380,15 +384,11 @@ def study(
         try:
             left = work.run(plan, folder, **options, **_pairs(option))
         except KeyboardInterrupt:
-            typer.echo(
-                "stopped; what was running has saved its state: the same command goes on", err=True
-            )
+            said = "stopped; what was running has saved its state: the same command goes on"
+            typer.echo(said, err=True)
             raise typer.Exit(130) from None
     heads, rows = study_report.summary(folder)
-    drawn = Table(*heads, box=None, pad_edge=False)
-    for row in rows:
-        drawn.add_row(*row)
-    Console(width=max(100, 16 * len(heads))).print(drawn)
+    Console(width=max(100, 16 * len(heads))).print(_table(heads, rows))
     for job in left:
         typer.echo(
             f"not finished: {job.method}, seed {job.seed}: see {folder / 'logs' / job.key}.txt",
@@ -400,13 +400,16 @@ def study(
 
 
 def _methods(given: list[str]) -> dict[str, dict[str, str]]:
-    """NAME=OBJECTIVE, or an objective that is its own name."""
-    pairs = [text.partition("=") for text in given]
-    return {name.strip(): {"objective": (rest or name).strip()} for name, _, rest in pairs}
+    """Read NAME=OBJECTIVE, or an objective that is its own name."""
+    methods = {}
+    for text in given:
+        name, _, objective = text.partition("=")
+        methods[name.strip()] = {"objective": (objective or name).strip()}
+    return methods
 
 
 def _pairs(given: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE, values as JSON where they are, text otherwise."""
+    """Read NAME=VALUE, values as JSON where they are JSON, text otherwise."""
     import json
 
     pairs: dict[str, Any] = {}
@@ -468,7 +471,7 @@ def data(
         Path | None, typer.Option(help="Remember this folder as the one that holds data.")
     ] = None,
 ) -> None:
-    """Say where data is looked for, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
+    """Print the folder of the data, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
     from .data import directory, set_directory
 
     typer.echo(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
@@ -476,17 +479,24 @@ def data(
 
 @app.command(name="list")
 def list_recipes() -> None:
-    """The recipes, a line each."""
-    table = Table("recipe", "what it trains", box=None, pad_edge=False)
+    """List the recipes, a line each."""
+    rows = []
     for name in recipes.__all__:
-        table.add_row(
-            name.replace("_", "-"), (getattr(recipes, name).__doc__ or "").splitlines()[0]
-        )
-    Console().print(table)
+        described = getattr(recipes, name).__doc__
+        rows.append((name.replace("_", "-"), described.splitlines()[0]))
+    Console().print(_table(("recipe", "what it trains"), rows))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return rows under their heads, without lines, as rich prints them."""
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _recipe_of(run: Path) -> Any:
-    """The recipe that a run folder was trained from."""
+    """Build the recipe that a run folder was trained from."""
     from .runs.artifact import read_config
 
     config = read_config(run)
@@ -501,14 +511,16 @@ def _recipe_of(run: Path) -> Any:
             "with it from Python, `unweave.fit(recipe, out, resume=True)`"
         )
     try:
-        return replace(getattr(recipes, name)(**config["flags"]), gather=config.get("gather", True))
+        recipe = getattr(recipes, name)(**config["flags"])
     except TypeError as error:
         raise ValueError(
             f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
         ) from None
+    return replace(recipe, gather=config.get("gather", True))
 
 
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:
+    """Train what `recipe` builds and print where the report is; an interruption exits with 130."""
     import torch
 
     from .run import fit

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import unweave as uw
 from unweave.data.multi_digits import BOX
-from unweave.models.counting import FAINT, lens
+from unweave.models.scenes import FAINT, lens
 from unweave.runs.findings import Number
 
 SHAPE, MOST = (30, 34), 3

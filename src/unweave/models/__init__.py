@@ -1,9 +1,5 @@
-"""A model is an encoder that fills a trace q and a decoder that fills a trace p; one function per
-family.
-"""
+"""Families of models, a function each: an encoder fills the trace q and a decoder the trace p."""
 
-from .counting import counting as counting
-from .counting import of_windows as of_windows
 from .faces import faces as faces
 from .families import autoencoder as autoencoder
 from .families import hfvae as hfvae
@@ -11,6 +7,8 @@ from .families import measured as measured
 from .families import vae as vae
 from .model import Model as Model
 from .model import family as family
+from .scenes import counting as counting
+from .scenes import of_windows as of_windows
 from .state_space import deep_markov as deep_markov
 from .state_space import linear_dynamics as linear_dynamics
 from .state_space import static_frames as static_frames

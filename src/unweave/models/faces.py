@@ -1,6 +1,4 @@
-"""Faces as intrinsic images: who it is sets the reflectance, where the light is the shading, and x
-is their product.
-"""
+"""Faces as intrinsic images: identity sets reflectance, lighting shading, x is their product."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ DARK = 0.02
 
 
 class _Kinds(nn.Module):
-    """Normals of a code, one for each class: means apart, scales in common.
+    """The Normals of a code, one for each class: means apart, scales in common.
 
     Means are kept in tenths: they have further to go than weights, and Adam's steps are of one
     length for all.
@@ -35,22 +33,26 @@ class _Kinds(nn.Module):
 
     @property
     def means(self) -> Tensor:
-        """(classes, size)."""
+        """The classes' means, (classes, size)."""
         return 10 * self.tenths
 
     def forward(self, one_hot: Tensor) -> Normal:
         return Normal(one_hot @ self.means, scale(self.log_scale), validate_args=False)
 
     def log_weights(self, code: Tensor) -> Tensor:
-        """log p(class|code) of equally frequent classes, up to a constant: (n, classes) of (n,
-        size).
+        """Return log p(class|code) (n, classes) of codes (n, size), up to a constant.
+
+        Classes are equally frequent.
         """
-        return -(((code.unsqueeze(-2) - self.means) / scale(self.log_scale)) ** 2).sum(-1) / 2
+        apart = code.unsqueeze(-2) - self.means  # (n, classes, size)
+        squares = (apart / scale(self.log_scale)) ** 2
+        return -squares.sum(-1) / 2
 
 
 class _Encoder(nn.Module):
-    """q(identity|x) q(lighting|view of x) q(r|x) q(s|x); q(identity|x) is p(identity|r) at the mean
-    of q(r|x).
+    """The program q(identity|x) q(lighting|view of x) q(r|x) q(s|x).
+
+    q(identity|x) is p(identity|r) at the mean of q(r|x).
     """
 
     def __init__(
@@ -77,19 +79,18 @@ class _Encoder(nn.Module):
         r_mean, r_log_scale = self.r(contrast(x).flatten(1)).chunk(2, -1)
         s_mean, s_log_scale = self.s(log(x).flatten(1)).chunk(2, -1)
         q.categorical(self.people.log_weights(r_mean), value=identity, name="identity")
-        q.categorical(
-            self.lighting(self.view(x, still=not self.training)), value=lighting, name="lighting"
-        )
+        seen = self.view(x, still=not self.training)
+        q.categorical(self.lighting(seen), value=lighting, name="lighting")
         q.normal(r_mean, scale(r_log_scale), name="r")
         q.normal(s_mean, scale(s_log_scale), name="s")
         return q
 
 
 class _Decoder(nn.Module):
-    """p(identity) p(lighting) p(r|identity) p(s|lighting) p(x|r, s): x is reflectance times
-    shading, and noise.
+    """The program p(identity) p(lighting) p(r|identity) p(s|lighting) p(x|r, s).
 
-    The noise has a floor and a part in proportion to brightness.
+    x is reflectance times shading, and noise. The noise has a floor and a part in proportion to
+    brightness.
     """
 
     def __init__(
@@ -109,36 +110,33 @@ class _Decoder(nn.Module):
         self.x_log_scale = nn.Parameter(torch.tensor([-2.0, -4.0]))
 
     def images(self, r: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Reflectance in (0, 1) and shading, positive and smooth: (n, height, width) each."""
+        """Return reflectance in (0, 1) and smooth, positive shading: (n, height, width) each."""
         reflectance = self.reflectance(r).sigmoid().unflatten(-1, self.shape)
-        coarse = F.softplus(self.shading(torch.cat([s, r], -1))).unflatten(-1, self.coarse)
-        return reflectance, F.interpolate(coarse.unsqueeze(1), self.shape, mode="bilinear").squeeze(
-            1
-        )
+        coarse = F.softplus(self.shading(torch.cat([s, r], -1)))  # (n, pixels)
+        coarse = coarse.unflatten(-1, self.coarse).unsqueeze(1)  # (n, 1, height / 2, width / 2)
+        shading = F.interpolate(coarse, self.shape, mode="bilinear")
+        return reflectance, shading.squeeze(1)
 
     def forward(self, x: Tensor | None, q: Trace) -> Trace:
         p = Trace()
-        p.categorical(
-            torch.zeros_like(self.people.means[:, 0]), value=q["identity"], name="identity"
-        )
-        p.categorical(
-            torch.zeros_like(self.lights.means[:, 0]), value=q["lighting"], name="lighting"
-        )
+        evenly = torch.zeros_like(self.people.means[:, 0])
+        p.categorical(evenly, value=q["identity"], name="identity")
+        evenly = torch.zeros_like(self.lights.means[:, 0])
+        p.categorical(evenly, value=q["lighting"], name="lighting")
         r = p.conditional(self.people, "identity", value=q["r"], name="r")
         s = p.conditional(self.lights, "lighting", value=q["s"], name="s")
         reflectance, shading = self.images(r, s)
+        product = reflectance * shading
         share, floor = scale(self.x_log_scale)
-        p.normal(
-            product := reflectance * shading, floor + share * product.detach(), value=x, name="x"
-        )
+        p.normal(product, floor + share * product.detach(), value=x, name="x")
         return p
 
 
 class _Lighting(nn.Module):
-    """Log-weights of the lights, (n, lights): the mean of what the image says and the mirror image
-    of mirrored lights.
+    """Log-weights of the lights, (n, lights), from the image and from its mirror image.
 
-    While training one of the two is read, at random.
+    The mirror image is lit by the mirrored lights. Evaluation takes the mean of the two; training
+    reads one of them, at random.
     """
 
     mirror: Tensor
@@ -168,35 +166,38 @@ class _Lighting(nn.Module):
         self.register_buffer("mirror", torch.tensor(mirror), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = torch.stack([x, log(x)], 1)
+        seen = torch.stack([x, log(x)], 1)  # (n, 2, height, width)
+        flipped = seen.flip(-1)
         if not self.training:
-            both: Tensor = self.read(seen) + self.read(seen.flip(-1))[:, self.mirror]
+            both: Tensor = self.read(seen) + self.read(flipped)[:, self.mirror]
             return both / 2
-        turned = torch.rand(len(x), 1, device=x.device) < 0.5
-        read = self.read(torch.where(turned[..., None, None], seen.flip(-1), seen))
+        turned = torch.rand(len(x), 1, device=x.device) < 0.5  # (n, 1)
+        read = self.read(torch.where(turned[..., None, None], flipped, seen))  # (n, lights)
         return torch.where(turned, read[:, self.mirror], read)
 
 
 def log(x: Tensor) -> Tensor:
+    """Return log-brightness, which flattens in the dark."""
     return (x + DARK).log()
 
 
 def contrast(x: Tensor, side: int = 9) -> Tensor:
-    """Log-brightness against its surroundings, in units of their spread: what is left of x where
-    light changes slowly.
+    """Return log-brightness against its surroundings, in units of their spread.
 
-    Surroundings are squares of `side` pixels, averaged twice.
+    It does not change with light that changes slowly over the image. Surroundings are squares of
+    `side` pixels, averaged twice.
     """
 
     def around(t: Tensor) -> Tensor:
         for window in 2 * [(side, 1), (1, side)]:
-            t = F.avg_pool2d(
-                t, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False
-            )
+            padding = window[0] // 2, window[1] // 2
+            t = F.avg_pool2d(t, window, 1, padding, count_include_pad=False)
         return t
 
-    detail = (l := log(x)) - around(l)
-    return detail / (around(detail**2).sqrt() + 0.05)
+    brightness = log(x)
+    detail = brightness - around(brightness)
+    spread = around(detail**2).sqrt()
+    return detail / (spread + 0.05)
 
 
 @family
@@ -208,8 +209,7 @@ def faces(
     surface: int = 32,
     shading: int = 16,
 ) -> Model:
-    """Intrinsic images of faces: identity i sets a code r of the surface, lighting l a code s of
-    the shading.
+    """Intrinsic images of faces: identity i sets a code r of the surface, lighting l a code s.
 
     .. math:: p(x, r, s, i, l) = p(i) p(l) p(r|i) p(s|l) N(x; R(r) S(s, r), σ_0 + σ_1 R S)
 

@@ -1,6 +1,4 @@
-"""Model families for data of any fixed shape: images or vectors, numbers in [0, 1] or any
-numbers.
-"""
+"""Model families for data of any fixed shape: images or vectors, numbers in [0, 1] or others."""
 
 from __future__ import annotations
 
@@ -28,20 +26,26 @@ from .model import Model, family
 Net = Literal["mlp", "conv"]
 Likelihood = Literal["bernoulli", "normal"]
 Order = Literal["yz", "zy"]
+PriorKind = Literal["standard", "learned", "correlated", "mixture"]
 
 
 def one_of(kind: Any, value: str, what: str) -> str:
-    """`value`, if it is one of the words of a Literal type."""
-    if value not in get_args(kind):
-        raise ValueError(f"{what}={value!r}: expected one of {', '.join(get_args(kind))}")
+    """Return `value` if it is one of the words of a Literal type.
+
+    Raises:
+        ValueError: It is none of them; the message names the argument, `what`, and the words.
+    """
+    words = get_args(kind)
+    if value not in words:
+        raise ValueError(f"{what}={value!r}: expected one of {', '.join(words)}")
     return value
 
 
 class _Encoder(nn.Module):
-    """q(y|x) q(z|x, y), or q(z|x) q(y|x, z): a discrete y of `classes` values, `normals` Normals z;
-    y may be absent.
+    """The program q(y|x) q(z|x, y), or q(z|x) q(y|x, z).
 
-    With a temperature y is a Concrete variable, without one it is enumerated.
+    y is discrete, of `classes` values, and absent with 0 of them; z are `normals` Normals. With a
+    temperature y is a Concrete variable, without one it is enumerated.
     """
 
     def __init__(
@@ -57,50 +61,48 @@ class _Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.standard = standard or nn.Identity()
-        self.dims, self.temperature, self.order = (
-            len(shape),
-            temperature,
-            one_of(Order, order, "order"),
-        )
+        self.dims, self.temperature = len(shape), temperature
+        self.order = one_of(Order, order, "order")
         first, *rest = hidden
-        to_first = (
-            conv(shape, first)
-            if one_of(Net, net, "net") == "conv"
-            else nn.Linear(math.prod(shape), first)
-        )
+        to_first: nn.Module
+        if one_of(Net, net, "net") == "conv":
+            to_first = conv(shape, first)
+        else:
+            to_first = nn.Linear(math.prod(shape), first)
         self.h = nn.Sequential(to_first, nn.ReLU())
         self.y_log_weights: nn.Module | None = None
-        if classes:
-            self.y_log_weights = (
-                nn.Linear(first, classes)
-                if order == "yz"
-                else mlp([first + normals, *rest, classes])
-            )
+        if classes and order == "yz":
+            self.y_log_weights = nn.Linear(first, classes)
+        elif classes:
+            self.y_log_weights = mlp([first + normals, *rest, classes])
         read = first + classes if order == "yz" else first
         self.z_mean = mlp([read, *rest, normals])
         self.z_log_scale = mlp([read, *rest, normals])
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Trace:
         q = Trace()
-        h = self.h(self.standard(x).flatten(-self.dims))
+        h = self.h(self.standard(x).flatten(-self.dims))  # (batch, first)
         if self.y_log_weights is not None and self.order == "yz":
-            h = cat([h, _discrete(q, self.y_log_weights(h), self.temperature, y)])
+            y = _discrete(q, self.y_log_weights(h), self.temperature, y)
+            h = cat([h, y])  # (*classes, *samples, batch, first + classes)
         z = q.normal(self.z_mean(h), scale(self.z_log_scale(h)), name="z")
         if self.y_log_weights is not None and self.order == "zy":
-            _discrete(q, self.y_log_weights(cat([h, z])), self.temperature, y)
+            logits = self.y_log_weights(cat([h, z]))
+            _discrete(q, logits, self.temperature, y)
         return q
 
 
 def _discrete(
     trace: Trace, logits: Tensor, temperature: float | None, value: Tensor | Node | None
 ) -> Tensor:
+    """Add the site y: enumerated without a temperature, Concrete with one."""
     if temperature is None:
         return trace.categorical(logits, value=value, name="y")
     return trace.concrete(logits, temperature, value=value, name="y")
 
 
 class _Code(nn.Module):
-    """A plain autoencoder's encoder: z is a function of x, without a density."""
+    """The encoder of a plain autoencoder: z is a function of x, without a density."""
 
     def __init__(self, shape: Sequence[int], hidden: Sequence[int], size: int) -> None:
         super().__init__()
@@ -110,12 +112,13 @@ class _Code(nn.Module):
         return Trace.given(z=self.z(x.flatten(-self.dims)))
 
 
-PriorKind = Literal["standard", "learned", "correlated", "mixture"]
-
-
 class Prior(nn.Module):
-    """A learned p(z) over `size` numbers: factorised, correlated, or a mixture of `parts`
-    factorised Normals.
+    """A learned p(z): factorised, correlated, or a mixture of factorised Normals.
+
+    Args:
+        kind: "learned" (factorised), "correlated" or "mixture".
+        size: Units of z.
+        parts: Normals of a mixture.
     """
 
     def __init__(self, kind: PriorKind, size: int, parts: int = 10) -> None:
@@ -131,17 +134,17 @@ class Prior(nn.Module):
 
     def forward(self) -> Distribution:
         if self.kind == "correlated":
-            return MultivariateNormal(
-                self.loc, scale_tril=self.below.tril(-1) + scale(self.log_scale).diag()
-            )
+            root = self.below.tril(-1) + scale(self.log_scale).diag()  # (size, size)
+            return MultivariateNormal(self.loc, scale_tril=root)
         each = Normal(self.loc, scale(self.log_scale))
         if self.kind == "mixture":
-            return MixtureSameFamily(Categorical(logits=self.log_weights), Independent(each, 1))
+            parts = Categorical(logits=self.log_weights)
+            return MixtureSameFamily(parts, Independent(each, 1))
         return each
 
 
 class Decoder(nn.Module):
-    """p(y) p(z) p(x|y, z): uniform y; `prior=None` leaves p(z) out.
+    """The program p(y) p(z) p(x|y, z), with uniform y; `prior=None` leaves p(z) out.
 
     x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a
     number in vectors. With `standard` the networks' x has mean 0 and standard deviation 1, and
@@ -173,44 +176,56 @@ class Decoder(nn.Module):
         if likelihood == "normal":
             self.x_log_scale = nn.Parameter(torch.zeros(shape if len(shape) == 1 else ()))
         self.shape, self.classes, self.temperature = tuple(shape), classes, temperature
-        self.kind, self.prior = (
-            prior,
-            Prior(prior, normals) if prior not in (None, "standard") else None,
-        )
+        self.kind = prior
+        self.prior: Prior | None = None
+        if prior not in (None, "standard"):
+            self.prior = Prior(prior, normals)
         self.register_buffer("y_log_weights", torch.zeros(classes), persistent=False)
         sizes = [classes + normals, *reversed(hidden)]
-        self.x = (
-            nn.Sequential(mlp(sizes), nn.ReLU(), deconv(sizes[-1], shape))
-            if net == "conv"
-            else mlp([*sizes, math.prod(shape)])
-        )
+        if net == "conv":
+            self.x = nn.Sequential(mlp(sizes), nn.ReLU(), deconv(sizes[-1], shape))
+        else:
+            self.x = mlp([*sizes, math.prod(shape)])
 
     def forward(self, x: Tensor | None, q: Trace) -> Trace:
         p = Trace()
-        if self.prior is not None:
-            h = p.sample(self.prior(), q["z"], name="z")
-        else:
-            h = p.normal(0.0, 1.0, value=q["z"], name="z") if self.kind else q["z"].value
+        h = self._z(p, q)  # (…, normals)
         if self.classes:
             y = _discrete(p, self.y_log_weights, self.temperature, q["y"])
-            h = cat([y, h])
-        h = self.x(h).unflatten(-1, self.shape)
-        if self.likelihood == "normal":
-            sd = scale(self.x_log_scale)
-            mean, sd = (
-                (h, sd) if self.standard is None else (self.standard.back(h), self.standard.sd * sd)
-            )
-            p.normal(mean, sd, value=x, name="x")
-        else:
+            h = cat([y, h])  # (…, classes + normals)
+        h = self.x(h).unflatten(-1, self.shape)  # (…, *shape)
+        if self.likelihood == "bernoulli":
             p.bernoulli(h, value=x, name="x")
+            return p
+        mean, sd = h, scale(self.x_log_scale)
+        if self.standard is not None:
+            mean, sd = self.standard.back(h), self.standard.sd * sd
+        p.normal(mean, sd, value=x, name="x")
         return p
+
+    def _z(self, p: Trace, q: Trace) -> Tensor:
+        """Add the site z, where there is a prior, and return its value."""
+        if self.prior is not None:
+            return p.sample(self.prior(), q["z"], name="z")
+        if self.kind:
+            return p.normal(0.0, 1.0, value=q["z"], name="z")
+        return q["z"].value
 
 
 def measured(model: Model, x: Tensor | np.ndarray[Any, Any]) -> Model:
-    """A model built with `standardise=True`, its means and standard deviations those of the items x
-    (n, *shape).
+    """Give a model built with `standardise=True` the means and standard deviations of items.
 
-    Until then they are 0 and 1. Errors: ValueError for a model that does not standardise.
+    Until then they are 0 and 1.
+
+    Args:
+        model: The model, which is changed.
+        x: Items (n, *shape).
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: The model does not standardise.
     """
     standards = [part for part in model.modules() if isinstance(part, Standard)]
     if not standards:
@@ -235,31 +250,37 @@ def hfvae(
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
-    Without a temperature y is categorical, and enumerated. p(z) is standard Normal, or learned (see
-    `Prior`).
+    Networks are as in the authors' example: x-400, y from 400, z's mean and log-scale each from
+    (400+10)-200; (10+10)-200-400-x back. Groups: ("y", "z").
 
-    Networks as in the authors' example: x-400, y from 400, z's mean and log-scale each from
-    (400+10)-200; (10+10)-200-400-x back; `net="conv"` puts convolutions between x and the first of
-    `hidden`. Groups: ("y", "z"). `order="zy"` encodes style first, q(z|x) q(y|x, z), as Siddharth
-    et al. (2017): where y is given, see `conditioned`. `standardise` shows the networks each number
-    of x with mean 0 and standard deviation 1, see `measured`; a Normal p(x|y, z) stays a density of
-    x in its own units.
+    Args:
+        shape: Shape of an item.
+        hidden: Units of the hidden layers, those next to x first.
+        classes: Classes of y.
+        normals: Units of z.
+        temperature: Temperature of y; without one y is categorical, and enumerated.
+        prior: p(z), standard Normal or learned, see `Prior`.
+        net: "conv" puts convolutions between x and the first of `hidden`.
+        likelihood: Bernoulli for numbers in [0, 1], Normal for any.
+        order: "zy" encodes style first, q(z|x) q(y|x, z), as Siddharth et al. (2017); where y is
+            given, see `conditioned`.
+        standardise: Show the networks each number of x with mean 0 and standard deviation 1, see
+            `measured`; a Normal p(x|y, z) stays a density of x in its own units.
     """
     seen = Standard(shape) if standardise else None
-    return Model(
-        _Encoder(shape, hidden, classes, normals, temperature, net, order, seen),
-        Decoder(
-            shape,
-            hidden,
-            classes,
-            normals,
-            temperature,
-            prior=prior,
-            net=net,
-            likelihood=likelihood,
-            standard=seen,
-        ),
+    encoder = _Encoder(shape, hidden, classes, normals, temperature, net, order, seen)
+    decoder = Decoder(
+        shape,
+        hidden,
+        classes,
+        normals,
+        temperature,
+        prior=prior,
+        net=net,
+        likelihood=likelihood,
+        standard=seen,
     )
+    return Model(encoder, decoder)
 
 
 @family
@@ -271,10 +292,9 @@ def vae(
     likelihood: Likelihood = "bernoulli",
     standardise: bool = False,
 ) -> Model:
-    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014). Groups:
-    ("z",).
+    """The plain VAE with `normals` standard Normal latents (Kingma and Welling, 2014).
 
-    `standardise` as in `hfvae`.
+    `standardise` as in `hfvae`. Groups: ("z",).
     """
     seen = Standard(shape) if standardise else None
     return Model(
@@ -287,7 +307,8 @@ def vae(
 def autoencoder(
     shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10
 ) -> Model:
-    """The plain autoencoder with a code of `normals` numbers: no prior, so nothing to draw from;
-    train on `recon`.
+    """The plain autoencoder with a code of `normals` numbers: train it on `recon`.
+
+    It has no prior, so nothing to draw from.
     """
     return Model(_Code(shape, hidden, normals), Decoder(shape, hidden, 0, normals, 1.0, prior=None))

@@ -1,6 +1,4 @@
-"""Model: an encoder and a decoder with what everybody does with them: encode, decode, reconstruct,
-sample.
-"""
+"""A model: an encoder and a decoder, and the ways to encode, decode, reconstruct and sample."""
 
 from __future__ import annotations
 
@@ -21,11 +19,15 @@ from ..trace.trace import Trace
 
 
 class Model(nn.Module):
-    """`encoder(x, **labels) -> q` and `decoder(x, q) -> p`, both programs that fill a `Trace`.
+    """Two programs that fill a `Trace`: `encoder(x, **labels) -> q` and `decoder(x, q) -> p`.
 
     The decoder must accept x = None (nothing to score) and `q.free(n)` (nothing encoded). `config`
     says how to build the model again, see `family`; a model without one is saved, but must be built
     by its user to be loaded.
+
+    Args:
+        encoder: Fills q.
+        decoder: Fills p from x and q.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
@@ -39,47 +41,53 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def posterior(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Trace:
-        """The encoder's trace for items x (n, …), drawn with a random state of its own; so are
-        enumerated classes.
+        """Return the encoder's trace for items x (n, …); enumerated classes are drawn, too.
+
+        The draws have a random state of their own, from `seed`.
         """
         with seeded(seed):
             trace: Trace = self.encoder(self._tensor(x))
             return trace.draw()
 
     def encode(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
-        """Codes (n, units): posterior means, and class numbers for discrete sites; columns as in
-        `units`.
+        """Return codes (n, units): posterior means, and class numbers for discrete sites.
 
-        Sites that depend on a drawn site are given that draw, repeatable by `seed`.
+        Columns are as in `units`. Sites that depend on a drawn site are given that draw, repeatable
+        by `seed`.
         """
-        return torch.cat(
-            [code(node).flatten(1) for node in self.posterior(x, seed=seed).values()], -1
-        )
+        q = self.posterior(x, seed=seed)
+        codes = [code(node).flatten(1) for node in q.values()]
+        return torch.cat(codes, -1)
 
     @torch.no_grad()
     def decode(self, **codes: Tensor) -> Tensor:
-        """The decoder's mean for chosen values of every latent site, each (n, …)."""
-        trace = Trace.given(**{name: self._tensor(value) for name, value in codes.items()})
+        """Return the decoder's mean for chosen values of every latent site, each (n, …)."""
+        values = {name: self._tensor(value) for name, value in codes.items()}
         with seeded(0):  # a decoder without data draws it, though only its mean is asked for
-            return mean(self.decoder(None, trace))
+            return mean(self.decoder(None, Trace.given(**values)))
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
-        """The decoder's mean at the encoder's mean codes."""
-        return self.decode(
-            **{name: hard(node) for name, node in self.posterior(x, seed=seed).items()}
-        )
+        """Return the decoder's mean at the encoder's mean codes."""
+        q = self.posterior(x, seed=seed)
+        codes = {name: hard(node) for name, node in q.items()}
+        return self.decode(**codes)
 
     @torch.no_grad()
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
-        """The decoder's mean at `n` draws from the prior, shape (n, …)."""
+        """Return the decoder's mean at `n` draws from the prior, shape (n, …).
+
+        Raises:
+            ValueError: The model does not know its data's shape, or has no prior.
+        """
         shape = self.config["shape"] if self.config else None
         if shape is None:
             raise ValueError(
                 "this model does not know its data's shape: run its decoder on `q.free(n)` instead"
             )
+        item = self._tensor(np.zeros((1, *shape), np.float32))
         with seeded(seed):
-            q = self.encoder(self._tensor(np.zeros((1, *shape), np.float32)))
+            q = self.encoder(item)
             if all(node.dist is None for node in q.values()):
                 raise ValueError(
                     "this model has no prior to draw from: its code is a function of x (decode "
@@ -88,27 +96,35 @@ class Model(nn.Module):
             return mean(self.decoder(None, q.free(n)))
 
     def units(self) -> list[str]:
-        """Names of the latent units, in the order of the columns of `encode`."""
+        """Return the names of the latent units, in the order of the columns of `encode`."""
         shape = self.config["shape"] if self.config else ()
         q = self.posterior(np.zeros((2, *shape), np.float32))
-        return [name for site, node in q.items() for name in unit_names(site, node)]
+        names = []
+        for site, node in q.items():
+            names += unit_names(site, node)
+        return names
 
     def _tensor(self, x: Tensor | np.ndarray[Any, Any]) -> Tensor:
-        """Items as the networks take them; bytes are pixels that stand for value / 255."""
-        t = torch.as_tensor(
-            x if isinstance(x, Tensor) else np.asarray(x), device=next(self.parameters()).device
-        )
+        """Return items as the networks take them; bytes are pixels that stand for value / 255."""
+        values = x if isinstance(x, Tensor) else np.asarray(x)
+        device = next(self.parameters()).device
+        t = torch.as_tensor(values, device=device)
         return t.float() / 255 if t.dtype == torch.uint8 else t
 
 
 def unit_names(site: str, node: Node) -> list[str]:
-    """`y`, or `z[0]`, `z[1]`, … for a site of a batch of items."""
-    shape = (
-        unit_shape(node.dist, node.value, 1)
-        if node.dist is not None
-        else tuple(node.value.shape[1:])
-    )
-    return [site] if not shape else [f"{site}[{','.join(map(str, i))}]" for i in np.ndindex(*shape)]
+    """Return `y`, or `z[0]`, `z[1]`, … for a site of a batch of items."""
+    if node.dist is None:
+        shape = tuple(node.value.shape[1:])
+    else:
+        shape = unit_shape(node.dist, node.value, 1)
+    if not shape:
+        return [site]
+    names = []
+    for index in np.ndindex(*shape):
+        numbers = ",".join(map(str, index))
+        names.append(f"{site}[{numbers}]")
+    return names
 
 
 def is_discrete(node: Node) -> bool:
@@ -117,7 +133,7 @@ def is_discrete(node: Node) -> bool:
 
 
 def code(node: Node) -> Tensor:
-    """What a site says of each item in one number a unit: its mean, or its most probable class."""
+    """Return a site's code of each item, a number a unit: its mean, or its most probable class."""
     if node.dist is None:
         return node.value
     at: Tensor = node.dist.mean
@@ -125,15 +141,16 @@ def code(node: Node) -> Tensor:
 
 
 def hard(node: Node) -> Tensor:
-    """A site's mean as a decoder takes it: classes one-hot."""
-    if is_discrete(node):
-        classes = code(node).long().squeeze(-1)
-        return torch.nn.functional.one_hot(classes, node.value.shape[-1]).to(node.value.dtype)
-    return code(node)
+    """Return a site's mean as a decoder takes it: classes one-hot."""
+    if not is_discrete(node):
+        return code(node)
+    classes = code(node).long().squeeze(-1)  # (n,)
+    one_hot = torch.nn.functional.one_hot(classes, node.value.shape[-1])  # (n, classes)
+    return one_hot.to(node.value.dtype)
 
 
 def mean(p: Trace) -> Tensor:
-    """The mean of the decoder's last site: the data's."""
+    """Return the mean of the decoder's last site, which is the data's."""
     node = p[list(p)[-1]]
     at: Tensor = node.value if node.dist is None else node.dist.mean
     return at
@@ -141,16 +158,14 @@ def mean(p: Trace) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A random state of its own inside, the caller's untouched after."""
+    """Give the block a random state of its own; the caller's is untouched after it."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 
 
 def family(build: Callable[..., Model]) -> Callable[..., Model]:
-    """Marks a function that builds models: what it builds remembers the function's name and
-    arguments.
-    """
+    """Let the models that a function builds remember its name and arguments, as their `config`."""
 
     @functools.wraps(build)
     def wrapped(*args: Any, **kwargs: Any) -> Model:

@@ -1,6 +1,4 @@
-"""A class that different views of an image agree on: clustering by a structured variational
-autoencoder.
-"""
+"""Clustering by a structured VAE: a class that different views of an image agree on."""
 
 from __future__ import annotations
 
@@ -20,14 +18,20 @@ from .model import Model, family
 
 @dataclass(frozen=True)
 class Views:
-    """Random views of images (batch, height, width): the changes that leave what an image shows as
-    it is.
+    """Random views of images (batch, height, width), which show the same thing.
 
-    Rotation up to `rotation` degrees, shear and log-scales up to `shear` and `zoom`, shifts up to
-    `shift` pixels, strokes thinner or bolder by up to `width` of a pixel on either side, brightness
-    down by up to `dim`. With `window` the view is a square of so many pixels about the centre of
-    the image's mass, its sides in proportion to the root of the mass: where a bright thing is, and
-    how large, is then no part of what is seen. `still` views are not random.
+    `still` views are not random.
+
+    Args:
+        rotation: Rotation up to so many degrees.
+        shear: Shear up to so much.
+        zoom: Log-scales across and down up to so much.
+        shift: Shifts up to so many pixels.
+        width: Strokes thinner or bolder by up to so much of a pixel on either side.
+        dim: Brightness down by up to this share.
+        window: If not 0, the view is a square of so many pixels about the centre of the image's
+            mass, its sides in proportion to the root of the mass: the place and the size of a
+            bright thing are then not seen.
     """
 
     rotation: float = 20.0
@@ -39,64 +43,89 @@ class Views:
     window: int = 0
 
     def side(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Height and width of the views of images of this shape."""
+        """Return height and width of the views of images of this shape."""
         return (self.window, self.window) if self.window else (shape[0], shape[1])
 
     def __call__(self, x: Tensor, *, still: bool = False) -> Tensor:
-        def uniform(most: float) -> Tensor:
-            return (
-                x.new_zeros(len(x))
-                if still
-                else (2 * torch.rand(len(x), device=x.device) - 1) * most
-            )
-
         if still and not self.window:
             return x
+        affine = self._affine(x, still)
         height, width = self.side(x.shape[1:])
-        angle, shear = uniform(math.radians(self.rotation)), uniform(self.shear)
-        zoom_x, zoom_y = uniform(self.zoom).exp(), uniform(self.zoom).exp()
+        grid = F.affine_grid(affine, [len(x), 1, height, width], align_corners=False)
+        seen = F.grid_sample(x.unsqueeze(1), grid, align_corners=False)  # (batch, 1, h, w)
+        if self.width and not still:
+            seen = _stroked(seen, _uniform(x, self.width))
+        if self.dim and not still:
+            darker = self.dim * torch.rand(len(x), 1, 1, 1, device=x.device)
+            seen = seen * (1 - darker)
+        return seen.squeeze(1)
+
+    def _affine(self, x: Tensor, still: bool) -> Tensor:
+        """Draw maps (batch, 2, 3) from places in views to places in images, both in −1 to 1."""
+
+        def uniform(most: float) -> Tensor:
+            return x.new_zeros(len(x)) if still else _uniform(x, most)
+
+        height, width = self.side(x.shape[1:])
+        angle = uniform(math.radians(self.rotation))
+        shear = uniform(self.shear)
+        zoom_x = uniform(self.zoom).exp()
+        zoom_y = uniform(self.zoom).exp()
+        shift_x = uniform(2 * self.shift / width)
+        shift_y = uniform(2 * self.shift / height)
         cos, sin = angle.cos(), angle.sin()
-        across = torch.stack(
-            [cos * zoom_x, (shear - sin) * zoom_x, uniform(2 * self.shift / width)], -1
-        )
-        down = torch.stack([sin * zoom_y, cos * zoom_y, uniform(2 * self.shift / height)], -1)
-        affine = torch.stack([across, down], -2)
+        across = torch.stack([cos * zoom_x, (shear - sin) * zoom_x, shift_x], -1)  # (batch, 3)
+        down = torch.stack([sin * zoom_y, cos * zoom_y, shift_y], -1)  # (batch, 3)
+        affine = torch.stack([across, down], -2)  # (batch, 2, 3)
         if self.window:
             centre, half = _mass(x)
             affine = affine * half.reshape(-1, 1, 1)
             affine[:, :, 2] += centre
-        grid = F.affine_grid(affine, [len(x), 1, height, width], align_corners=False)
-        seen = F.grid_sample(x.unsqueeze(1), grid, align_corners=False)
-        if self.width and not still:
-            bolder = F.max_pool2d(seen, 3, 1, 1)
-            thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
-            stroke = uniform(self.width).reshape(-1, 1, 1, 1)
-            seen = (
-                seen
-                + stroke.clamp_min(0) * (bolder - seen)
-                + (-stroke).clamp_min(0) * (thinner - seen)
-            )
-        if self.dim and not still:
-            seen = seen * (1 - self.dim * torch.rand(len(x), 1, 1, 1, device=x.device))
-        return seen.squeeze(1)
+        return affine
+
+
+def _uniform(x: Tensor, most: float) -> Tensor:
+    """Draw a number in −most to most for each image, (batch,)."""
+    draw = torch.rand(len(x), device=x.device)
+    return (2 * draw - 1) * most
+
+
+def _stroked(seen: Tensor, stroke: Tensor) -> Tensor:
+    """Make the strokes of images (batch, 1, h, w) bolder, or thinner where `stroke` is negative."""
+    bolder = F.max_pool2d(seen, 3, 1, 1)
+    thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
+    stroke = stroke.reshape(-1, 1, 1, 1)
+    outwards = stroke.clamp_min(0) * (bolder - seen)
+    inwards = (-stroke).clamp_min(0) * (thinner - seen)
+    return seen + outwards + inwards
 
 
 def _mass(x: Tensor, roomy: float = 2.2) -> tuple[Tensor, Tensor]:
-    """The centre of images' mass, (n, 2) across and down in −1 to 1, and half the side of a window
-    about it, (n,).
+    """Return the centre of images' mass, and half the side of a window about it.
 
     For a filled square of side s pixels the window's side is `roomy` · s.
+
+    Returns:
+        Centres across and down in −1 to 1, (batch, 2), and half sides (batch,).
     """
     height, width = x.shape[-2:]
-    mass = x.sum((-2, -1)).clamp_min(1e-6)
-    across, down = (torch.arange(n, device=x.device).mul(2).add(1 - n) / n for n in (width, height))
-    centre = (
-        torch.stack([(x.sum(-2) * across).sum(-1), (x.sum(-1) * down).sum(-1)], -1) / mass[:, None]
-    )
-    return centre, roomy * (mass / (height * width)).sqrt()
+    mass = x.sum((-2, -1)).clamp_min(1e-6)  # (batch,)
+    columns, rows = x.sum(-2), x.sum(-1)  # (batch, width) and (batch, height)
+    across = (columns * _middles(width, x)).sum(-1)
+    down = (rows * _middles(height, x)).sum(-1)
+    centre = torch.stack([across, down], -1) / mass[:, None]
+    share = mass / (height * width)
+    return centre, roomy * share.sqrt()
+
+
+def _middles(n: int, x: Tensor) -> Tensor:
+    """Return the middles of n pixels along a side from −1 to 1, (n,), where x is."""
+    return torch.arange(n, device=x.device).mul(2).add(1 - n) / n
 
 
 def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
+    """Return convolutions of images (batch, h, w) to logits (batch, classes)."""
+
     def block(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
         conv = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)
         return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -116,7 +145,7 @@ def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
 
 
 class _Encoder(nn.Module):
-    """q(y|view of x) q(z|x), and, while training, the log-probability of y in a second view."""
+    """The program q(y|view of x) q(z|x) and, while training, log q(y|another view of x)."""
 
     def __init__(
         self, shape: Sequence[int], hidden: Sequence[int], classes: int, normals: int, views: Views
@@ -127,9 +156,11 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Trace:
         q = Trace()
-        y = q.categorical(self.y(self.view(x, still=not self.training)), value=y, name="y")
+        seen = self.view(x, still=not self.training)
+        y = q.categorical(self.y(seen), value=y, name="y")  # (classes, batch, classes)
         if self.training:
-            q.factor((y * self.y(self.view(x)).log_softmax(-1)).sum(-1), name="view")
+            log_probs = self.y(self.view(x)).log_softmax(-1)  # (batch, classes)
+            q.factor((y * log_probs).sum(-1), name="view")
         mean, log_scale = self.z(x.flatten(1)).chunk(2, -1)
         q.normal(mean, scale(log_scale), name="z")
         return q
@@ -143,12 +174,18 @@ def invariant(
     normals: int = 10,
     views: dict[str, float] | None = None,
 ) -> Model:
-    """A class y of grey images and Normals z of their style; q(y|x) looks at a random view of x,
-    q(z|x) at x itself.
+    """A class y of grey images, read off a random view, and Normals z of their style.
 
     While training the encoder scores y in a second view, Σ_k q(k|view of x) log q(k|another view of
-    x), as the site "view", which the term `label` counts. y is enumerated. `views` overrides the
-    fields of `Views`. A small convolutional network with batch norm reads y. Groups: ("y", "z").
+    x), as the site "view", which the term `label` counts. y is enumerated; q(z|x) reads x itself. A
+    small convolutional network with batch norm reads y. Groups: ("y", "z").
+
+    Args:
+        shape: Height and width of the images.
+        hidden: Units of the hidden layers between x and z.
+        classes: Classes of y.
+        normals: Units of z.
+        views: Values of fields of `Views` that are not to be the default.
 
     Source of the invariance: Hu et al., "Learning Discrete Representations via Information
     Maximizing Self-Augmented Training" (2017); Ji et al., "Invariant Information Clustering"

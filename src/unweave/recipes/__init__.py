@@ -4,7 +4,6 @@ Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs
 """
 
 from .counting import counting as counting
-from .faces import yaleb as yaleb
 from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
@@ -13,10 +12,11 @@ from .images import digits as digits
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
 from .images import vae as vae
+from .mouse import mouse as mouse
 from .own import own as own
 from .semi_supervised import semi_supervised as semi_supervised
 from .sprites import dsprites as dsprites
-from .state_space import mouse as mouse
+from .yaleb import yaleb as yaleb
 
 __all__ = [
     "ablation",

@@ -1,60 +1,80 @@
-"""Handwritten digits and clothes: the structured model, its baseline, and autoencoders against
-VAEs.
-"""
+"""Handwritten digits and clothes: the structured model, its baseline, and autoencoders and VAEs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import unweave as uw
 
+from .flags import (
+    Batch,
+    Discrete,
+    Epochs,
+    Folder,
+    Formula,
+    Images,
+    Latents,
+    Patience,
+    Prior,
+    Rate,
+    Samples,
+    Seed,
+    Weights,
+    recipe,
+    with_flags_of,
+)
+
 if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.objective.objective import Objective
     from unweave.training.recipe import Recipe
 
-Images = Annotated[Literal["digits", "mnist", "fashion-mnist"], "Images to train on."]
-Formula = Annotated[
-    str,
-    "What is maximised: vae, tc_vae(6), recon - mi - 6*tc[0] - kl[-1], hfvae(1, ramp(1, 12), 4).",
-]
-Discrete = Annotated[
-    Literal["concrete", "categorical"], "The class variable: relaxed, or summed over exactly."
-]
-Prior = Annotated[
-    Literal["standard", "learned", "correlated", "mixture"], "p(z): standard Normal, or learned."
-]
-Weights = Annotated[
-    Literal["balanced", "stratified", "weighted"], "The batch's weights in the estimate of q(z)."
-]
-Samples = Annotated[int, "Draws of the latents for each item."]
-Latents = Annotated[int, "Normal latents."]
-Epochs = Annotated[int, "Passes over the training data."]
-Batch = Annotated[int, "Items a step."]
-Rate = Annotated[float, "Adam's learning rate."]
-Patience = Annotated[
-    int | None, "Stop after so many epochs without a better held-out loss; keep the best weights."
-]
-Seed = Annotated[int, "Of the weights, the order of the items and the noise."]
-Folder = Annotated[str | None, "Where data is looked for.  Default: see `unweave data`."]
 
-
-def digits(
+def structured(
+    data: str,
     *,
     objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
     discrete: Discrete = "concrete",
     prior: Prior = "standard",
     weights: Weights = "balanced",
     samples: Samples = 1,
-    epochs: Epochs = 400,
+    epochs: Epochs = 30,
     batch: Batch = 128,
     lr: Rate = 1e-3,
     patience: Patience = None,
     seed: Seed = 0,
+    data_dir: Folder = None,
 ) -> Recipe:
+    """Return the recipe of the structured model on one set of images, which is also its name.
+
+    The model has one discrete variable y of ten classes and ten Normals z.
+    """
+    model = partial(uw.models.hfvae, prior=prior)
+    if discrete == "categorical":
+        model = partial(model, temperature=None)
+    return _images(
+        name=data,
+        data=data,
+        family=model,
+        objective=uw.formula(objective),
+        groups=("y", "z"),
+        weights=weights,
+        samples=samples,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+        data_dir=data_dir,
+    )
+
+
+@recipe
+@with_flags_of(structured, without=["data_dir"])
+def digits(*, epochs: Epochs = 400, **flags: Any) -> Recipe:
     """HFVAE on scikit-learn's 1,797 real 8x8 digits, which need no download: the demo.
 
     Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/digits-seed*`), nats per item:
@@ -64,23 +84,12 @@ def digits(
     0.06 and I(digit;y) 0.28 ± 0.00 of 2.30; accuracy of y 0.33 ± 0.07 (Hungarian). 26 s a run, one
     thread of a 2-core AMD EPYC that trained another run beside it.
     """
-    return _structured("digits", "digits", locals())
+    return structured("digits", epochs=epochs, **flags)
 
 
-def mnist(
-    *,
-    objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
-    discrete: Discrete = "concrete",
-    prior: Prior = "standard",
-    weights: Weights = "balanced",
-    samples: Samples = 1,
-    epochs: Epochs = 30,
-    batch: Batch = 128,
-    lr: Rate = 1e-3,
-    patience: Patience = None,
-    seed: Seed = 0,
-    data_dir: Folder = None,
-) -> Recipe:
+@recipe
+@with_flags_of(structured)
+def mnist(**flags: Any) -> Recipe:
     """HFVAE on MNIST: one Concrete(10) and ten Normals, beta=12, gamma=4 (Esmaeili et al., 2019).
 
     Measured, mean ± sd over seeds 0 to 4 (`unweave compare runs/mnist-seed*`), nats per item: ELBO
@@ -90,23 +99,12 @@ def mnist(
     stays idle: H(y|x) 2.30 of 2.30, accuracy 0.29 ± 0.05 (Hungarian). 248 to 751 s a run, one
     thread of a 2-core AMD EPYC that was busy with one to seven other things.
     """
-    return _structured("mnist", "mnist", locals())
+    return structured("mnist", **flags)
 
 
-def fashion_mnist(
-    *,
-    objective: Formula = "hfvae(alpha=1, beta=12, gamma=4)",
-    discrete: Discrete = "concrete",
-    prior: Prior = "standard",
-    weights: Weights = "balanced",
-    samples: Samples = 1,
-    epochs: Epochs = 30,
-    batch: Batch = 128,
-    lr: Rate = 1e-3,
-    patience: Patience = None,
-    seed: Seed = 0,
-    data_dir: Folder = None,
-) -> Recipe:
+@recipe
+@with_flags_of(structured)
+def fashion_mnist(**flags: Any) -> Recipe:
     """HFVAE on Fashion-MNIST, as on MNIST (Esmaeili et al., 2019).
 
     Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/fashion-mnist-seed*`), nats per
@@ -115,9 +113,10 @@ def fashion_mnist(
     Normals are in use, with I(class;z) 1.75 ± 0.04 of 2.30. The Concrete stays idle: H(y|x) 2.30 of
     2.30, accuracy 0.29 ± 0.07 (Hungarian). 314 ± 91 s a run, as for MNIST.
     """
-    return _structured("fashion-mnist", "fashion-mnist", locals())
+    return structured("fashion-mnist", **flags)
 
 
+@recipe
 def beta_vae(
     *,
     data: Images = "mnist",
@@ -129,8 +128,7 @@ def beta_vae(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """The baseline of the HFVAE figures: the same networks and latents as a beta-VAE (Higgins et
-    al., 2017).
+    """The baseline of the HFVAE figures, a beta-VAE of the same networks (Higgins et al., 2017).
 
     Measured, mean ± sd over seeds 0, 1, 2 (`unweave compare runs/beta-vae-seed*`), nats per item.
     MNIST: ELBO −118.5 ± 0.2 and reconstruction −110.3 ± 0.3 on the test data; exact I(x;z) 7.63 ±
@@ -140,9 +138,22 @@ def beta_vae(
     accuracy 0.28 ± 0.04 and 0.29 ± 0.06). 227 s a run on average, one thread of a 2-core AMD EPYC
     that trained another run beside it.
     """
-    return _structured("beta-vae", data, locals(), uw.beta_vae(beta))
+    return _images(
+        "beta-vae",
+        data,
+        uw.models.hfvae,
+        uw.beta_vae(beta),
+        ("y", "z"),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+        data_dir=data_dir,
+    )
 
 
+@recipe
 def vae(
     *,
     data: Images = "mnist",
@@ -154,16 +165,28 @@ def vae(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """The plain VAE with 2 or 50 latents, to hold against the plain autoencoder: its codes have a
-    scale.
+    """The plain VAE with 2 or 50 latents: unlike the plain autoencoder's, its codes have a scale.
 
     Measured on MNIST, one run each with seed 0, nats per item on the test data: 2 latents ELBO
     −141.4, reconstruction −134.7, 163 s; 50 latents ELBO −101.6, reconstruction −81.4, 113 s; one
     thread, as for `beta_vae`.
     """
-    return _recipe("vae", data, partial(uw.models.vae, normals=latents), uw.elbo, ("z",), locals())
+    return _images(
+        "vae",
+        data,
+        partial(uw.models.vae, normals=latents),
+        uw.elbo,
+        ("z",),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+        data_dir=data_dir,
+    )
 
 
+@recipe
 def autoencoder(
     *,
     data: Images = "mnist",
@@ -180,22 +203,28 @@ def autoencoder(
     Measured on MNIST, one run each with seed 0, nats per item on the test data: reconstruction
     −132.6 with 2 latents (134 s) and −59.4 with 50 (85 s); one thread, as for `beta_vae`.
     """
-    return _recipe(
+    return _images(
         "autoencoder",
         data,
         partial(uw.models.autoencoder, normals=latents),
         uw.recon,
         None,
-        locals(),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+        data_dir=data_dir,
     )
 
 
+@recipe
 def clustering(
     *,
     data: Annotated[Literal["mnist", "fashion-mnist"], "Images to train on."] = "mnist",
     objective: Formula = "elbo + 11*mi.of('y') - 49*kl[0].of('y') + 10*label",
     views: Annotated[
-        Literal["all", "affine", "none"], "What may change about an image that keeps its class."
+        Literal["all", "affine", "none"], "The changes of an image that keep its class."
     ] = "all",
     latents: Latents = 10,
     epochs: Epochs = 10,
@@ -205,31 +234,42 @@ def clustering(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Digits found without labels: ten classes that different views of an image agree on, and their
-    style.
+    """Digits found without labels: ten classes that views of an image agree on, and their style.
 
-    The ELBO with y summed out, a reward of 10 for the information I(x;y), for which the ELBO pays
-    1, a weight of 50 on KL(q(y) ‖ p(y)), which keeps the classes equally frequent, and of 10 on the
-    class in a second view. The learning rate rises for 50 steps and falls to a twentieth.
+    The objective is the ELBO with y summed out, a reward of 10 for the information I(x;y), for
+    which the ELBO pays 1, a weight of 50 on KL(q(y) ‖ p(y)), which keeps the classes equally
+    frequent, and of 10 on the class in a second view. The learning rate rises for 50 steps and
+    falls to a twentieth.
 
     Measured on MNIST, mean ± sd over seeds 0 to 4 (`unweave compare runs/clustering-seed*`), nats
     per item: accuracy of y 0.975 ± 0.006 (Hungarian; 0.970 to 0.983), H(y|x) 0.026 ± 0.001, ELBO
     −120.8 ± 0.4 and reconstruction −104.3 ± 0.9 on the test data; exact I(x;z) 10.24 ± 0.06, total
     correlation 2.20 ± 0.02 between y and z: z knows the digit too, I(digit;z) 2.23 ± 0.03 of 2.30.
-    419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. What failed is in
-    docs/clustering.md.
+    419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. docs/clustering.md says what
+    failed.
     """
-    flags = locals()
     strokes, places = ("width", "dim"), ("rotation", "shear", "zoom", "shift")
     still = {"all": (), "affine": strokes, "none": strokes + places}[views]
     model = partial(uw.models.invariant, normals=latents, views=dict.fromkeys(still, 0.0))
-    recipe = _recipe("clustering", data, model, uw.formula(objective), ("y", "z"), flags)
-    steps = epochs * ((len(recipe.data) - recipe.held_out) // batch)
-    return replace(
-        recipe, lr=uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.05 * lr)))
+    made = _images(
+        "clustering",
+        data,
+        model,
+        uw.formula(objective),
+        ("y", "z"),
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+        data_dir=data_dir,
     )
+    steps = epochs * ((len(made.data) - made.held_out) // batch)
+    rate = uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.05 * lr)))
+    return replace(made, lr=rate)
 
 
+@recipe
 def ablation(
     *,
     drop: Annotated[
@@ -247,13 +287,12 @@ def ablation(
 ) -> Recipe:
     """The ELBO without one of its four terms, to see what each is there for.
 
-    ① = log p(x|z) − log p(x) and ③ = log p(x) up to a constant, with log p(x) estimated by
-    importance sampling over the `samples`, too low by what `unweave verify` prints for it; ② =
-    −I(x;z); ④ = −KL(q(z) ‖ p(z)). Two latents, so that `unweave picture ablation RUN...` can show
-    the codes as they are. What is left without ③ is −KL(q(z|x) ‖ p(z|x)), which an idle latent
-    brings to 0.
+    ① = log p(x|z) − log p(x) and ③ = log p(x) up to a constant, ② = −I(x;z), ④ = −KL(q(z) ‖ p(z)).
+    log p(x) is estimated by importance sampling over the `samples`; the estimate is too low, by the
+    figure that `unweave verify` prints for it. There are two latents, so that `unweave picture
+    ablation RUN...` can show the codes as they are. Without ③ there remains −KL(q(z|x) ‖ p(z|x)),
+    which an idle latent brings to 0.
     """
-    flags = locals()
     left = {
         "none": uw.elbo,
         "1": uw.evidence - uw.mi - uw.kl[0],
@@ -261,45 +300,65 @@ def ablation(
         "3": uw.recon - uw.evidence - uw.mi - uw.kl[0],
         "4": uw.recon - uw.mi,
     }
-    return _recipe(
-        "ablation", data, partial(uw.models.vae, normals=latents), left[drop], ("z",), flags
+    return _images(
+        "ablation",
+        data,
+        partial(uw.models.vae, normals=latents),
+        left[drop],
+        ("z",),
+        samples=samples,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
+        data_dir=data_dir,
     )
 
 
-def _structured(
-    name: str, data: str, flags: Mapping[str, Any], objective: Objective | None = None
-) -> Recipe:
-    """One discrete variable of ten classes, ten Normals; the objective as its flag writes it."""
-    family = partial(uw.models.hfvae, prior=flags.get("prior", "standard"))
-    if flags.get("discrete") == "categorical":
-        family = partial(family, temperature=None)
-    return _recipe(
-        name, data, family, objective or uw.formula(flags["objective"]), ("y", "z"), flags
-    )
-
-
-def _recipe(
+def _images(
     name: str,
     data: str,
     family: Callable[..., Model],
     objective: Objective,
     groups: tuple[str, ...] | None,
-    flags: Mapping[str, Any],
+    *,
+    epochs: int,
+    batch: int,
+    lr: float,
+    patience: int | None,
+    seed: int,
+    data_dir: str | None,
+    samples: int = 1,
+    weights: str = "balanced",
 ) -> Recipe:
-    """A recipe on one of the image sets, hidden layers sized to its images."""
-    load = getattr(uw.data, data.replace("-", "_"))
-    train, test = (load(split, root=flags.get("data_dir")) for split in ("train", "test"))
+    """Return a recipe on one of the image sets, hidden layers sized to its images."""
+    load = {
+        "digits": uw.data.digits,
+        "mnist": uw.data.mnist,
+        "fashion-mnist": uw.data.fashion_mnist,
+    }[data]
+    weighting = {
+        "balanced": uw.balanced,
+        "stratified": uw.stratified,
+        "weighted": uw.weighted,
+    }[weights]
+    train, test = load("train", root=data_dir), load("test", root=data_dir)
     small = train.x[0].size < 200
+    hidden = (256, 128) if small else (400, 200)
     return uw.Recipe(
         name=name,
         data=train,
         test=test,
-        model=partial(family, shape=train.x.shape[1:], hidden=(256, 128) if small else (400, 200)),
+        model=partial(family, shape=train.x.shape[1:], hidden=hidden),
         objective=objective,
         groups=groups,
+        weights=weighting,
+        samples=samples,
         held_out=137 if small else 5000,
-        flags=flags,
-        samples=flags.get("samples", 1),
-        weights=getattr(uw, flags.get("weights", "balanced")),
-        **{key: flags[key] for key in ("epochs", "batch", "lr", "patience", "seed")},
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        patience=patience,
+        seed=seed,
     )

@@ -1,16 +1,16 @@
-"""A person's own data: the likelihood and the networks are chosen from it, and said."""
+"""A person's own data: the recipe chooses the likelihood and the networks, and says which."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import unweave as uw
 
-from .images import Batch, Epochs, Formula, Latents, Patience, Rate, Seed
+from .flags import Batch, Epochs, Formula, Latents, Patience, Rate, Seed, recipe
 
 if TYPE_CHECKING:
     from unweave.data import Data
@@ -22,16 +22,15 @@ Net = Annotated[
 ]
 Likelihood = Annotated[
     Literal["auto", "bernoulli", "normal"],
-    "Of x. auto: Bernoulli for numbers in [0, 1], Normal for others.",
+    "Likelihood of x. auto: Bernoulli for numbers in [0, 1], Normal for others.",
 ]
-
-
 Kind = Annotated[
     Literal["vae", "hfvae"],
     "vae: Normals z. hfvae: also a Concrete y, a class found without labels.",
 ]
 
 
+@recipe
 def own(
     *,
     data: Annotated[str, "A folder of images, or an .npy, .npz, .csv, .tsv or .parquet file."],
@@ -42,7 +41,7 @@ def own(
         int | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."
     ] = None,
     model: Kind = "vae",
-    classes: Annotated[int, "Of y, with --model hfvae."] = 10,
+    classes: Annotated[int, "Classes of y, with --model hfvae."] = 10,
     objective: Formula = "tc_vae(6)",
     latents: Latents = 10,
     net: Net = "auto",
@@ -54,36 +53,21 @@ def own(
     patience: Patience = None,
     seed: Seed = 0,
 ) -> Recipe:
-    """A VAE of your own images or tables, `--data FOLDER_OR_FILE`; every choice made for you is
-    said.
+    """A VAE of your own images or tables, `--data FOLDER_OR_FILE`; it says what it chose for you.
 
     Images of 16 pixels or more a side get convolutions, others two layers of 400 and 200 units.
     Numbers in [0, 1] are Bernoulli, others Normal with learned scales. Columns of tables that are
     Normal reach the networks with mean 0 and standard deviation 1 over the training part; densities
     and codes are of the columns as they are.
     """
-    flags = locals()
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    names = (
-        labels if labels is None or Path(data).is_dir() else labels.split(",")
-    )  # a folder's is its table's path
-    whole = uw.data.read(data, labels=names, size=size, say=say)
+    is_folder = Path(data).is_dir()  # whose labels are the path of one table
+    names = labels if labels is None or is_folder else labels.split(",")
+    whole = uw.data.read(data, labels=names, size=size, say=_say)
     shape = tuple(whole.shape)
     if net == "auto":
-        net = "conv" if len(shape) in (2, 3) and min(shape[:2]) >= 16 else "mlp"
-        say(
-            f"networks: {'convolutions' if net == 'conv' else 'two layers'}, as items are of shape "
-            f"{shape} (--net)"
-        )
+        net = _net_for(shape)
     if likelihood == "auto":
-        likelihood = "bernoulli" if whole.is_unit else "normal"
-        say(
-            f"likelihood: {likelihood}, as x {'lies' if whole.is_unit else 'does not lie'} in [0, "
-            "1] (--likelihood)"
-        )
+        likelihood = _likelihood_for(whole)
     train, held = whole.split(max(2, round(test * len(whole))))
     families: dict[str, Callable[..., Model]] = {
         "vae": uw.models.vae,
@@ -93,9 +77,7 @@ def own(
     if net == "conv":
         build = partial(build, hidden=(256, 128))
     if len(shape) == 1 and likelihood == "normal":
-        sds = train.floats().std(0, dtype="float64")
-        text = "brought to mean 0 and standard deviation 1 for the networks; codes and densities are of raw rows"
-        say(f"columns: {text} (standard deviations are {sds.min():.3g} to {sds.max():.3g})")
+        _say_scales(train)
         build = partial(_measured, partial(build, standardise=True), train)
     return uw.Recipe(
         name="own",
@@ -104,13 +86,38 @@ def own(
         model=build,
         objective=uw.formula(objective),
         groups=("z",) if model == "vae" else ("y", "z"),
-        flags=flags,
         held_out=max(2, round(test * len(train))) if patience else 0,
         epochs=epochs,
         batch=min(batch, len(train)),
         lr=lr,
         patience=patience,
         seed=seed,
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _net_for(shape: Sequence[int]) -> Literal["mlp", "conv"]:
+    is_image = len(shape) in (2, 3) and min(shape[:2]) >= 16
+    kind = "convolutions" if is_image else "two layers"
+    _say(f"networks: {kind}, as items are of shape {shape} (--net)")
+    return "conv" if is_image else "mlp"
+
+
+def _likelihood_for(data: Data) -> Literal["bernoulli", "normal"]:
+    likelihood: Literal["bernoulli", "normal"] = "bernoulli" if data.is_unit else "normal"
+    lies = "lies" if data.is_unit else "does not lie"
+    _say(f"likelihood: {likelihood}, as x {lies} in [0, 1] (--likelihood)")
+    return likelihood
+
+
+def _say_scales(data: Data) -> None:
+    sds = data.floats().std(0, dtype="float64")
+    _say(
+        "columns: brought to mean 0 and standard deviation 1 for the networks; codes and densities "
+        f"are of raw rows (standard deviations are {sds.min():.3g} to {sds.max():.3g})"
     )
 
 

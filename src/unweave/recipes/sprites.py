@@ -1,6 +1,4 @@
-"""Sprites with known factors: one model or another on dSprites, for studies of what
-disentangles.
-"""
+"""Sprites with known factors: several models of dSprites, to study what disentangles."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import unweave as uw
 
-from .images import Batch, Epochs, Folder, Formula, Patience, Rate, Seed
+from .flags import Batch, Epochs, Folder, Formula, Patience, Rate, Seed, recipe
 
 if TYPE_CHECKING:
     from unweave.models import Model
@@ -22,8 +20,8 @@ Source = Annotated[
 ]
 Kind = Annotated[
     Literal["vae", "hfvae", "invariant"],
-    "vae: Normals z. hfvae: also a Concrete y of three classes. invariant: y enumerated, of what "
-    "views agree on.",
+    "vae: Normals z. hfvae: also a Concrete y of three classes. invariant: y is enumerated, and "
+    "views agree on it.",
 ]
 GROUPS = {"vae": ("z",), "hfvae": ("y", "z[:5]", "z[5:]"), "invariant": ("y", "z[:5]", "z[5:]")}
 VIEWS = {
@@ -37,6 +35,7 @@ VIEWS = {
 }
 
 
+@recipe
 def dsprites(
     *,
     source: Source = "published",
@@ -52,8 +51,9 @@ def dsprites(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Sprites of known shape, scale, rotation and place: ten Normals, and a class of shape in
-    structured models.
+    """Sprites of known shape, scale, rotation and place: ten Normals, and a class of the shape.
+
+    `vae` has no class; the other models do.
 
     `invariant` sees no label, but is told what a class does not depend on, place, size and
     rotation: its class looks at windows about the mass of the image, turned at random.
@@ -63,12 +63,10 @@ def dsprites(
     MIG 0.260 ± 0.049, DCI disentanglement 0.394 ± 0.059 (LightGBM), FactorVAE score 0.80 ± 0.15,
     ELBO −114.7 ± 4.9 nats. docs/studies.md has the other methods.
     """
-    flags = locals()
-    whole = (
-        uw.data.sprites(items + 10_000, seed=0)
-        if source == "procedural"
-        else uw.data.dsprites(root=data_dir, source=source)
-    )
+    if source == "procedural":
+        whole = uw.data.sprites(items + 10_000, seed=0)
+    else:
+        whole = uw.data.dsprites(root=data_dir, source=source)
     train, test = whole.split(10_000)
     if items < len(train):
         train = train.split(items)[1]
@@ -84,7 +82,6 @@ def dsprites(
         model=partial(families[model], shape=train.x.shape[1:], hidden=(256, 128)),
         objective=uw.formula(objective),
         groups=GROUPS[model],
-        flags=flags,
         epochs=epochs,
         batch=batch,
         lr=uw.ramp(lr, 0.05 * lr, first=0, last=epochs * (len(train) // batch)),

@@ -16,7 +16,7 @@ from unweave.data.mouse import FOLLOWS, LASTS, SYLLABLES, record, transitions
 from unweave.evaluation.encoded import encoded
 from unweave.models.chains import Quadratic, combined, forward_backward, linear_messages, viterbi
 from unweave.models.state_space import frames, lasting
-from unweave.recipes import state_space
+from unweave.recipes import mouse_measures as measures
 from unweave.training.trainer import Trainer
 
 
@@ -336,7 +336,7 @@ def test_the_recipe_trains_and_shows_what_it_found(kind):
 
 def test_the_bound_of_the_linear_model_is_its_likelihood():
     model, x = built(uw.models.linear_dynamics), sequences(lengths=(5, 3, 1, 5, 4, 2)).numpy()
-    scores = state_space.likelihood(model, x, draws=3)
+    scores = measures.likelihood(model, x, draws=3)
     assert abs(scores["bound"][0] - scores["ELBO"][0]) < 1e-2
 
 
@@ -345,9 +345,9 @@ def test_a_forecast_keeps_what_was_seen():
     other = x.copy()
     other[:, 3:] = 0.5
     np.testing.assert_array_equal(
-        state_space.forecast(model, x, 3), state_space.forecast(model, other, 3)
+        measures.forecast(model, x, 3), measures.forecast(model, other, 3)
     )
-    assert state_space.forecast(model, x, 3).shape == x.shape
+    assert measures.forecast(model, x, 3).shape == x.shape
 
 
 def test_items_encoded_a_few_at_a_time_keep_what_their_steps_are_given():

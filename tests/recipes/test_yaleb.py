@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 import unweave as uw
 from unweave.data.yaleb import _data, directions, mirrored
 from unweave.models.faces import DARK, _Kinds, _Lighting, contrast
-from unweave.recipes.faces import some_cells, yaleb
+from unweave.recipes.yaleb import some_cells, yaleb
 from unweave.runs.findings import Picture
 from unweave.training.trainer import Trainer
 
