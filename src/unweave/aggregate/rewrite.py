@@ -36,11 +36,16 @@ class Masked:
     With S the components that have all that row i has, the answer to the question as it was asked
     is log Σ_S w_ij q(block_i | x_j) − log Σ_S w_ij / Σ_j w_ij. A mask is a factor of 0 or 1, so the
     first sum is that of the block and its masks, and the second that of the masks alone.
+
+    A class y may say what exists, as a count does. In a block that holds y too, the entries are
+    given to exist for that y: log q(block_i, masks) − log q(masks, y_i) + log q(y_i), so that
+    nothing is divided out that the class says already.
     """
 
     question: Question
     joint: list[Block]  # each block with its masks
-    masks: list[Block]  # its masks alone; empty where all of it exists
+    masks: list[Block]  # its masks, with the classes in it that they depend on; or empty
+    given: list[Block]  # those classes alone
 
     def undo(self, log_q: Sequence[Tensor]) -> list[Tensor]:
         """Return the answers for the blocks as they were asked, from those to `question`."""
@@ -50,10 +55,11 @@ class Masked:
         total = math.log(own + following + others * other)
         lowest = torch.finfo(log_q[0].dtype).min  # no component at all: log q is −∞
         answers = []
-        for block, masks in zip(self.joint, self.masks, strict=True):
+        for block, masks, given in zip(self.joint, self.masks, self.given, strict=True):
             answer = found[block]
             if masks:
-                answer = answer - (found[masks].clamp_min(lowest) - total)
+                whole = found[given] if given else total
+                answer = answer - (found[masks].clamp_min(lowest) - whole)
             answers.append(answer)
         return answers
 
@@ -71,13 +77,15 @@ def with_masks(question: Question) -> Masked | None:
     for site, name in names.items():
         rows[name], components[name] = _mask_sites(question, site)
         components[site] = replace(components[site], exists=True)
-    joint, masks = list[Block](), list[Block]()
+    joint, masks, given = list[Block](), list[Block](), list[Block]()
     for block in question.blocks:
         mask = [(names[site], units) for site, units in block if site in names]
-        masks.append(tuple(mask))
+        classes = _classes_of_masks(question, [site for site, _ in block if site in names])
+        its_classes = tuple(part for part in block if part[0] in classes)
         joint.append((*block, *mask))
-    blocks = dict.fromkeys(joint)
-    blocks |= dict.fromkeys(mask for mask in masks if mask)
+        masks.append((*its_classes, *mask) if mask else ())
+        given.append(its_classes)
+    blocks = dict.fromkeys([*joint, *filter(None, masks), *filter(None, given)])
     ahead = None
     if question.ahead is not None:
         known = dict(zip(joint, question.ahead, strict=True))
@@ -89,7 +97,18 @@ def with_masks(question: Question) -> Masked | None:
         blocks=list(blocks),
         ahead=ahead,
     )
-    return Masked(masked, joint, masks)
+    return Masked(masked, joint, masks, given)
+
+
+def _classes_of_masks(question: Question, sites: Sequence[str]) -> set[str]:
+    """Return the enumerated sites whose classes differ in what exists of some sites."""
+    found = set()
+    for y, dim in question.components.classes().items():
+        for site in sites:
+            exists = question.components[site].exists
+            if isinstance(exists, Tensor) and exists.shape[dim] > 1:
+                found.add(y)
+    return found
 
 
 def _mask_sites(question: Question, site: str) -> tuple[Node, Node]:
