@@ -1,6 +1,4 @@
-"""The pages in docs/ run: their Python blocks in order, with the outputs that they state, and their
-formulas parse.
-"""
+"""Tests of the pages in docs/: blocks run, formulas parse, and links lead somewhere."""
 
 import doctest
 import re
@@ -34,7 +32,7 @@ LINKS = [
 
 
 def blocks(whole: str) -> list[tuple[int, str]]:
-    """Each Python block with the number of lines above it."""
+    """Return each Python block with the number of lines above it."""
     found = re.finditer(r"```python\n(.*?)```", whole, flags=re.DOTALL)
     return [(whole[: match.start(1)].count("\n"), match[1]) for match in found]
 
@@ -42,9 +40,7 @@ def blocks(whole: str) -> list[tuple[int, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, whole in PAGES.items() if blocks(whole)])
 def test_blocks_run(page: str) -> None:
-    """A page's blocks share their names, as a reader takes them; those that begin with >>> say what
-    is printed.
-    """
+    """A page's blocks share their names, as for a reader; those with >>> state their output."""
     names: dict = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The README's code runs, and its table of objectives is what the library prints."""
+"""Tests of the README: its code runs, and the library prints its table of objectives."""
 
 import math
 import re
@@ -22,7 +22,7 @@ def test_blocks_run(code: str) -> None:
         torch.manual_seed(0)
         exec(compile(code, "README.md", "exec"), names)
     assert float(names["loss"].detach()) < 64 * math.log(2), (
-        "no better than grey pixels: nothing was learnt"
+        "no better than grey pixels: the program learnt nothing"
     )
 
 
