@@ -16,6 +16,7 @@ from unweave.runs.findings import Number, Table, packed
 from unweave.runs.scores import typed
 from unweave.studies import page as study_report
 from unweave.studies import results as results_module
+from unweave.studies import tables
 from unweave.studies.grid import Study
 from unweave.studies.results import caption, collect, command, markdown, summary
 from unweave.studies.work import jobs_of, prepare
@@ -363,7 +364,7 @@ def test_failed_and_missing_runs_are_left_out_and_said(tmp_path):
     assert page.text.count("2 of 3 seeds") == 2
     results = collect(folder)
     assert results.estimates("mig")["VAE"].n == 2
-    assert study_report._ranks(results, results.headline[:1])["feet"][0]["n"] == 1
+    assert tables.ranks(results, results.headline[:1])["feet"][0]["n"] == 1
     with open(folder / "study.csv", encoding="utf-8") as file:
         states = [row["state"] for row in csv.DictReader(file)]
     assert sorted(states) == ["failed", *["finished"] * 7, "waiting"]

@@ -262,9 +262,7 @@ def build(said: Mapping[str, Any], where: str, **changes: Any) -> Study:
     parts = dict(said)
     parts.pop("jobs", None)  # a study's folder lists them
     parts["flags"] = {**parts.get("flags", {}), **changes.pop("flags", {})}
-    for key, value in changes.items():
-        if value is not None:
-            parts[key] = value
+    parts |= {key: value for key, value in changes.items() if value is not None}
     known = inspect.signature(Study).parameters
     for key in parts:
         if key not in known:
