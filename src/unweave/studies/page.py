@@ -76,15 +76,10 @@ def render(results: Results) -> str:
 
 
 def _best(headline: Sequence[Measure]) -> Measure | None:
-    """Return the score by which the best run is chosen: MIG, or the first of which more is better.
-
-    A score of which less is better will do as well.
-    """
+    """Return the score by which the best run is chosen: MIG, or else the first that has a side."""
     judged = [measure for measure in headline if measure.better]
-    for measure in headline:
-        if measure.key == "mig":
-            return measure
-    return judged[0] if judged else None
+    by_key = {measure.key: measure for measure in headline}
+    return by_key.get("mig") or next(iter(judged), None)
 
 
 # -- pictures --------------------------------------------------------------------------------------

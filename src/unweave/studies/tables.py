@@ -38,7 +38,7 @@ def method(results: Results, name: str) -> dict[str, Any]:
 
 
 def about(results: Results) -> list[tuple[str, str]]:
-    """Return the rows of what all runs have in common, and of what they took."""
+    """Return the rows about all runs: what they share, and the time that they took."""
     configs = [run.config for run in results.runs if run.config]
     config = configs[0] if configs else {}
     machines = dict.fromkeys(str(config.get("machine", "")) for config in configs)
@@ -53,7 +53,7 @@ def about(results: Results) -> list[tuple[str, str]]:
         "training time": _hours(results),
         "machine": "; ".join(machines),
         "versions": ", ".join(f"{library} {version}" for library, version in versions.items()),
-        "tables": "study.csv, a row a run; study_scores.csv, what its columns are",
+        "tables": "study.csv has a row a run; study_scores.csv explains its columns",
     }
     return [(name, value) for name, value in rows.items() if value]
 
