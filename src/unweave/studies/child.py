@@ -7,6 +7,7 @@ started it is gone; the system frees the lock when the process ends, however it 
 
 from __future__ import annotations
 
+import runpy
 import signal
 import sys
 import time
@@ -42,10 +43,9 @@ def main(lock: Path, folder: Path, threads: str, train: Sequence[str]) -> None:
 
 
 def _command(words: Sequence[str]) -> None:
-    from ..cli import main as command
-
+    """Do what ``python -m unweave`` does with some words."""
     sys.argv[1:] = words
-    command()
+    runpy.run_module("unweave", run_name="__main__")
 
 
 def _hear_ctrl_break() -> None:
