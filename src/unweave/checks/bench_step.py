@@ -166,12 +166,14 @@ def hand_loss(
 ) -> Tensor:
     """Return HFVAE's loss on a batch (B, 784) with log-weights (B, B): tensors and closed forms."""
     logits, y, mean, std, z, recon, log_py, kl_z, constant = _forward(parts, x)
+    log_y = y.clamp_min(1e-38).log()[:, None]  # (B, 1, classes)
+    scores = logits - TEMPERATURE * log_y  # (B, B, classes)
+    log_normaliser = CLASSES * scores.logsumexp(-1)
+    pair_y = (scores - log_y).sum(-1) - log_normaliser + constant
     half_log_2pi = 0.5 * math.log(2 * math.pi)
-    log_y, log_std = y.clamp_min(1e-38).log(), std.log()
-    scores = logits - TEMPERATURE * log_y[:, None]  # (B, B, classes)
-    pair_y = (scores - log_y[:, None]).sum(-1) - CLASSES * scores.logsumexp(-1) + constant
+    log_scale = (std.log() + half_log_2pi).T[:, None]
     u = (z.T[:, :, None] - mean.T[:, None]) / std.T[:, None]  # (units, B, B)
-    pair_units = -0.5 * u * u - (log_std + half_log_2pi).T[:, None]
+    pair_units = -0.5 * u * u - log_scale
     pair_z = pair_units.sum(0)  # (B, B)
     log_q = (pair_y + pair_z + log_w).logsumexp(-1)  # (B,)
     log_q_y = (pair_y + log_w).logsumexp(-1)
@@ -180,9 +182,9 @@ def hand_loss(
     within = log_q_z - log_q_units
     across = log_q - log_q_y - log_q_z
     inference = pair_y.diagonal() - log_py + kl_z
-    loss: Tensor = -(
-        recon - inference + log_q - beta * across - gamma * within - log_q_y - log_q_units
-    ).mean()
+    bound = recon - inference + log_q
+    objective = bound - beta * across - gamma * within - log_q_y - log_q_units
+    loss: Tensor = -objective.mean()
     return loss
 
 
@@ -190,9 +192,12 @@ def elbo_loss(parts: nn.ModuleList, x: Tensor) -> Tensor:
     """Return the plain ELBO's loss of the same networks on a batch (B, 784)."""
     logits, y, *_, recon, log_py, kl_z, constant = _forward(parts, x)
     log_y = y.clamp_min(1e-38).log()
-    scores = logits - TEMPERATURE * log_y
-    log_qy = (scores - log_y).sum(-1) - CLASSES * scores.logsumexp(-1) + constant
-    loss: Tensor = -(recon - (log_qy - log_py) - kl_z).mean()
+    scores = logits - TEMPERATURE * log_y  # (B, classes)
+    log_normaliser = CLASSES * scores.logsumexp(-1)
+    log_qy = (scores - log_y).sum(-1) - log_normaliser + constant
+    kl_y = log_qy - log_py
+    bound = recon - kl_y - kl_z
+    loss: Tensor = -bound.mean()
     return loss
 
 
@@ -203,13 +208,18 @@ def _forward(parts: nn.ModuleList, x: Tensor) -> Pass:
     h = F.relu(enc_h(x))
     logits = enc_y(h)
     gumbel = -torch.empty_like(logits).exponential_().log()
-    y = ((logits + gumbel) / t).softmax(-1)
+    relaxed = (logits + gumbel) / t
+    y = relaxed.softmax(-1)
     hy = torch.cat([h, y], -1)
-    mean, std = enc_mean(hy), scale(enc_scale(hy))
+    mean = enc_mean(hy)
+    std = scale(enc_scale(hy))
     z = mean + std * torch.randn_like(mean)
     pixels = dec(torch.cat([y, z], -1))
-    recon = -F.binary_cross_entropy_with_logits(pixels, x, reduction="none").sum(-1)
+    losses = F.binary_cross_entropy_with_logits(pixels, x, reduction="none")
+    recon = -losses.sum(-1)
     log_y = y.clamp_min(1e-38).log()
-    log_py = constant - (t + 1) * log_y.sum(-1) - k * (-t * log_y).logsumexp(-1)
-    kl_z = (0.5 * (mean * mean + std * std - 1) - std.log()).sum(-1)
+    log_normaliser = k * (-t * log_y).logsumexp(-1)
+    log_py = constant - (t + 1) * log_y.sum(-1) - log_normaliser
+    kl_units = 0.5 * (mean * mean + std * std - 1) - std.log()
+    kl_z = kl_units.sum(-1)
     return Pass(logits, y, mean, std, z, recon, log_py, kl_z, constant)

@@ -28,18 +28,24 @@ Floats: TypeAlias = NDArray[np.float64]
 def mark(look: tuple[str, str]) -> Markup:
     """Return a method's marker as charts draw it."""
     color, marker = look
+    # half the side of a box, in which markers look alike in size
+    half = 0.62 / plots.METHOD_MARKERS[marker] ** 0.5
+    side = 2 * half
+    box = f"{-half:.3f} {-half:.3f} {side:.3f} {side:.3f}"
+    fill = color.replace(plots.GROUP_COLORS[0], ACCENT)
+    shape = '<svg class="mark" viewBox="{}" aria-hidden="true"><path d="{}" style="fill:{}"/></svg>'
+    return Markup(shape).format(box, _outline(marker), fill)
+
+
+def _outline(marker: str) -> str:
+    """Return a marker's outline as the steps of an SVG path."""
     style = MarkerStyle(marker)
     path = style.get_path().transformed(style.get_transform())
     steps = ""
-    for outline in path.to_polygons(closed_only=True):
-        points = [f"{x:.3f},{-y:.3f}" for x, y in np.asarray(outline)]
+    for polygon in path.to_polygons(closed_only=True):
+        points = [f"{x:.3f},{-y:.3f}" for x, y in np.asarray(polygon)]
         steps += "M" + "L".join(points) + "Z"
-    # half the side of a box, in which markers look alike in size
-    size = 0.62 / plots.METHOD_MARKERS[marker] ** 0.5
-    box = f"{-size:.3f} {-size:.3f} {2 * size:.3f} {2 * size:.3f}"
-    fill = color.replace(plots.GROUP_COLORS[0], ACCENT)
-    shape = '<svg class="mark" viewBox="{}" aria-hidden="true"><path d="{}" style="fill:{}"/></svg>'
-    return Markup(shape).format(box, steps, fill)
+    return steps
 
 
 def _panel(results: Results, rows: int) -> Axes:
@@ -47,17 +53,20 @@ def _panel(results: Results, rows: int) -> Axes:
 
     The left edge leaves room for the methods' names.
     """
+    width = 460
     height = 40 + 27 * rows
     longest = max(map(len, results.methods))
-    left = min(0.45, (14 + 6.7 * longest) / 460)
-    figure = Figure(figsize=(460 / 72, height / 72))
-    return figure.add_axes((left, 30 / height, 0.97 - left, 1 - 34 / height))
+    left = min(0.45, (14 + 6.7 * longest) / width)
+    bottom = 30 / height
+    figure = Figure(figsize=(width / 72, height / 72))
+    return figure.add_axes((left, bottom, 0.97 - left, 1 - 34 / height))
 
 
 def _means(estimates: Mapping[str, Estimate]) -> str:
     """Return the means of methods in words."""
     decimals = digits(list(estimates.values()))
-    return ", ".join(f"{method} {text(e, decimals)}" for method, e in estimates.items() if e.n)
+    told = {method: text(e, decimals) for method, e in estimates.items() if e.n}
+    return ", ".join(f"{method} {mean}" for method, mean in told.items())
 
 
 # -- every seed ------------------------------------------------------------------------------------
@@ -86,7 +95,8 @@ def differences(
 def _difference(results: Results, measure: Measure, looks: Looks, chart: Chart) -> Panel | None:
     values = results.values(measure.key)
     base = values.pop(results.baseline)
-    shown = _by_method({m: seeds.differences(held, base) for m, held in values.items()})
+    apart = {method: seeds.differences(held, base) for method, held in values.items()}
+    shown = _by_method(apart)
     if not shown:
         return None
     estimates = {method: seeds.estimate(held) for method, held in shown.items()}

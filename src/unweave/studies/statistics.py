@@ -81,11 +81,15 @@ def estimate(values: ArrayLike, level: float = 0.95) -> Estimate:
         raise ValueError(f"level {level}: expected a share between 0 and 1, such as 0.95")
     x = x[np.isfinite(x)]
     n = len(x)
-    if n < 2:
-        return Estimate(float(x[0]) if n else None, None, None, n)
+    if n == 0:
+        return Estimate(None, None, None, 0)
+    mean = float(x.mean())
+    if n == 1:
+        return Estimate(mean, None, None, 1)
     sd = float(x.std(ddof=1))
     t = stats.t.ppf((1 + level) / 2, n - 1)
-    return Estimate(float(x.mean()), sd, float(t * sd / math.sqrt(n)), n)
+    half = float(t * sd / math.sqrt(n))
+    return Estimate(mean, sd, half, n)
 
 
 def differences(values: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
@@ -216,7 +220,9 @@ def concordance(ranks: ArrayLike) -> float | None:
     most = n**2 * (m**3 - m) - n * ties
     if most <= 0:
         return None
-    spread = ((r.sum(0) - n * (m + 1) / 2) ** 2).sum()
+    sums = r.sum(0)  # (methods,)
+    expected = n * (m + 1) / 2
+    spread = ((sums - expected) ** 2).sum()
     return float(12 * spread / most)
 
 
@@ -239,12 +245,14 @@ def agreement(ranks: ArrayLike) -> float | None:
     """
     r = _table(ranks)
     centred = r - r.mean(1, keepdims=True)
-    length = np.sqrt((centred**2).sum(1))
-    unit = centred[length > 0] / length[length > 0, None]
+    length = np.sqrt((centred**2).sum(1))  # (seeds,)
+    differ = length > 0
+    unit = centred[differ] / length[differ, None]
     if len(unit) < 2:
         return None
+    correlations = unit @ unit.T  # (seeds, seeds)
     pairs = np.triu_indices(len(unit), 1)
-    return float((unit @ unit.T)[pairs].mean())
+    return float(correlations[pairs].mean())
 
 
 def firsts(values: ArrayLike, higher: bool = True, *, draws: int = 10_000, seed: int = 0) -> Floats:
