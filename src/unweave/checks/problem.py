@@ -116,7 +116,7 @@ def plain(x: Problem) -> Tensor:
 
 
 def of_body(body: type[plans.Body]) -> Estimator:
-    """Return `pairs.log_mixture_fused` with one back end, told ahead what will be differentiated."""
+    """Return `pairs.log_mixture_fused` with one back end, told ahead what is differentiated."""
 
     def estimate(x: Problem) -> Tensor:
         return pairs.log_mixture_fused(
