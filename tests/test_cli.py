@@ -420,17 +420,9 @@ def test_absent_data_offline(unweave, tmp_path, monkeypatch, recipe, name, first
 @pytest.mark.slow
 def test_a_study_from_flags_and_again_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = [
-        "study",
-        "quick",
-        "--recipe",
-        "digits",
-        "--method",
-        "VAE=vae",
-        "--method",
-        "beta_vae(4)",
-    ]
-    words += ["--seeds", "1", "--set", "epochs=1", "--set", "batch=300"]
+    np.save("table.npy", np.random.default_rng(0).normal(size=(60, 4)))
+    words = ["study", "quick", "--recipe", "own", "--method", "VAE=vae", "--method", "beta_vae(4)"]
+    words += ["--seeds", "1", "--set", "epochs=1", "--set", "data=table.npy"]
     first = CliRunner().invoke(cli.app, words)
     assert first.exit_code == 0, first.output
     assert "beta_vae(4)" in first.output

@@ -455,14 +455,14 @@ def bench(
 
         metrics(quick=quick)
         return
-    from .checks import bench as benches
-
     if what == "step":
-        benches.step(threads=threads, repeats=repeats or 60)
-    else:
-        benches.marginal(
-            threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json
-        )
+        from .checks.bench_step import step
+
+        step(threads=threads, repeats=repeats or 60)
+        return
+    from .checks.bench_marginal import marginal
+
+    marginal(threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from unweave.metrics import battery
 from unweave.metrics.information import mig, modularity
 from unweave.scoring import card as scorecard
 from unweave.scoring import inputs
+from unweave.scoring import page as page_module
 
 QUICK = ("mig", "sap")
 
@@ -374,9 +375,9 @@ def test_many_codes_show_those_that_tell_most():
     codes, factors = drawn()
     noise = np.random.default_rng(0).normal(size=(600, 60))
     card = score(np.column_stack([noise, codes]), factors)
-    order = scorecard._order(card.information, card.entropies)
+    order = page_module._order(card.information, card.entropies)
     assert order[:2] == [61, 60]
-    assert len(order) == scorecard.SHOWN
+    assert len(order) == page_module.SHOWN
     assert "40 of 62 codes are shown" in text_of(scorecard.render(card))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from unweave.studies import grid, work
 from unweave.studies.grid import Job, Study, build, read
-from unweave.studies.work import attempt, jobs_of, run, state
+from unweave.studies.work import attempt, jobs_of, prepare, run, state
 
 TINY = {"epochs": 2, "batch": 300}
 METHODS = {"VAE": {"objective": "vae"}, "β-VAE": {"objective": "beta_vae({beta})", "beta": [2, 4]}}
@@ -134,80 +134,106 @@ def test_what_is_no_study_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_runs_skips_what_is_finished_and_retries_what_failed(tmp_path):
-    out = tmp_path / "s"
-    plan = tiny(seeds=(0,))
-    broken = plan.jobs()[1]
-    (out / broken.key).mkdir(parents=True)  # something else lies where its run would go
-    (out / "study.json").write_text(json.dumps({"name": "tiny", "jobs": []}))
-    (out / broken.key / "thesis.txt").write_text("all my work")
-    left = run(plan, out, quiet=True)
-    assert [job.method for job in left] == ["β-VAE, beta 2"]
-    ((job, why),) = work.failures(jobs_of(out), out)
-    assert job.key == broken.key
+def test_a_study_runs_skips_what_is_finished_and_retries_what_failed(mended):
+    assert [(job.method, job.seed) for job in mended.left] == [("β-VAE", 0)]
+    ((job, why),) = mended.failures
+    assert job.key == mended.broken.key
     assert why["attempts"] == 2  # once more at the end
     assert "is no unweave run" in why["log"]
-    assert (out / broken.key / "thesis.txt").read_text() == "all my work"
-    finished = {
-        job.key: (out / job.key / "scores.json").stat().st_mtime_ns
-        for job in plan.jobs()
-        if job != broken
-    }
-
-    (out / broken.key / "thesis.txt").unlink()
-    assert run(plan, out, quiet=True) == []
-    assert list(work.failures(jobs_of(out), out)) == []
-    assert finished == {key: (out / key / "scores.json").stat().st_mtime_ns for key in finished}
+    assert mended.thesis == "all my work"
+    assert mended.left_at_last == []
+    assert list(work.failures(jobs_of(mended.out), mended.out)) == []
+    assert len(mended.finished) == 3
+    assert mended.finished_at_last | mended.finished == mended.finished_at_last
 
 
+def first_job(out):
+    """The run of a study of one, as soon as its study has begun."""
+    wait_until((out / "study.json").exists)
+    (job,) = jobs_of(out)
+    return job
+
+
+def wait_until(happened, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_lock_is_let_go_when_its_process_is_killed_though_its_child_lives(tmp_path):
+    plan = tiny(seeds=(0,), methods={"VAE": {"objective": "vae"}})
+    (job,) = prepare(plan, tmp_path)
+    assert state(job, tmp_path) == "waiting"
+    lock = tmp_path / "logs" / f"{job.key}.lock"
+    words = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        child = int(holder.stdout.readline())
+        assert [state(job, tmp_path) for _ in range(3)] == ["running"] * 3
+        holder.kill()
+    assert [state(job, tmp_path) for _ in range(3)] == ["waiting"] * 3
+    os.kill(child, signal.SIGTERM)
+
+
+HOLDER = """
+import subprocess, sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    print(subprocess.Popen(sleep, stdout=subprocess.DEVNULL).pid, flush=True)
+    sys.stdin.read()
+"""
+
+# SIGINT is ignored where the tests themselves run in the background.
 KILLED = """
 import signal, sys
 from unweave.studies.grid import Study
 from unweave.studies.work import run
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests themselves run in the background
-run(Study("tiny", "digits", {"VAE": {"objective": "vae"}}, [0], {"epochs": 300, "batch": 128}), sys.argv[1], quiet=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+flags = {"data": sys.argv[2], "epochs": 150, "batch": 128}
+study = Study("tiny", "own", {"VAE": {"objective": "vae"}}, [0], flags)
+run(study, sys.argv[1], quiet=True)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_study_that_was_killed_goes_on_where_it_was(tmp_path, how):
+def test_a_study_that_was_killed_goes_on_where_it_was(tmp_path, table, how):
     out = tmp_path / "s"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(out)], stderr=subprocess.DEVNULL)
-    (job,) = Study(
-        "tiny", "digits", {"VAE": {"objective": "vae"}}, [0], {"epochs": 300, "batch": 128}
-    ).jobs()
-    checkpoints = out / job.key / "checkpoints"
-    deadline = time.monotonic() + 60
-    while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    words = [sys.executable, "-c", KILLED, str(out), str(table)]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    job = first_job(out)
+    wait_until(lambda: list((out / job.key / "checkpoints").glob("*.pt")))
     assert state(job, out) == "running"
     process.send_signal(how)
     assert process.wait() != 0
-    if (
-        how == signal.SIGINT
-    ):  # its run saved itself and ended; after SIGKILL it goes on alone, and is waited for
+    if how == signal.SIGINT:  # its run saved itself and ended
         assert state(job, out) == "stopped"
+    else:  # it goes on alone, and is waited for
+        assert state(job, out) == "running"
     assert attempt(out, 1, job)
     assert state(job, out) == "finished"
-    lines = [
-        json.loads(line) for line in (out / job.key / "metrics.jsonl").read_text().splitlines()
-    ]
-    assert [line["epoch"] for line in lines if line["split"] == "train"] == list(range(1, 301))
+    metrics = (out / job.key / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in metrics]
+    assert [line["epoch"] for line in lines if line["split"] == "train"] == list(range(1, 151))
     log = Path(out / "logs" / f"{job.key}.txt").read_text()
     assert ("resume" in log) == (how == signal.SIGINT)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["slurm", "ray"])
-def test_other_executors_in_their_local_modes(tmp_path, executor):
-    pytest.importorskip({"slurm": "submitit", "ray": "ray"}[executor])
-    options = {"cluster": "local"} if executor == "slurm" else {"num_cpus": 1}
-    plan = tiny(
-        seeds=(0,), methods={"VAE": {"objective": "vae"}}, flags={"epochs": 1, "batch": 300}
-    )
+@pytest.mark.parametrize(
+    ("executor", "library", "options"),
+    [("slurm", "submitit", {"cluster": "local"}), ("ray", "ray", {"num_cpus": 1})],
+)
+def test_other_executors_in_their_local_modes(tmp_path, table, executor, library, options):
+    pytest.importorskip(library, reason=f"pip install 'unweave[{executor}]'")
+    plan = Study("s", "own", {"VAE": {"objective": "vae"}}, (0,), {"data": str(table), "epochs": 1})
     assert run(plan, tmp_path / "s", executor=executor, workers=1, quiet=True, **options) == []
     assert state(plan.jobs()[0], (tmp_path / "s").absolute()) == "finished"
+
+
+def test_cores_are_those_that_the_process_may_use():
+    assert 1 <= work.cores() <= os.cpu_count()
 
 
 def test_unknown_executors_are_named(tmp_path):

@@ -1,5 +1,4 @@
-"""Metrics beside the same work done as disentanglement_lib does it, interleaved in one process, as
-ratios.
+"""Metrics beside the same work done as disentanglement_lib does it, as ratios of times.
 
 The references are written out here in that library's manner: a scikit-learn call for each code and
 factor, a loop for each value of a factor. Values are compared before times are.
@@ -25,22 +24,27 @@ from sklearn.svm import LinearSVC
 
 from ..metrics import dci, irs, mig, modularity, sap
 from ..metrics.probes import held_out
+from .timing import load, verdict
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.int64]
 GOAL = 10.0
-"""How many times faster than the reference each metric is meant to be."""
+"""The times by which each metric is meant to be faster than the reference."""
 
 TREES, TIMED_TREES = 100, 2
-"""Boosting is timed with few trees and scaled to the hundred of scikit-learn's default: its cost is
-one per tree.
-"""
+"""Trees of scikit-learn's default, and those that are timed: each tree costs the same."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A metric, the same by the reference, and how far apart their values may be: None if they are
-    defined apart.
+    """A metric, and the same by the reference.
+
+    Args:
+        name: The metric's name.
+        ours: Our computation.
+        theirs: The reference's.
+        within: How far apart their values may be; None if they are defined differently.
+        scale: The factor by which the reference's time is multiplied.
     """
 
     name: str
@@ -49,9 +53,31 @@ class Match:
     within: float | None
     scale: float = 1.0
 
+    def difference(self) -> float:
+        """Return how far apart the values are.
+
+        Raises:
+            ValueError: If that is too far.
+        """
+        difference = abs(self.ours() - self.theirs())
+        if self.within is not None and not difference <= self.within:
+            raise ValueError(
+                f"{self.name} differs from the reference by {difference:.2g}, above "
+                f"{self.within:.0e}"
+            )
+        return difference
+
+    def compared(self, difference: float) -> str:
+        """Return what a difference says of the values."""
+        if self.scale > 1:
+            return "not compared"
+        if self.within is None:
+            return f"apart by {difference:.3f}"
+        return f"equal to {difference:.0e}"
+
 
 def metrics(quick: bool = False) -> dict[str, float]:
-    """Prints how many times faster each metric is than the reference; returns the medians.
+    """Print how many times faster each metric is than the reference; return the medians.
 
     The codes are 10,000 × 10 (`quick`: 2,000 × 6), half of them factors with noise; the factors
     have dSprites' 3, 6, 40, 32 and 32 values.
@@ -61,58 +87,41 @@ def metrics(quick: bool = False) -> dict[str, float]:
     """
     z, v = arrays(2000, 6) if quick else arrays(10_000, 10)
     console = Console()
+    values = ", ".join(str(count) for count in v.max(0) + 1)
     console.print(
-        f"metrics of {z.shape[0]} × {z.shape[1]} codes, factors of "
-        f"{', '.join(str(c.max() + 1) for c in v.T)} values\nnumpy {np.__version__}, scikit-learn "
-        f"{sklearn.__version__}, {os.cpu_count()} cores, one thread",
+        f"metrics of {z.shape[0]} × {z.shape[1]} codes, factors of {values} values\n"
+        f"numpy {np.__version__}, scikit-learn {sklearn.__version__}, {os.cpu_count()} cores, one "
+        "thread",
         highlight=False,
     )
-    table = Table(
-        "metric",
-        "unweave ms",
-        "as disentanglement_lib ms",
-        "times faster",
-        "goal",
-        "values",
-        box=None,
-    )
-    ratios = {}
+    heads = ("metric", "unweave ms", "as disentanglement_lib ms", "times faster", "goal", "values")
+    table = Table(*heads, box=None)
+    medians = {}
     for match in matches(z, v):
-        difference = abs(match.ours() - match.theirs())
-        if match.within is not None and not difference <= match.within:
-            raise ValueError(
-                f"{match.name} differs from the reference by {difference:.2g}, above "
-                f"{match.within:.0e}"
-            )
+        difference = match.difference()
         ours, theirs = interleaved(match.ours, match.theirs, 3 if quick else 5)
-        theirs = [t * match.scale for t in theirs]
-        ratios[match.name] = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-        said = (
-            f"equal to {difference:.0e}"
-            if match.within is not None
-            else f"apart by {difference:.3f}"
-        )
-        said = "not compared" if match.scale > 1 else said
-        verdict = "pass" if ratios[match.name] >= GOAL else "fail"
+        theirs = [seconds * match.scale for seconds in theirs]
+        faster = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+        medians[match.name] = faster
         table.add_row(
             match.name,
             f"{1e3 * statistics.median(ours):.1f}",
             f"{1e3 * statistics.median(theirs):.0f}",
-            f"{ratios[match.name]:.1f}",
-            verdict,
-            said,
+            f"{faster:.1f}",
+            verdict(faster >= GOAL),
+            match.compared(difference),
         )
     console.print(table)
     console.print(
         f"CPU time, medians of interleaved repetitions; the goal is {GOAL:.0f} times; load "
-        f"{os.getloadavg()[0]:.2f}",
+        f"{load():.2f}",
         highlight=False,
     )
-    return ratios
+    return medians
 
 
 def arrays(n: int, n_codes: int, seed: int = 0) -> tuple[Floats, Classes]:
-    """Codes of which the first five are factors with noise, and factors like those of dSprites."""
+    """Return codes and factors like those of dSprites; five codes are factors with noise."""
     rng = np.random.default_rng(seed)
     v = np.stack([rng.integers(0, values, n) for values in (3, 6, 40, 32, 32)], 1)
     z = rng.normal(size=(n, n_codes))
@@ -121,18 +130,23 @@ def arrays(n: int, n_codes: int, seed: int = 0) -> tuple[Floats, Classes]:
 
 
 def matches(z: Floats, v: Classes) -> list[Match]:
-    """The comparisons; boosting on 2,000 items and the two factors of fewest values, as it takes
-    minutes otherwise.
+    """Return the comparisons.
+
+    Boosting takes minutes; it is compared on 2,000 items and the two factors of fewest values.
     """
-    small, few, hidden = z[:2000], v[:2000, :2], held_out(len(z), 1 / 3, 0)
+    small, few = z[:2000], v[:2000, :2]
+    hidden = held_out(len(z), 1 / 3, 0)
+    boosting = (
+        f"DCI by LightGBM, 2,000 items, 2 factors; theirs of {TREES} trees, scaled from "
+        f"{TIMED_TREES}"
+    )
     return [
         Match("MIG", lambda: mig(z, v).value, lambda: loop_mig(z, v), 1e-10),
         Match("modularity", lambda: modularity(z, v).value, lambda: loop_modularity(z, v), 1e-10),
         Match("SAP", lambda: sap(z, v).value, lambda: loop_sap(z, v, hidden), None),
         Match("IRS", lambda: irs(z, v).value, lambda: loop_irs(z, v), 1e-10),
         Match(
-            f"DCI by LightGBM, 2,000 items, 2 factors; theirs of {TREES} trees, scaled from "
-            f"{TIMED_TREES}",
+            boosting,
             lambda: dci(small, few, estimator="lightgbm").value,
             lambda: loop_boosting(small, few, TIMED_TREES),
             None,
@@ -144,19 +158,26 @@ def matches(z: Floats, v: Classes) -> list[Match]:
 def interleaved(
     ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int
 ) -> tuple[list[float], list[float]]:
-    """CPU seconds of each call; ours, which is short, the mean of five in a row."""
-    times: tuple[list[float], list[float]] = ([], [])
+    """Return CPU seconds of each call; ours, which is short, is the mean of five in a row."""
+    seconds_of_ours, seconds_of_theirs = [], []
     for _ in range(repeats):
-        for place, (work, often) in enumerate(((ours, 5), (theirs, 1))):
-            before = time.process_time()
-            for _ in range(often):
-                work()
-            times[place].append((time.process_time() - before) / often)
-    return times
+        seconds_of_ours.append(_seconds(ours, 5))
+        seconds_of_theirs.append(_seconds(theirs, 1))
+    return seconds_of_ours, seconds_of_theirs
+
+
+def _seconds(work: Callable[[], Any], often: int) -> float:
+    before = time.process_time()
+    for _ in range(often):
+        work()
+    return (time.process_time() - before) / often
+
+
+# -- the references --------------------------------------------------------------------------------
 
 
 def loop_information(z: Floats, v: Classes) -> Floats:
-    """(codes, factors), by a call for each pair on codes cut by `np.histogram`'s edges."""
+    """Compute information (codes, factors), by a call for each pair on codes cut into cells."""
     mutual = np.zeros((z.shape[1], v.shape[1]))
     for j, code in enumerate(z.T):
         cut = np.digitize(code, np.histogram(code, 20)[1][:-1])
@@ -166,35 +187,39 @@ def loop_information(z: Floats, v: Classes) -> Floats:
 
 
 def loop_mig(z: Floats, v: Classes) -> float:
+    """Compute the mutual information gap."""
     ordered = np.sort(loop_information(z, v), 0)
     entropies = [mutual_info_score(factor, factor) for factor in v.T]
     return float(np.mean((ordered[-1] - ordered[-2]) / entropies))
 
 
 def loop_modularity(z: Floats, v: Classes) -> float:
+    """Compute modularity."""
     squares = loop_information(z, v) ** 2
     most = squares.max(1)
     return float(np.mean(1 - (squares.sum(1) - most) / (most * (v.shape[1] - 1))))
 
 
 def loop_sap(z: Floats, v: Classes, hidden: NDArray[np.bool_]) -> float:
-    """A classifier for each pair; it stops at liblinear's tolerance, so that a few items may fall
-    on the other side.
+    """Compute SAP by a classifier for each pair.
+
+    It stops at liblinear's tolerance, so that a few items may fall on the other side.
     """
     accuracy = np.zeros((z.shape[1], v.shape[1]))
     for j in range(z.shape[1]):
         for k in range(v.shape[1]):
-            model = LinearSVC(C=0.01, class_weight="balanced").fit(
-                z[~hidden, j : j + 1], v[~hidden, k]
-            )
-            accuracy[j, k] = np.mean(model.predict(z[hidden, j : j + 1]) == v[hidden, k])
+            code, factor = z[:, j : j + 1], v[:, k]
+            model = LinearSVC(C=0.01, class_weight="balanced")
+            model.fit(code[~hidden], factor[~hidden])
+            accuracy[j, k] = np.mean(model.predict(code[hidden]) == factor[hidden])
     ordered = np.sort(accuracy, 0)
     return float(np.mean(ordered[-1] - ordered[-2]))
 
 
 def loop_irs(z: Floats, v: Classes) -> float:
-    """With factors cut into 20 cells, as the library's settings have it."""
-    deviations, widest = np.zeros((z.shape[1], v.shape[1])), np.abs(z - z.mean(0)).max(0)
+    """Compute IRS with factors cut into 20 cells, as the library's settings have it."""
+    deviations = np.zeros((z.shape[1], v.shape[1]))
+    widest = np.abs(z - z.mean(0)).max(0)  # (codes,)
     for k, factor in enumerate(v.T):
         cut = np.digitize(factor, np.histogram(factor, 20)[1][:-1])
         for value in np.unique(cut):
@@ -205,19 +230,14 @@ def loop_irs(z: Floats, v: Classes) -> float:
 
 
 def loop_boosting(z: Floats, v: Classes, trees: int) -> float:
-    """DCI's disentanglement by scikit-learn's boosting, a model for each factor on two thirds of
-    the items.
-    """
+    """Compute DCI's disentanglement by a boosted model a factor, on two thirds of the items."""
     fit = len(z) * 2 // 3
-    importance = np.stack(
-        [
-            GradientBoostingClassifier(n_estimators=trees)
-            .fit(z[:fit], k[:fit])
-            .feature_importances_
-            for k in v.T
-        ],
-        1,
-    )
+    columns = []
+    for factor in v.T:
+        model = GradientBoostingClassifier(n_estimators=trees)
+        model.fit(z[:fit], factor[:fit])
+        columns.append(model.feature_importances_)
+    importance = np.stack(columns, 1)  # (codes, factors)
     rows = (importance + 1e-11) / (importance + 1e-11).sum(1, keepdims=True)
     each = 1 + (rows * np.log(rows)).sum(1) / np.log(v.shape[1])
     return float((each * importance.sum(1)).sum() / importance.sum())

@@ -1,6 +1,4 @@
-"""Codes and factors as people have them, files, frames, arrays, or a model and its items, to what
-metrics take.
-"""
+"""Codes and factors as people have them, read into the arrays that metrics take."""
 
 from __future__ import annotations
 
@@ -23,14 +21,23 @@ Table: TypeAlias = dict[str, NDArray[Any]]
 CHUNK = 256
 """Items that an encoder is given at once."""
 
-_TRAINING = "the encoder is in training mode, so that its codes may depend on chance and on the batch: call .eval()"
+_TRAINING = (
+    "the encoder is in training mode, so that its codes may depend on chance and on the batch: "
+    "call .eval()"
+)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Codes (n, codes) and factors (n, factors) as numbers with names, NaN where a factor is
-    missing; `pairs` are the same as metrics see them, and `remarks` say what is out of the
-    ordinary, and what was done about it.
+    """Codes and factors as numbers with names.
+
+    Args:
+        codes: (n, codes).
+        factors: (n, factors), NaN where a factor is missing.
+        code_names: The names of the codes.
+        factor_names: The names of the factors.
+        pairs: Codes and factors as metrics see them.
+        remarks: Sentences that say what is out of the ordinary, and what was done about it.
     """
 
     codes: Floats
@@ -48,21 +55,20 @@ def read(
     code_names: Sequence[str] | None = None,
     factor_names: Sequence[str] | None = None,
 ) -> Inputs:
-    """What `unweave.score` was given, which says what that may be.
+    """Read the codes and factors that `unweave.score` was given, which describes the arguments.
 
     >>> inputs = read(np.eye(12)[:, :2], {"shape": ["heart", "square"] * 6, "always": [1] * 12})
     >>> inputs.code_names, inputs.factor_names, inputs.remarks[0]
     (('z[0]', 'z[1]'), ('shape',), 'factor always has one class only and is left out')
     """
     remarks = [_TRAINING] if getattr(encoder, "training", False) else []
-    z = _table(encode(encoder, codes) if encoder else codes, "z", code_names)
+    made = encode(encoder, codes) if encoder else codes
+    z = _table(made, "z", code_names)
     v = _table(factors, "v", factor_names)
     _check_rows(z, v)
     z = _numbers(_without_row_numbers(z, "code", remarks))
-    v = {
-        name: _classed(column)
-        for name, column in _without_row_numbers(v, "factor", remarks).items()
-    }
+    v = _without_row_numbers(v, "factor", remarks)
+    v = {name: _classed(column) for name, column in v.items()}
     v = _worth_scoring(v, paired(_stack(z), _stack(v)), remarks)
     pairs = paired(_stack(z), _stack(v))
     remarks += _remarks(pairs, list(z), list(v))
@@ -70,12 +76,16 @@ def read(
 
 
 def encode(encoder: Callable[[Any], Any], items: Any, chunk: int = CHUNK) -> Floats:
-    """The codes (n, codes) of items (n, *shape), some at a time, from arrays or tensors to an
-    array.
+    """Return the codes (n, codes) of items (n, *shape) as an array.
+
+    Args:
+        encoder: A function of some items, which returns a row of codes for each.
+        items: An array, a tensor, or an .npy file.
+        chunk: Items that the encoder is given at once.
 
     Raises:
-        ValueError: If there are no items, or an encoder returns something else than a row of codes
-        for each.
+        ValueError: If there are no items, or the encoder returns something else than a row of
+            codes for each.
 
     >>> encode(lambda x: x.sum(1), np.ones((3, 4)), chunk=2).ravel().tolist()
     [4.0, 4.0, 4.0]
@@ -83,9 +93,8 @@ def encode(encoder: Callable[[Any], Any], items: Any, chunk: int = CHUNK) -> Flo
     x = arrays(Path(items))[""] if isinstance(items, str | Path) else items
     if not len(x):
         raise ValueError("there are no items: expected one or more to encode")
-    return np.concatenate(
-        [_encoded(encoder, x[start : start + chunk]) for start in range(0, len(x), chunk)]
-    )
+    parts = [_encoded(encoder, x[start : start + chunk]) for start in range(0, len(x), chunk)]
+    return np.concatenate(parts)
 
 
 def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
@@ -97,7 +106,8 @@ def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
             "the mean out of it, such as `lambda x: encoder(x)[0]`"
         )
     codes = _array(made)
-    codes = codes[:, None] if codes.ndim == 1 else codes
+    if codes.ndim == 1:
+        codes = codes[:, None]  # (items, 1)
     if codes.ndim != 2 or len(codes) != len(x):
         raise ValueError(
             f"the encoder made codes of shape {codes.shape} of {len(x)} items: expected ({len(x)}, "
@@ -107,18 +117,18 @@ def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
 
 
 def _array(values: Any) -> NDArray[Any]:
-    """An array of an array or of a tensor, wherever it is and whatever its precision."""
+    """Return an array of an array or of a tensor, wherever it is and whatever its precision."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-        values = (
-            values.double() if values.is_floating_point() else values
-        )  # numpy knows no bfloat16
+        if values.is_floating_point():
+            values = values.double()  # numpy knows no bfloat16
     return np.asarray(values)
 
 
 def _table(source: Any, letter: str, names: Sequence[str] | None) -> Table:
-    """The columns that names choose, or name; those of an array are z[0], z[1], …, a file's one
-    column its stem.
+    """Return the columns that names choose, or name.
+
+    The columns of an array are z[0], z[1], …; the one column of a file is called by its stem.
     """
     table = columns(_array(source) if hasattr(source, "detach") else source)
     unnamed = list(table) == [str(k) for k in range(len(table))]
@@ -128,20 +138,16 @@ def _table(source: Any, letter: str, names: Sequence[str] | None) -> Table:
         table = {f"{letter}[{k}]": column for k, column in table.items()}
     if names is None:
         return table
-    if (
-        unnamed
-        and len(names) == len(table)
-        and not set(names) & set(table)
-        and not any("*" in name for name in names)
-    ):
+    are_new = not set(names) & set(table) and not any("*" in name for name in names)
+    if unnamed and are_new and len(names) == len(table):
         return dict(zip(names, table.values(), strict=True))
     chosen: Table = {}
     for name in names:
         found = [name] if name in table else [other for other in table if fnmatchcase(other, name)]
         if not found:
-            what = "codes" if letter == "z" else "factors"
+            kind = "codes" if letter == "z" else "factors"
             raise ValueError(
-                f"no column of the {what} matches {name!r}; expected one of: "
+                f"no column of the {kind} matches {name!r}; expected one of: "
                 f"{listed(list(table), 20)}"
             )
         chosen |= {other: table[other] for other in found}
@@ -149,21 +155,19 @@ def _table(source: Any, letter: str, names: Sequence[str] | None) -> Table:
 
 
 def _check_rows(codes: Table, factors: Table) -> None:
-    n, m = (len(next(iter(table.values()))) for table in (codes, factors))
-    if n != m:
-        why = (
-            ": one row apart, is a line of names missing, or read as an item?"
-            if abs(n - m) == 1
-            else ""
-        )
-        raise ValueError(
-            f"codes have {n:,} rows and factors {m:,}{why or ':'} expected a row in both for each "
-            "item, in the same order"
-        )
+    n = len(next(iter(codes.values())))
+    m = len(next(iter(factors.values())))
+    if n == m:
+        return
+    why = " one row apart, is a line of names missing, or read as an item?" * (abs(n - m) == 1)
+    raise ValueError(
+        f"codes have {n:,} rows and factors {m:,}:{why} expected a row in both for each item, in "
+        "the same order"
+    )
 
 
 def _without_row_numbers(table: Table, what: str, remarks: list[str]) -> Table:
-    """Leaves out columns that count the rows, such as an index that was saved along."""
+    """Leave out columns that count the rows, such as an index that was saved along."""
     index = [name for name, column in table.items() if _counts_rows(column)]
     if index and len(index) < len(table):
         remarks.append(f"{what} {listed(index)} numbers the rows and is left out")
@@ -172,16 +176,14 @@ def _without_row_numbers(table: Table, what: str, remarks: list[str]) -> Table:
 
 
 def _counts_rows(column: NDArray[Any]) -> bool:
-    rows = np.arange(len(column))
-    return (
-        column.dtype.kind in "if"
-        and len(rows) > 2
-        and bool(np.all(column - rows == column[0]) and column[0] in (0, 1))
-    )
+    if column.dtype.kind not in "if" or len(column) <= 2 or column[0] not in (0, 1):
+        return False
+    return bool(np.all(column - np.arange(len(column)) == column[0]))
 
 
 def _numbers(codes: Table) -> Table:
-    if words := [name for name, column in codes.items() if column.dtype.kind not in "bif"]:
+    words = [name for name, column in codes.items() if column.dtype.kind not in "bif"]
+    if words:
         raise ValueError(
             f"codes {listed(words)} hold text: expected numbers; choose columns by name or pattern "
             "with code_names, `--code` on the command line, or take these out of the file"
@@ -190,7 +192,7 @@ def _numbers(codes: Table) -> Table:
 
 
 def _classed(column: NDArray[Any]) -> Floats:
-    """A factor as numbers, NaN where missing; text as class numbers."""
+    """Return a factor as numbers, NaN where missing; text becomes class numbers."""
     if column.dtype.kind in "bif":
         return column.astype(np.float64)
     held = np.array([text is not None and text != "" for text in column], dtype=bool)
@@ -204,9 +206,10 @@ def _stack(table: Table) -> Floats:
 
 
 def _worth_scoring(factors: Table, pairs: Pairs, remarks: list[str]) -> Table:
-    """Without factors that have one class, or a class for each item."""
-    known = (pairs.factors >= 0).sum(0)
-    own = ~pairs.continuous & pairs.varied & (pairs.factors.max(0) + 1 == known)
+    """Leave out factors that have one class, or a class for each item."""
+    known = (pairs.factors >= 0).sum(0)  # (factors,)
+    a_class_each = pairs.factors.max(0) + 1 == known
+    own = ~pairs.continuous & pairs.varied & a_class_each
     kept = {}
     for (name, column), varied, is_own in zip(factors.items(), pairs.varied, own, strict=True):
         if not varied:
@@ -227,12 +230,12 @@ def _worth_scoring(factors: Table, pairs: Pairs, remarks: list[str]) -> Table:
 
 
 def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list[str]:
-    """What a reader of the scores should know about the arrays, by name."""
-    remarks, n = [], len(pairs.codes)
-    constant = [
-        name for name, spread in zip(codes, np.ptp(pairs.codes, 0), strict=True) if spread == 0
-    ]
-    missing = (pairs.factors < 0).sum(0)
+    """Return what a reader of the scores should know about the arrays, by name."""
+    remarks = []
+    n = len(pairs.codes)
+    spreads = np.ptp(pairs.codes, 0)  # (codes,)
+    constant = [name for name, spread in zip(codes, spreads, strict=True) if spread == 0]
+    missing = (pairs.factors < 0).sum(0)  # (factors,)
     if len(factors) == 1:
         remarks.append(
             "one factor only: scores that ask whether codes keep factors apart, such as DCI "
@@ -251,14 +254,11 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
             f"factor {listed(cut)} is continuous, and cut into {BINS} cells where classes are "
             "asked for"
         )
-    # of a code that fills its cells and says nothing, in shares of the factor's entropy
+    # the bias of a code that fills its cells and says nothing, as a share of the factor's entropy
     chance = (BINS - 1) * pairs.factors.max(0) / (2 * (n - missing)) / information(pairs).factors
-    if (chance > 0.05).any():
-        each = [
-            f"{name} {share:.0%}"
-            for name, share in zip(factors, chance, strict=True)
-            if share > 0.05
-        ]
+    shares = zip(factors, chance, strict=True)
+    each = [f"{name} {share:.0%}" for name, share in shares if share > 0.05]
+    if each:
         remarks.append(
             f"few items: counting {n:,} of them gives a code that says nothing up to about this "
             f"share of a factor's entropy by chance: {listed(each)}"
@@ -267,6 +267,6 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
 
 
 def listed(names: Sequence[Any], most: int = 8) -> str:
-    """Names for a sentence; of very many, the first."""
+    """Return names for a sentence; of very many, the first."""
     more = f", … ({len(names) - most} more)" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more

@@ -1,6 +1,4 @@
-"""What a study shows while it runs: a table of its runs in a terminal, a line a finished run
-elsewhere.
-"""
+"""The progress of a study: a table of its runs in a terminal, a line a finished run elsewhere."""
 
 from __future__ import annotations
 
@@ -21,14 +19,18 @@ SIGNS = {
     "failed": ("✕", "bold red"),
     "waiting": ("·", "dim"),
 }
-"""A run's state as a sign."""
+"""The sign and the style of each state of a run."""
 
 
 class Board:
-    """A row a method, a sign a seed; how many runs are done, and how long the rest may take.
+    """A table with a row a method and a sign a seed, and the time that the rest may take.
 
-    `look(job)` gives a run's state and the share of it that is done, 1 of a finished one; jobs have
-    a `method` and a `seed`.
+    Args:
+        name: The study's name.
+        jobs: The runs, each with a `method` and a `seed`.
+        look: Returns a run's state and the share of it that is done, 1 of a finished one.
+        workers: Runs at once.
+        quiet: Show nothing.
     """
 
     def __init__(
@@ -39,7 +41,10 @@ class Board:
         workers: int,
         quiet: bool = False,
     ) -> None:
-        self.name, self.jobs, self.look, self.workers = name, jobs, look, workers
+        self.name = name
+        self.jobs = jobs
+        self.look = look
+        self.workers = workers
         self.console = Console(file=sys.stderr, quiet=quiet)
         self.began = time.monotonic()
         self.before = self._shares()
@@ -62,39 +67,38 @@ class Board:
             self._live.stop()
 
     def ended(self, job: Any, finished: bool) -> None:
-        """Called as a run ends."""
+        """Say that a run has ended, unless the table shows it."""
         if self._live is None:
-            what = "done" if finished else "not finished"
-            self._say(
-                f"{job.method}, seed {job.seed}: {what} ({self._done()} of {len(self.jobs)}; "
-                f"{self._left()})"
-            )
+            how = "done" if finished else "not finished"
+            count = f"{self._done()} of {len(self.jobs)}; {self._left()}"
+            self._say(f"{job.method}, seed {job.seed}: {how} ({count})")
 
     def table(self) -> Table:
-        """The runs as they stand."""
+        """Return the table of the runs as they stand."""
         looks = {(job.method, job.seed): self.look(job) for job in self.jobs}
-        methods, seeds = (list(dict.fromkeys(column)) for column in zip(*looks, strict=True))
-        drawn = Table(
-            box=None, pad_edge=False, title=f"{self.name}   {self._left()}", title_justify="left"
-        )
+        methods = list(dict.fromkeys(method for method, _ in looks))
+        seeds = list(dict.fromkeys(seed for _, seed in looks))
+        title = f"{self.name}   {self._left()}"
+        drawn = Table(box=None, pad_edge=False, title=title, title_justify="left")
         drawn.add_column("method")
         for seed in seeds:
             drawn.add_column(f"seed {seed}", justify="center")
         for method in methods:
             cells = [looks.get((method, seed)) for seed in seeds]
-            drawn.add_row(method, *(Text() if cell is None else _sign(*cell) for cell in cells))
+            drawn.add_row(method, *(_sign(*cell) if cell else Text() for cell in cells))
         return drawn
 
     def _done(self) -> int:
         return sum(self.look(job)[0] == "finished" for job in self.jobs)
 
     def _shares(self) -> float:
-        return sum(share for _, share in map(self.look, self.jobs))
+        return sum(self.look(job)[1] for job in self.jobs)
 
     def _left(self) -> str:
-        """What is left, by how long the runs of this start took."""
+        """Say how long the rest may take, judged by what was gained since this start."""
         shares = self._shares()
-        gained, missing = shares - self.before, len(self.jobs) - shares
+        gained = shares - self.before
+        missing = len(self.jobs) - shares
         if missing <= 0:
             return "all done"
         if gained < 0.3:
@@ -108,6 +112,6 @@ class Board:
 
 def _sign(state: str, share: float) -> Text:
     sign, style = SIGNS[state]
-    return Text(
-        f"{sign} {share:.0%}" if state in ("running", "stopped") and share else sign, style=style
-    )
+    if share and state in ("running", "stopped"):
+        sign = f"{sign} {share:.0%}"
+    return Text(sign, style=style)

@@ -1,7 +1,7 @@
-"""Where the runs of a study are worked on: processes of this machine, Slurm, or Ray.
+"""The places where the runs of a study are worked on: processes of this machine, Slurm, or Ray.
 
-Each takes the runs, a function that works on one and says whether it finished, and how many to have
-at once; each gives (run, whether it finished) as they end.
+Each takes the runs, a function that works on one and returns whether it finished, the number of
+runs at once and the study's folder. Each yields, as runs end, the run and whether it finished.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ Work = Callable[[Job], bool]
 
 
 def local(jobs: Sequence[Job], work: Work, workers: int, out: Path) -> Iterator[tuple[Job, bool]]:
-    """Processes of this machine, `workers` at once; what has not begun is left when the study is
-    stopped.
-    """
+    """Work in processes of this machine; what has not begun is left when the study is stopped."""
     pool = ThreadPoolExecutor(workers)
     pending: dict[Future[bool], Job] = {pool.submit(work, job): job for job in jobs}
     try:
@@ -35,10 +33,13 @@ def local(jobs: Sequence[Job], work: Work, workers: int, out: Path) -> Iterator[
 def slurm(
     jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
 ) -> Iterator[tuple[Job, bool]]:
-    """An array of Slurm jobs through submitit, `workers` at once.
+    """Work in an array of Slurm jobs through submitit.
 
     `options` go to submitit (`timeout_min`, `slurm_partition`, …); `cluster="local"` runs the same
     on this machine.
+
+    Raises:
+        ValueError: If submitit is not installed.
     """
     try:
         import submitit
@@ -46,17 +47,16 @@ def slurm(
         raise ValueError(
             "the executor slurm needs submitit: pip install 'unweave[slurm]'"
         ) from None
-    executor = submitit.AutoExecutor(
-        folder=out / "logs" / "submitit", cluster=options.pop("cluster", None)
-    )
-    executor.update_parameters(
-        **{"timeout_min": 240, "slurm_array_parallelism": workers, **options}
-    )
+    cluster = options.pop("cluster", None)
+    executor = submitit.AutoExecutor(folder=out / "logs" / "submitit", cluster=cluster)
+    parameters = {"timeout_min": 240, "slurm_array_parallelism": workers, **options}
+    executor.update_parameters(**parameters)
     with executor.batch():
         submitted = [executor.submit(work, job) for job in jobs]
     pending = dict(zip(submitted, jobs, strict=True))
     while pending:
-        for one in [one for one in pending if one.done()]:
+        done = [one for one in pending if one.done()]
+        for one in done:
             yield pending.pop(one), one.exception() is None and bool(one.result())
         time.sleep(0.5)
 
@@ -64,8 +64,12 @@ def slurm(
 def ray(
     jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
 ) -> Iterator[tuple[Job, bool]]:
-    """Tasks of a Ray cluster, the one that is running or a new one on this machine, `workers` at
-    once.
+    """Work in tasks of the Ray cluster that is running, or of a new one on this machine.
+
+    `options` go to ``ray.init``.
+
+    Raises:
+        ValueError: If Ray is not installed.
     """
     try:
         import ray
@@ -75,7 +79,8 @@ def ray(
     if started:
         ray.init(**{"include_dashboard": False, "log_to_driver": False, **options})
     task: Any = ray.remote(num_cpus=1, max_retries=0)(lambda job: work(job))
-    waiting, pending = list(jobs), dict[Any, "Job"]()
+    waiting = list(jobs)
+    pending: dict[Any, Job] = {}
     try:
         while waiting or pending:
             while waiting and len(pending) < workers:

@@ -1,6 +1,4 @@
-"""What a study measured: its runs with their scores by stable names, and the same as a table, as
-Markdown, as CSV.
-"""
+"""The measurements of a study: its runs with their scores by stable names, as tables and files."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a study: its settings, how far it is, and, of a finished one, what scores.json and
-    config.json say.
-    """
+    """A run of a study: its settings, its state, and the contents of its config and scores."""
 
     job: Job
     state: work.State
@@ -50,8 +46,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """A study's runs and measures. `failed` holds, of each failed run, its exit status, attempts
-    and last words.
+    """The runs and measures of a study.
+
+    `failed` holds the failed runs, each with its exit status, its attempts and its last words.
     """
 
     folder: Path
@@ -62,86 +59,94 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
+        """The names of the methods."""
         return list(dict.fromkeys(run.job.method for run in self.runs))
 
     @property
     def baseline(self) -> str:
+        """The method that others are compared with."""
         return str(self.study.get("baseline") or self.methods[0])
 
     @property
     def seeds(self) -> list[int]:
+        """The seeds of the runs."""
         return list(dict.fromkeys(run.job.seed for run in self.runs))
 
     @property
     def headline(self) -> list[Measure]:
-        """In the order of `HEADLINE`."""
+        """The measures that come first, in the order of `HEADLINE`."""
         first = (measure for measure in self.measures if measure.headline)
         return sorted(first, key=lambda measure: measure.place)
 
     def of(self, method: str) -> list[Run]:
-        """A method's finished runs."""
+        """Return a method's finished runs."""
         return [run for run in self.runs if run.job.method == method and run.state == "finished"]
 
     def values(self, key: str) -> dict[str, dict[int, float]]:
-        """A score by method and seed, of the finished runs that have it."""
-        return {
-            method: {run.job.seed: run.values[key] for run in self.of(method) if key in run.values}
-            for method in self.methods
-        }
+        """Return a score by method and seed, of the finished runs that have it."""
+        found: dict[str, dict[int, float]] = {method: {} for method in self.methods}
+        for run in self.runs:
+            if run.state == "finished" and key in run.values:
+                found[run.job.method][run.job.seed] = run.values[key]
+        return found
 
     def estimates(self, key: str) -> dict[str, Estimate]:
+        """Return the mean of a score over seeds, with its interval, by method."""
         return {method: estimate(list(held.values())) for method, held in self.values(key).items()}
 
     def order(self, measure: Measure) -> list[str]:
-        """Methods that have the score, from the best mean to the worst."""
-        means = {
-            method: e.mean
-            for method, e in self.estimates(measure.key).items()
-            if e.mean is not None
-        }
-        return sorted(means, key=lambda method: -(measure.better or 1) * means[method])
+        """Return the methods that have the score, from the best mean to the worst."""
+        estimates = self.estimates(measure.key)
+        means = {method: e.mean for method, e in estimates.items() if e.mean is not None}
+        sign = -(measure.better or 1)
+        return sorted(means, key=lambda method: sign * means[method])
 
     def winner(self, measure: Measure) -> str | None:
-        """The method of the best mean, where its paired interval against the runner-up excludes
-        0.
+        """Return the method that is surely the best, None if none is.
+
+        It has the best mean, and its paired interval against the runner-up excludes 0.
         """
-        if not measure.better or len(order := self.order(measure)) < 2:
+        order = self.order(measure)
+        if not measure.better or len(order) < 2:
             return None
+        best, second = order[:2]
         values = self.values(measure.key)
-        return order[0] if paired(values[order[0]], values[order[1]]).excludes(0.0) else None
+        return best if paired(values[best], values[second]).excludes(0.0) else None
 
     def varied(self) -> list[str]:
-        """The flags in which methods differ."""
-        flags = [
-            {k: v for k, v in run.job.flags.items() if k not in ("seed", "data_dir")}
-            for run in self.runs
-        ]
-        names = dict.fromkeys(name for held in flags for name in held)
-        return [name for name in names if len({json.dumps(held.get(name)) for held in flags}) > 1]
+        """Return the flags in which methods differ."""
+        names = dict.fromkeys(name for run in self.runs for name in run.job.flags)
+        varied = []
+        for name in names:
+            values = {json.dumps(run.job.flags.get(name)) for run in self.runs}
+            if len(values) > 1 and name not in ("seed", "data_dir"):
+                varied.append(name)
+        return varied
 
 
 def collect(out: str | Path) -> Results:
-    """Everything that a study's folder holds so far.
+    """Return everything that a study's folder holds so far.
 
     Raises:
         FileNotFoundError: If it is no study's folder.
         ValueError: If a file in it is damaged.
     """
     folder = Path(out)
-    said, jobs = read_json(folder / "study.json"), work.jobs_of(folder)
-    runs, found = [], dict[str, Measure]()
+    jobs = work.jobs_of(folder)
+    runs: list[Run] = []
+    found: dict[str, Measure] = {}
     for job in jobs:
         state, here = work.state(job, folder), folder / job.key
         config = read_json(here / "config.json") if (here / "config.json").exists() else {}
         scores = read_scores(here) if state == "finished" else Scores()
         held = _measured(config, scores) if state == "finished" else []
-        runs.append(
-            Run(job, state, {measure.key: value for measure, value in held}, config, scores)
-        )
-        found |= {measure.key: measure for measure, _ in held if measure.key not in found}
-    return Results(
-        folder, said, tuple(runs), tuple(found.values()), tuple(work.failures(jobs, folder))
-    )
+        values = {measure.key: value for measure, value in held}
+        runs.append(Run(job, state, values, config, scores))
+        for measure, _ in held:
+            found.setdefault(measure.key, measure)
+    study = read_json(folder / "study.json")
+    failed = tuple(work.failures(jobs, folder))
+    return Results(folder, study, tuple(runs), tuple(found.values()), failed)
 
 
 def _measured(config: Mapping[str, Any], scores: Scores) -> list[tuple[Measure, float]]:
@@ -158,8 +163,10 @@ def _measured(config: Mapping[str, Any], scores: Scores) -> list[tuple[Measure, 
 
 
 def digits(estimates: Sequence[Estimate]) -> int:
-    """Decimals that suit a column: two of its typical half width within what suits its size, which
-    decides where nothing has a half width.
+    """Return the decimals that suit a column of means.
+
+    They show two digits of a typical half width, within what suits the size of the means. Where
+    nothing has a half width, the size decides.
 
     >>> wide, narrow = Estimate(-97.1, 2.0, 2.5, 5), Estimate(0.5, 0.1, 0.023, 5)
     >>> digits([narrow]), digits([wide]), digits([Estimate(0.5, None, None, 1)])
@@ -168,50 +175,54 @@ def digits(estimates: Sequence[Estimate]) -> int:
     4
     """
     size = max((abs(e.mean) for e in estimates if e.mean is not None), default=0.0)
-    least, most = (
-        (2, 4) if size < 0.1 else (2, 3) if size < 10 else (1, 2) if size < 1000 else (0, 0)
-    )
+    if size < 0.1:
+        least, most = 2, 4
+    elif size < 10:
+        least, most = 2, 3
+    elif size < 1000:
+        least, most = 1, 2
+    else:
+        least, most = 0, 0
     halves = sorted(e.half for e in estimates if e.half)
-    wanted = (
-        1 - math.floor(math.log10(halves[len(halves) // 2])) if halves else 3 if size < 10 else 1
-    )
+    if halves:
+        typical = halves[len(halves) // 2]
+        wanted = 1 - math.floor(math.log10(typical))
+    else:
+        wanted = 3 if size < 10 else 1
     return min(max(least, wanted), most)
 
 
 def text(e: Estimate, decimals: int) -> str:
-    """A mean ± its half width, the mean alone without one, or a dash.
+    """Return a mean ± its half width, the mean alone without one, or a dash.
 
     >>> text(Estimate(-0.5, 0.1, 0.02, 5), 3), text(Estimate(0.5, None, None, 1), 2)
     ('−0.500 ± 0.020', '0.50')
     """
     if e.mean is None:
         return "–"
-    half = "" if e.half is None else f" ± {e.half:.{decimals}f}"
-    return f"{round(e.mean, decimals) + 0.0:.{decimals}f}{half}".replace("-", "−")
+    rounded = round(e.mean, decimals) + 0.0  # no minus before a zero
+    mean = f"{rounded:.{decimals}f}".replace("-", "−")
+    return mean if e.half is None else f"{mean} ± {e.half:.{decimals}f}"
 
 
 def summary(out: str | Path) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Heads and rows of a table for the terminal: a row a method, its finished runs, and means ±
-    half widths of 95 % intervals over seeds of the headline scores.
+    """Return the heads and rows of a table for the terminal.
+
+    A row has a method, its finished runs, and the means of the headline scores ± half widths of
+    their 95 % intervals over seeds.
     """
     return _summary(collect(out))
 
 
 def _summary(results: Results) -> tuple[list[str], list[tuple[str, ...]]]:
-    heads = ["method", "runs", *(f"{m.name} {m.arrow}".strip() for m in results.headline)]
+    names = [f"{measure.name} {measure.arrow}".strip() for measure in results.headline]
     columns = [_column(results, measure) for measure in results.headline]
-    total = {
-        method: sum(run.job.method == method for run in results.runs) for method in results.methods
-    }
-    rows = [
-        (
-            method,
-            f"{len(results.of(method))}/{total[method]}",
-            *(column[method] for column in columns),
-        )
-        for method in results.methods
-    ]
-    return heads, rows
+    all_runs = [run.job.method for run in results.runs]
+    rows = []
+    for method in results.methods:
+        runs = f"{len(results.of(method))}/{all_runs.count(method)}"
+        rows.append((method, runs, *(column[method] for column in columns)))
+    return ["method", "runs", *names], rows
 
 
 def _column(results: Results, measure: Measure) -> dict[str, str]:
@@ -221,17 +232,17 @@ def _column(results: Results, measure: Measure) -> dict[str, str]:
 
 
 def markdown(out: str | Path) -> str:
-    """The same as a Markdown table, the best in bold where its paired interval against the
-    runner-up excludes 0.
-    """
+    """Return the same as a Markdown table, with winners in bold (see `Results.winner`)."""
     results = collect(out)
-    bold = {(results.winner(measure), i + 2) for i, measure in enumerate(results.headline)}
+    winners = [None, None, *(results.winner(measure) for measure in results.headline)]
     heads, rows = _summary(results)
-    lines = [_line(heads), _line(["---", *("--:" for _ in heads[1:])])]
-    lines += [
-        _line([f"**{cell}**" if (row[0], i) in bold else cell for i, cell in enumerate(row)])
-        for row in rows
-    ]
+    lines = [_line(heads), _line(["---", *["--:"] * (len(heads) - 1)])]
+    for row in rows:
+        cells = list(row)
+        for place, winner in enumerate(winners):
+            if winner == row[0]:
+                cells[place] = f"**{row[place]}**"
+        lines.append(_line(cells))
     return "\n".join([*lines, "", caption(results), ""])
 
 
@@ -240,50 +251,49 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def caption(results: Results) -> str:
-    """What a reader of the table needs to know of it, the command included."""
-    made = f" Made by `{line}`." if (line := command(results)) else ""
+    """Return what a reader of the table needs to know, the command included."""
+    count = len(results.seeds)
+    seeds = "1 seed" if count == 1 else f"{count} seeds"
     return (
-        f"Means over {len(results.seeds)} seed{'s' * (len(results.seeds) > 1)} ± half the width of "
-        "the 95 % interval (Student's t); bold where the best is ahead of the runner-up by a "
-        f"paired interval that excludes 0, one comparison at a time.{made}"
+        f"Means over {seeds} ± half the width of the 95 % interval (Student's t); bold where the "
+        "best is ahead of the runner-up by a paired interval that excludes 0, one comparison at a "
+        f"time. Made by `{command(results)}`."
     )
 
 
 def command(results: Results) -> str:
-    """The command that repeats a study: by its name if the package has it as it was run, else from
-    its study.json.
+    """Return the command that repeats a study.
+
+    It names the study if the package has it as it was run, else its study.json.
     """
+    source = f"{results.folder.name}/study.json"
     name = str(results.study["name"])
-    words = ["unweave", "study", name]
-    if name not in grid.names() or {job.key for job in grid.read(name).jobs()} != {
-        run.job.key for run in results.runs
-    }:
-        words = ["unweave", "study", f"{results.folder.name}/study.json"]
-    return shlex.join(words)
+    if name in grid.names():
+        shipped = {job.key for job in grid.read(name).jobs()}
+        if shipped == {run.job.key for run in results.runs}:
+            source = name
+    return shlex.join(["unweave", "study", source])
 
 
 # -- files -----------------------------------------------------------------------------------------
 
 
 def write_csv(results: Results) -> tuple[Path, Path]:
-    """study.csv, a row a run; and study_scores.csv, a row a score: what its column is, and how it
-    was computed.
-    """
-    varied, keys = results.varied(), [measure.key for measure in results.measures]
+    """Write study.csv, a row a run, and study_scores.csv, which explains its columns of scores."""
+    varied = results.varied()
+    keys = [measure.key for measure in results.measures]
     runs: list[Sequence[Any]] = [["method", "seed", "key", "state", *varied, *keys]]
     for run in results.runs:
         flags = [run.job.flags.get(name) for name in varied]
         values = [run.values.get(key, "") for key in keys]
         runs.append([run.job.method, run.job.seed, run.job.key, run.state, *flags, *values])
     scores: list[Sequence[Any]] = [["score", "name", "convention", "lowest", "highest", "better"]]
+    words = {1: "more", -1: "less", 0: "neither"}
     for m in results.measures:
-        ends = ("" if end is None else end for end in m.range)
-        scores.append(
-            [m.key, m.name, m.convention, *ends, {1: "more", -1: "less", 0: "neither"}[m.better]]
-        )
-    return _write(results.folder / "study.csv", runs), _write(
-        results.folder / "study_scores.csv", scores
-    )
+        ends = ["" if end is None else end for end in m.range]
+        scores.append([m.key, m.name, m.convention, *ends, words[m.better]])
+    folder = results.folder
+    return _write(folder / "study.csv", runs), _write(folder / "study_scores.csv", scores)
 
 
 def _write(path: Path, rows: Sequence[Sequence[Any]]) -> Path:

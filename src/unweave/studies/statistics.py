@@ -1,15 +1,14 @@
-"""What several seeds say of methods: means and paired differences with their intervals, ranks and
-how stable they are.
+"""Statistics of methods over seeds: means, paired differences, intervals, ranks, their stability.
 
-Values are one score of one run. What is compared between methods is compared within seeds: methods
-that share a seed share the order of their data, and its luck cancels in differences and ranks.
+A value is one score of one run. Methods are compared within seeds: methods that share a seed share
+the order of their data, and its luck cancels in differences and ranks.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +18,15 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 EXACT = 8
-"""Seeds up to which the bootstrap is a sum over all resamples, and no draw: 6,435 of them at
-eight.
-"""
+"""The most seeds whose bootstrap is a sum over all resamples: 6,435 of them at eight."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean over `n` seeds, its standard deviation, and the half width of its interval.
 
-    With one seed there is neither spread nor interval: both are None. With none, the mean is None
-    too.
+    With one seed there is neither spread nor interval: both are None. With no seed, the mean is
+    None too.
     """
 
     mean: float | None
@@ -39,31 +36,32 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The two ends, None without an interval."""
-        return (
-            None
-            if self.mean is None or self.half is None
-            else (self.mean - self.half, self.mean + self.half)
-        )
+        """The two ends of the interval, None without one."""
+        if self.mean is None or self.half is None:
+            return None
+        return self.mean - self.half, self.mean + self.half
 
     def excludes(self, value: float) -> bool:
-        """Whether there is an interval, and `value` lies outside it."""
-        return self.interval is not None and not self.interval[0] <= value <= self.interval[1]
+        """Return whether there is an interval, and `value` lies outside it."""
+        if self.interval is None:
+            return False
+        low, high = self.interval
+        return not low <= value <= high
 
 
 def estimate(values: ArrayLike, level: float = 0.95) -> Estimate:
-    r"""The mean over seeds with Student's interval.
+    r"""Return the mean over seeds with Student's interval.
 
     .. math:: \bar x \pm t_{(1 + \text{level}) / 2,\, n - 1} \; s / \sqrt n, \quad
               s^2 = \tfrac{1}{n - 1} \sum_i (x_i - \bar x)^2
 
-    It covers what the mean over many more seeds would be, for values that are about normal; of data
-    sets other than this one it says nothing. At two seeds t is 12.7: such an interval is honest,
-    and wide.
+    For values that are about normal, the interval covers the mean over many more seeds; it says
+    nothing of other data sets. At two seeds t is 12.7: such an interval is honest, and wide.
 
     Args:
         values: (seeds,); those that are NaN or infinite (a score that a run could not have) are
-        left out. level: Of the interval.
+            left out.
+        level: How often such an interval covers the mean.
 
     Raises:
         ValueError: For values that are no vector, or a level outside (0, 1).
@@ -82,19 +80,20 @@ def estimate(values: ArrayLike, level: float = 0.95) -> Estimate:
     if not 0 < level < 1:
         raise ValueError(f"level {level}: expected a share between 0 and 1, such as 0.95")
     x = x[np.isfinite(x)]
-    if len(x) < 2:
-        return Estimate(float(x[0]) if len(x) else None, None, None, len(x))
+    n = len(x)
+    if n == 0:
+        return Estimate(None, None, None, 0)
+    mean = float(x.mean())
+    if n == 1:
+        return Estimate(mean, None, None, 1)
     sd = float(x.std(ddof=1))
-    return Estimate(
-        float(x.mean()),
-        sd,
-        float(stats.t.ppf((1 + level) / 2, len(x) - 1) * sd / math.sqrt(len(x))),
-        len(x),
-    )
+    t = stats.t.ppf((1 + level) / 2, n - 1)
+    half = float(t * sd / math.sqrt(n))
+    return Estimate(mean, sd, half, n)
 
 
 def differences(values: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
-    """By seed, what a method has more than the baseline, over the seeds that both have.
+    """Return by how much a method exceeds the baseline, at each seed that both have.
 
     >>> differences({0: 3.0, 1: 5.0, 7: 1.0}, {0: 1.0, 1: 2.0, 2: 9.0})
     {0: 2.0, 1: 3.0}
@@ -106,7 +105,9 @@ def differences(values: Mapping[int, float], baseline: Mapping[int, float]) -> d
 def paired(
     values: Mapping[int, float], baseline: Mapping[int, float], level: float = 0.95
 ) -> Estimate:
-    """The mean of `differences` with Student's interval, see `estimate`: the paired t interval.
+    """Return the mean of `differences` with Student's interval: the paired t interval.
+
+    See `estimate` for the interval and its `level`.
 
     >>> paired({0: 3.0, 1: 5.0, 2: 4.0}, {0: 1.0, 1: 3.0, 2: 2.0})
     Estimate(mean=2.0, sd=0.0, half=0.0, n=3)
@@ -115,8 +116,9 @@ def paired(
 
 
 def sign_flip(differences: ArrayLike) -> float:
-    r"""The exact p-value, two-sided, of differences that are symmetric about 0 where methods do not
-    differ.
+    r"""Return the exact two-sided p-value of differences, by flipping their signs.
+
+    Where methods do not differ, differences are symmetric about 0, and all signs are as likely:
 
     .. math:: p = 2^{-n} \, \#\{ s \in \{-1, 1\}^n : |\textstyle\sum_i s_i d_i| \geq |\sum_i d_i| \}
 
@@ -140,48 +142,54 @@ def sign_flip(differences: ArrayLike) -> float:
             f"differences of shape {d.shape}: expected a vector of 1 to 20 finite numbers"
         )
     sums = np.zeros(1)
-    for one in d:  # (2^n,): every way to sign them
-        sums = np.concatenate([sums + one, sums - one])
-    return float((np.abs(sums) >= abs(d.sum()) - 1e-12 * np.abs(d).sum()).mean())
+    for one in d:
+        sums = np.concatenate([sums + one, sums - one])  # (2^n,): every way to sign them
+    rounding = 1e-12 * np.abs(d).sum()
+    as_large = np.abs(sums) >= abs(d.sum()) - rounding
+    return float(as_large.mean())
 
 
 # -- ranks -----------------------------------------------------------------------------------------
 
 
 def complete(values: Mapping[str, Mapping[int, float]]) -> tuple[list[str], list[int], Floats]:
-    """Methods that have values, the seeds that all of these share, and the values (seeds, methods).
+    """Return the methods that have values, the seeds that they share, and a table of the values.
+
+    The table's shape is (seeds, methods).
 
     >>> complete({"a": {0: 1.0, 1: 2.0}, "b": {1: 4.0, 0: 3.0, 2: 5.0}, "c": {}})
     (['a', 'b'], [0, 1], array([[1., 3.],
            [2., 4.]]))
     """
-    methods = [method for method, held in values.items() if held]
-    seeds = (
-        [seed for seed in values[methods[0]] if all(seed in values[m] for m in methods)]
-        if methods
-        else []
-    )
-    table = [[values[method][seed] for method in methods] for seed in seeds]
-    return methods, seeds, np.array(table, dtype=np.float64).reshape(len(seeds), len(methods))
+    held = {method: by_seed for method, by_seed in values.items() if by_seed}
+    methods = list(held)
+    seeds = list(held[methods[0]]) if held else []
+    for by_seed in held.values():
+        seeds = [seed for seed in seeds if seed in by_seed]
+    table = np.empty((len(seeds), len(methods)))
+    for column, by_seed in enumerate(held.values()):
+        table[:, column] = [by_seed[seed] for seed in seeds]
+    return methods, seeds, table
 
 
 def ranks(values: ArrayLike, higher: bool = True) -> Floats:
-    """Ranks of methods within each seed, (seeds, methods): 1 is the best, ties share the mean of
-    their places.
+    """Return the ranks of methods within each seed, (seeds, methods).
+
+    Rank 1 is the best; ties share the mean of their places.
 
     >>> ranks([[0.1, 0.3, 0.2], [0.5, 0.5, 0.1]])
     array([[3. , 1. , 2. ],
            [1.5, 1.5, 3. ]])
     """
     x = _table(values)
-    return np.asarray(stats.rankdata(-x if higher else x, axis=1), dtype=np.float64).reshape(
-        x.shape
-    )
+    ranked = stats.rankdata(-x if higher else x, axis=1)
+    return np.asarray(ranked, dtype=np.float64).reshape(x.shape)
 
 
 def concordance(ranks: ArrayLike) -> float | None:
-    r"""Kendall's W, how far seeds agree on the order of methods: 1 if all say the same, 1 / n on
-    average by chance.
+    r"""Return Kendall's W, how far seeds agree on the order of methods.
+
+    W is 1 if all seeds say the same, and 1 / n on average by chance.
 
     .. math:: W = \frac{12 \sum_j (R_j - n (m + 1) / 2)^2}{n^2 (m^3 - m) - n \sum_i T_i},
               \quad T_i = \sum_{\text{ties}} t^3 - t
@@ -205,16 +213,21 @@ def concordance(ranks: ArrayLike) -> float | None:
     n, m = r.shape
     if n < 2 or m < 2:
         return None
-    ties = sum(
-        float((t**3 - t).sum())
-        for t in (np.unique(row, return_counts=True)[1].astype(float) for row in r)
-    )
+    ties = 0.0
+    for row in r:
+        t = np.unique(row, return_counts=True)[1].astype(float)
+        ties += float((t**3 - t).sum())
     most = n**2 * (m**3 - m) - n * ties
-    return float(12 * ((r.sum(0) - n * (m + 1) / 2) ** 2).sum() / most) if most > 0 else None
+    if most <= 0:
+        return None
+    sums = r.sum(0)  # (methods,)
+    expected = n * (m + 1) / 2
+    spread = ((sums - expected) ** 2).sum()
+    return float(12 * spread / most)
 
 
 def agreement(ranks: ArrayLike) -> float | None:
-    r"""Spearman's correlation of the orders that two seeds give, the mean over pairs of seeds.
+    r"""Return Spearman's correlation of the orders of two seeds, the mean over pairs of seeds.
 
     Without ties it is (n W - 1) / (n - 1), with W of `concordance`; unlike W it is 0 by chance at
     any n.
@@ -232,61 +245,68 @@ def agreement(ranks: ArrayLike) -> float | None:
     """
     r = _table(ranks)
     centred = r - r.mean(1, keepdims=True)
-    length = np.sqrt((centred**2).sum(1))
-    unit = centred[length > 0] / length[length > 0, None]
+    length = np.sqrt((centred**2).sum(1))  # (seeds,)
+    differ = length > 0
+    unit = centred[differ] / length[differ, None]
     if len(unit) < 2:
         return None
+    correlations = unit @ unit.T  # (seeds, seeds)
     pairs = np.triu_indices(len(unit), 1)
-    return float((unit @ unit.T)[pairs].mean())
+    return float(correlations[pairs].mean())
 
 
 def firsts(values: ArrayLike, higher: bool = True, *, draws: int = 10_000, seed: int = 0) -> Floats:
-    r"""How often each method would come first by its mean, were the study's seeds drawn again from
-    these.
+    r"""Return how often each method would come first by its mean, were seeds drawn anew from these.
 
-    .. math:: P(j = \arg\max_k \textstyle\sum_i w_i x_{ik}), \quad w \sim \text{Multinomial}(n; 1/n, \dots, 1/n)
+    .. math:: P(j = \arg\max_k \textstyle\sum_i w_i x_{ik}),
+              \quad w \sim \text{Multinomial}(n; 1/n, \dots, 1/n)
 
-    The sum over all resamples for up to `EXACT` seeds, else `draws` of them. Methods that tie
-    share. With one seed it says who was first, and no more.
+    The chance is a sum over all resamples for up to `EXACT` seeds, else a mean over `draws` of
+    them. Methods that tie share. One seed says who was first, and no more.
 
     Args:
         values: (seeds, methods).
         higher: Whether more is better.
-        draws: Of resamples, for more than `EXACT` seeds.
-        seed: Of the draws.
+        draws: The number of resamples, for more than `EXACT` seeds.
+        seed: The seed of the draws.
 
     Returns:
         (methods,), shares that add up to 1.
 
     Source: Efron, "Bootstrap methods: another look at the jackknife" (1979).
 
-    >>> firsts([[1.0, 0.0], [0.0, 2.0]])  # resamples: the first seed twice 1/4, both 1/2, the second twice 1/4
+    The resamples of two seeds: the first twice 1/4, both 1/2, the second twice 1/4.
+
+    >>> firsts([[1.0, 0.0], [0.0, 2.0]])
     array([0.25, 0.75])
     """
     x = _table(values) if higher else -_table(values)
     n = len(x)
     if n <= EXACT:
         counts = np.array(list(_compositions(n, n)), dtype=np.float64)  # (resamples, seeds)
-        chance = (
-            np.exp([math.lgamma(n + 1) - sum(math.lgamma(c + 1) for c in row) for row in counts])
-            / n**n
-        )
+        chance = np.exp([_log_ways(row) for row in counts]) / n**n
     else:
-        counts = (
-            np.random.default_rng(seed)
-            .multinomial(n, np.full(n, 1 / n), size=draws)
-            .astype(np.float64)
-        )
+        generator = np.random.default_rng(seed)
+        drawn = generator.multinomial(n, np.full(n, 1 / n), size=draws)
+        counts = drawn.astype(np.float64)  # (draws, seeds)
         chance = np.full(draws, 1 / draws)
-    means = counts @ x / n
-    best = means >= means.max(1, keepdims=True) - 1e-12 * np.abs(x).max()
-    return np.asarray(chance @ (best / best.sum(1, keepdims=True)))
+    means = counts @ x / n  # (resamples, methods)
+    rounding = 1e-12 * np.abs(x).max()
+    best = means >= means.max(1, keepdims=True) - rounding
+    shares = best / best.sum(1, keepdims=True)
+    return np.asarray(chance @ shares)
+
+
+def _log_ways(counts: Floats) -> float:
+    """Return the log of the number of sequences in which each seed occurs as often as counted."""
+    log_repeats = sum(math.lgamma(count + 1) for count in counts)
+    return math.lgamma(counts.sum() + 1) - log_repeats
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """All ways to write `total` as a sum of `parts` whole numbers from 0: bars between stars."""
+    """Yield all ways to write `total` as a sum of `parts` whole numbers: bars between stars."""
     for bars in itertools.combinations(range(total + parts - 1), parts - 1):
-        edges: Sequence[int] = (-1, *bars, total + parts - 1)
+        edges = (-1, *bars, total + parts - 1)
         yield tuple(b - a - 1 for a, b in itertools.pairwise(edges))
 
 

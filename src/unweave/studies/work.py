@@ -1,23 +1,23 @@
-"""The runs of a study: what state each is in, and working on those that are left."""
+"""The runs of a study: the state that each is in, and work on those that are left."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from ..runs.command import arguments
 from ..runs.files import read_json, read_lines, write_json
 from .board import Board
+from .child import INTERRUPTED
 from .executors import EXECUTORS
 from .grid import Job, Study
 
@@ -35,22 +35,32 @@ def run(
     quiet: bool = False,
     **options: Any,
 ) -> list[Job]:
-    """Runs what is not finished, and again what failed, up to `retries` times; the runs that failed
-    in the end.
+    """Run what is not finished, and what failed once more, up to `retries` times.
 
-    `workers` runs at once, of `threads` threads each; by default as many as fill the cores.
-    `executor` is local, slurm or ray (see `executors`), `options` are its own.
+    Args:
+        study: The grid of runs.
+        out: The study's folder.
+        executor: The place where runs are worked on: local, slurm or ray (see `executors`).
+        workers: Runs at once; by default as many as fill the cores.
+        threads: Threads of a run.
+        retries: How often a failed run is tried again.
+        quiet: Show no progress.
+        options: Options of the executor.
+
+    Returns:
+        The runs that are not finished in the end.
 
     Raises:
         ValueError: For a study that does not fit together, an unknown executor, or one that is not
-        installed. FileExistsError: If `out` holds something else. KeyboardInterrupt: After Ctrl-C;
-        what was running has saved its state.
+            installed.
+        FileExistsError: If `out` holds something else.
+        KeyboardInterrupt: After Ctrl-C; what was running has saved its state.
     """
     folder = Path(out).absolute()
     if executor not in EXECUTORS:
         raise ValueError(f"executor {executor!r}: expected one of {', '.join(EXECUTORS)}")
     jobs = prepare(study, folder)
-    workers = workers or max(1, len(os.sched_getaffinity(0)) // threads)
+    workers = workers or max(1, cores() // threads)
     work = partial(attempt, folder, threads)
 
     def look(job: Job) -> tuple[str, float]:
@@ -59,7 +69,8 @@ def run(
 
     with Board(study.name, jobs, look, workers, quiet) as board:
         for _ in range(1 + retries):
-            if not (left := [job for job in jobs if state(job, folder) != "finished"]):
+            left = _unfinished(jobs, folder)
+            if not left:
                 break
             try:
                 for job, finished in EXECUTORS[executor](left, work, workers, folder, **options):
@@ -67,21 +78,37 @@ def run(
             except KeyboardInterrupt:
                 stop()
                 raise
-    return [job for job in jobs if state(job, folder) != "finished"]
+    return _unfinished(jobs, folder)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # Linux alone
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def prepare(study: Study, out: Path) -> list[Job]:
-    """Writes study.json, and returns the runs. A folder of another study is refused; a grid may
-    grow or shrink.
+    """Write study.json, and return the runs.
+
+    A grid may grow or shrink from one start to the next.
+
+    Raises:
+        ValueError: For an objective that cannot be read, or if `out` holds another study.
+        FileExistsError: If `out` holds something else.
     """
     jobs = study.jobs()
     _check_objectives(jobs)
     path = out / "study.json"
-    if path.exists() and (was := read_json(path)).get("name") != study.name:
-        raise ValueError(
-            f"{out} holds the study {was.get('name')!r}, not {study.name!r}: choose another --out"
-        )
-    if not path.exists() and out.exists() and any(out.iterdir()):
+    if path.exists():
+        name = read_json(path).get("name")
+        if name != study.name:
+            raise ValueError(
+                f"{out} holds the study {name!r}, not {study.name!r}: choose another --out"
+            )
+    elif out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty and holds no study: choose another --out")
     listed = [{**asdict(job), "key": job.key} for job in jobs]
     write_json(path, {**asdict(study), "seeds": list(study.seeds), "jobs": listed})
@@ -90,23 +117,26 @@ def prepare(study: Study, out: Path) -> list[Job]:
 
 
 def _check_objectives(jobs: Sequence[Job]) -> None:
-    """Objectives that cannot be read are refused before anything is trained."""
+    """Refuse objectives that cannot be read before anything is trained."""
     from ..objective.formula import formula
 
-    for text in dict.fromkeys(given for job in jobs if (given := job.flags.get("objective"))):
-        formula(text)
+    objectives = dict.fromkeys(job.flags.get("objective") for job in jobs)
+    for text in objectives:
+        if text:
+            formula(text)
 
 
 def jobs_of(out: str | Path) -> list[Job]:
-    """The runs of a study's folder."""
-    return [
-        Job(job["method"], job["recipe"], job["flags"])
-        for job in read_json(Path(out) / "study.json")["jobs"]
-    ]
+    """Return the runs of a study's folder."""
+    listed = read_json(Path(out) / "study.json")["jobs"]
+    return [Job(job["method"], job["recipe"], job["flags"]) for job in listed]
+
+
+# -- the state of a run ----------------------------------------------------------------------------
 
 
 def state(job: Job, out: Path) -> State:
-    """How far a run is, from its files."""
+    """Return how far a run is, as its files say."""
     if (out / job.key / "scores.json").exists():
         return "finished"
     if _held(_lock(out, job)):
@@ -117,20 +147,27 @@ def state(job: Job, out: Path) -> State:
 
 
 def progress(job: Job, out: Path) -> float:
-    """The share of a run's epochs that are done; how many there are says the run, which may not
-    take its flag's.
+    """Return the share of a run's epochs that are done.
+
+    The run's config says how many epochs there are; it can differ from the flag.
     """
     folder = out / job.key
     lines = read_lines(folder / "metrics.jsonl")
-    epochs = read_json(folder / "config.json").get("epochs") if lines else None
+    if not lines:
+        return 0.0
+    epochs = read_json(folder / "config.json").get("epochs")
     return min(1.0, float(lines[-1]["epoch"]) / epochs) if epochs else 0.0
 
 
 def failures(jobs: Sequence[Job], out: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """The failed runs, each with its exit status, its last words, and how often it was tried."""
+    """Yield the failed runs, each with its exit status, its last words and its attempts."""
     for job in jobs:
         if state(job, out) == "failed":
             yield job, read_json(_failure(out, job))
+
+
+def _unfinished(jobs: Sequence[Job], out: Path) -> list[Job]:
+    return [job for job in jobs if state(job, out) != "finished"]
 
 
 def _failure(out: Path, job: Job) -> Path:
@@ -142,81 +179,85 @@ def _lock(out: Path, job: Job) -> Path:
 
 
 def _held(path: Path) -> bool:
-    """Whether some process trains the run. A lock is let go when its process ends, however it
-    ends.
+    """Return whether some process works on the run.
+
+    To ask is to take the lock for a moment. So a lock that is held once may be another question,
+    and one that is held for longer is a run; a run that finds it held waits.
     """
     if not path.exists():
         return False
-    with open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    try:
+        with FileLock(path, timeout=0.01, poll_interval=0.002):
+            return False
+    except Timeout:
+        return True
+    except PermissionError:  # in a folder that can only be read nothing is worked on
+        return False
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Holds a run's lock, waiting for a process that a killed study left behind."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
+# -- work on a run ---------------------------------------------------------------------------------
 
 
 def attempt(out: Path, threads: int, job: Job) -> bool:
-    """Trains and scores one run in a process of its own, or goes on with it; whether it finished.
+    """Train and score one run in a process of its own, or go on with it.
 
-    The process holds the run's lock itself, so that it is known to run even if what started it is
-    gone.
+    Returns:
+        Whether the run finished.
     """
-    folder, log = out / job.key, out / "logs" / f"{job.key}.txt"
-    with _locked(_lock(out, job)) as lock:
-        if (folder / "scores.json").exists():
-            return True
-        words = (
-            ["resume", str(folder)]
-            if (folder / "config.json").exists()
-            else ["train", job.recipe, "--out", str(folder), *arguments(job.flags)]
-        )
-        pinned = {
-            name: str(threads)
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        }
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')} unweave {' '.join(words)}\n")
-            file.flush()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "unweave", *words, "--threads", str(threads)],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **pinned},
-                pass_fds=(lock,),
-                start_new_session=True,  # Ctrl-C reaches it once, from `stop`
-            )
-            _PROCESSES.add(process)
-            status = process.wait()
-            _PROCESSES.discard(process)
-    if (folder / "scores.json").exists():
-        _failure(out, job).unlink(missing_ok=True)
-        return True
-    if status != INTERRUPTED:
-        before = read_json(_failure(out, job))["attempts"] if _failure(out, job).exists() else 0
-        words_last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
-        write_json(
-            _failure(out, job), {"status": status, "attempts": before + 1, "log": words_last}
-        )
-    return False
+    folder = out / job.key
+    if not (folder / "scores.json").exists():
+        log = out / "logs" / f"{job.key}.txt"
+        status = _work(_lock(out, job), folder, threads, job, log)
+        if not (folder / "scores.json").exists():
+            if status != INTERRUPTED:
+                _note_failure(_failure(out, job), status, log)
+            return False
+    _failure(out, job).unlink(missing_ok=True)
+    return True
 
 
-_PROCESSES: set[subprocess.Popen[bytes]] = set()
+def _work(lock: Path, folder: Path, threads: int, job: Job, log: Path) -> int:
+    """Return the exit status of a process that works on a run."""
+    train = ["train", job.recipe, "--out", str(folder), *arguments(job.flags)]
+    child = [sys.executable, "-m", "unweave.studies.child", str(lock), str(folder), str(threads)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        environment[name] = str(threads)
+    with open(log, "a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [*child, *train],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            **_APART,
+        )
+        _PROCESSES.add(process)
+        status = process.wait()
+        _PROCESSES.discard(process)
+    return status
+
+
+def _note_failure(path: Path, status: int, log: Path) -> None:
+    before = read_json(path)["attempts"] if path.exists() else 0
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    last_words = "\n".join(lines[-12:])
+    write_json(path, {"status": status, "attempts": before + 1, "log": last_words})
 
 
 def stop() -> None:
-    """Asks the runs that this process started to save their state and end."""
+    """Ask the runs that this process started to save their state and end."""
     for process in list(_PROCESSES):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(_STOP)
 
 
-INTERRUPTED = 130
-"""What a run's process returns after Ctrl-C, its state saved: it has not failed."""
+# Ctrl-C in a terminal must reach a run once, from `stop`, and not also by itself.
+_APART: dict[str, Any]
+if sys.platform == "win32":
+    _APART = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    _STOP = signal.CTRL_BREAK_EVENT
+else:
+    _APART = {"start_new_session": True}
+    _STOP = signal.SIGINT
+
+_PROCESSES: set[subprocess.Popen[Any]] = set()
