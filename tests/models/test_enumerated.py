@@ -48,7 +48,7 @@ def test_batches_of_any_size_train(items, objective):
 
 @pytest.mark.parametrize("items", [1, 10])
 def test_exact_terms_over_as_many_items_as_classes(items):
-    """The terms of ten items are those of the same items among eleven, given the same components."""
+    """The terms of ten items are those of the same items among eleven, by the same q(z)."""
     made, x = model(), torch.rand(11, 64).round()
     torch.manual_seed(1)
     q, p = made(x)
