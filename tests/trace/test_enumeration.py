@@ -2,14 +2,17 @@
 loop.
 """
 
+import copy
 import itertools
 import math
+import pickle
 
 import pytest
 import torch
 from support.programs import float64, same  # noqa: F401
 from torch.distributions import OneHotCategorical, kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 import unweave as uw
 from unweave.aggregate import classes, unfused
@@ -447,6 +450,142 @@ def test_any_number_of_items_goes_with_any_number_of_classes(items, samples):
     same(
         uw.recon.coefficients and uw.Densities(q, p, batch_dim=len(samples)).score(uw.recon), total
     )
+
+
+def bernoulli(logits):
+    return torch.distributions.Bernoulli(logits=logits, validate_args=False)
+
+
+class Square(torch.autograd.Function):
+    """A function that torch does not differentiate by itself."""
+
+    @staticmethod
+    def forward(ctx, t):
+        ctx.save_for_backward(t)
+        return t * t
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+IMAGES = torch.nn.Conv2d(1, 2, 2, dtype=torch.float64)
+LINEAR = torch.nn.Linear(2, 4, dtype=torch.float64)
+
+
+def convolve(z):
+    """(…, 2) -> (…, 4): each vector as an image of 2 x 2, all leading dimensions folded in one."""
+    images = torch.stack([z, z * z], -1).reshape(-1, 1, 2, 2)
+    folded = IMAGES(images).flatten(1)  # (n, 2)
+    return LINEAR(folded.reshape(*z.shape[:-1], 2))
+
+
+def halves(z):
+    return torch.cat([*z.split(1, -1), *z.chunk(2, -1)], -1)
+
+
+def transposed(z):
+    return (LINEAR.weight @ z.unsqueeze(-1).movedim(-1, -2).mT).squeeze(-1)
+
+
+FUNCTIONS = {
+    "a function of one's own": lambda z: LINEAR(Square.apply(z)),
+    "a checkpoint": lambda z: checkpoint(LINEAR, z, use_reentrant=False),
+    "a compiled network": torch.compile(LINEAR, backend="eager", dynamic=True),
+    "einsum": lambda z: torch.einsum("...d,kd->...k", z, LINEAR.weight),
+    "an index": lambda z: z[..., torch.tensor([0, 1, 1, 0])],
+    "parts of units": halves,
+    "moved units": transposed,
+    "a convolution": convolve,
+}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile looks at it
+@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("items", [1, 3, 4])
+def test_whatever_a_program_computes_keeps_the_classes(kind, items):
+    """Log-densities of a factor, and their gradient, against a loop over classes."""
+    network, k = FUNCTIONS[kind], 3
+    h, x, by_class = torch.randn(items, 2), torch.rand(items, 4).round(), torch.randn(k, 2)
+    logits = torch.randn(items, k, requires_grad=True)
+    mean = torch.randn(items, 2, requires_grad=True)
+    q, p = uw.Trace(), uw.Trace()
+    y = q.categorical(logits, name="y")
+    z = q.sample(Fixed(mean + y @ by_class, 0.5, h), name="z")
+    p.factor(bernoulli(network(z)).log_prob(x), name="x")
+    p.categorical(torch.zeros(k), value=q["y"], name="y")
+    p.normal(0.0, 1.0, value=q["z"], name="z")
+    total = torch.zeros(items)
+    for c in range(k):
+        value = mean + by_class[c] + 0.5 * h
+        weight = logits.softmax(-1)[:, c]
+        total = total + weight * bernoulli(network(value)).log_prob(x).sum(-1)
+    log_x = uw.recon(q, p)
+    assert type(log_x) is torch.Tensor
+    same(log_x, total)
+    inputs = (logits, mean)
+    own = torch.autograd.grad(log_x.sum(), inputs)
+    for left, right in zip(own, torch.autograd.grad(total.sum(), inputs), strict=True):
+        same(left, right)
+
+
+@pytest.mark.parametrize("items", [1, 2, 3, 4])
+@pytest.mark.parametrize("site", ["bernoulli", "mixture", "factor", "loss", "labels"])
+def test_a_decoder_may_read_values_before_it_reuses_a_site(items, site):
+    """A tensor tells the trace that meets it first which class dimensions there are."""
+    k, x = 3, torch.rand(items, 4).round()
+    h, labels = torch.randn(items, 2), torch.arange(items) % k
+    m, classes = torch.randn(k, 4), torch.randn(k, k)
+    q, p = uw.Trace(), uw.Trace()
+    q.categorical(h @ torch.randn(2, k), name="y")
+    y = q["y"].value
+    if site == "bernoulli":
+        p.bernoulli(y @ m, value=x, name="x")
+    elif site == "mixture":
+        vectors = torch.distributions.Independent(bernoulli(y @ m), 1)
+        p.sample(vectors, value=x, name="x")
+    elif site == "factor":
+        p.factor(bernoulli(y @ m).log_prob(x), name="x")
+    elif site == "loss":
+        p.loss(lambda logits, x: -bernoulli(logits).log_prob(x), y @ m, x, name="x")
+    else:
+        p.categorical(y @ classes, value=labels, name="x")
+    p.categorical(torch.zeros(k), value=q["y"], name="y")
+    probs = q["y"].dist.probs
+    total = torch.zeros(items)
+    for c in range(k):
+        log_x = bernoulli(m[c]).log_prob(x).sum(-1)
+        if site == "labels":
+            log_x = classes[c].log_softmax(-1)[labels]
+        total = total + probs[:, c] * log_x
+    same(uw.recon(q, p), total)
+
+
+def test_only_values_know_of_classes():
+    """Terms and drawn, aligned and taken traces hold plain tensors."""
+    labels = torch.tensor([1, -1, 0, -1, 2])
+    q, p, _ = setup(labels)
+    d = uw.Densities(q, p, aggregate=uw.minibatch(N))
+    kinds = ("recon", "posterior", "q", "p", "label")
+    held = [d[uw.Atom(kind)] for kind in kinds]
+    held += [d.score(uw.elbo), d.score(uw.hfvae(1, 2, 3))]
+    for trace in (q.draw(), q.aligned(), p.aligned(), q.take(torch.tensor([0, 1]))):
+        for node in trace.values():
+            node.changed(lambda t, lacks: held.append(t) or t)
+    for node in (*q.values(), *p.values()):
+        if node.dist is not None:
+            node.changed(lambda t, lacks: held.append(t) or t, value=None, label=None,
+                         observed=False, exists=True, law=None)  # fmt: skip
+    assert {type(t) for t in held} == {torch.Tensor}
+
+
+def test_copies_of_values_know_their_classes_and_files_do_not():
+    q = uw.Trace()
+    y = q.categorical(torch.zeros(3, 3), name="y")
+    for twin in (copy.copy(y), copy.deepcopy(y)):
+        assert (twin.classes, twin.axes) == (1, y.axes)
+        same(twin, y)
+    assert type(pickle.loads(pickle.dumps(y))) is torch.Tensor
 
 
 def test_joining_without_broadcasting_is_named():

@@ -69,6 +69,21 @@ def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
     return other
 
 
+def holds(holder: Distribution | Transform, kind: type[Tensor]) -> bool:
+    """Whether any tensor inside a distribution or a transform is of this kind."""
+    is_inverse = isinstance(holder, _InverseTransform)
+    for name, part in vars(holder).items():
+        if isinstance(part, kind):
+            return True
+        if name == "_inv" and not is_inverse:  # leads back here
+            continue
+        parts = part if isinstance(part, list) else (part,)
+        for inner in parts:
+            if isinstance(inner, (Distribution, Transform)) and holds(inner, kind):
+                return True
+    return False
+
+
 def _own_dims(dist: Distribution, name: str, t: Tensor) -> int:
     """Return how many of a tensor's dimensions are no batch dimensions."""
     if name == "_param":  # torch's name for whichever of the two was given

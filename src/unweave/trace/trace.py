@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical
 
 from . import views
-from .axes import Axes, classes_of, pad, plain, shown, told
+from .axes import Axes, Enumerated, classes_of, pad, plain, shown, told
 from .concrete import Concrete
 from .node import Law, Node, Role
-from .parameters import changed
+from .parameters import changed, holds
 from .values import all_known, check_shape, draw, existing, give, in_part, like
 
 MOST_CLASSES = 4096
@@ -191,8 +191,10 @@ class Trace(Mapping[str, Node]):
                 self._axes = value.axes
         classes, dist = self._read(dist)
         if isinstance(value, Node) and value.role == "free":
-            batch_shape = value.value.shape[: value.value.ndim - len(dist.event_shape)]
-            return self._add(name, Node(draw(dist.expand(batch_shape)), "sampled", dist))
+            ends = value.value.ndim - len(dist.event_shape)
+            entries = value.value.shape[:ends]
+            drawn = draw(dist.expand(entries))
+            return self._add(name, Node(drawn, "sampled", dist))
         if isinstance(value, Node) and value.dist is not None:
             return self._add(name, self._reused(name, dist, value))
         if value is None:
@@ -201,25 +203,34 @@ class Trace(Mapping[str, Node]):
             role: Role = "observed"
             if isinstance(value, Node):
                 role, value = "reused", value.value
+            self._meet(value)
             held, present = give(name, dist, value, observed, self._axes)
             node = Node(held, role, dist, present)
         if where is not None:
             node = in_part(name, node, where, self._axes)
         return self._add(name, node)
 
+    def _meet(self, t: Tensor) -> None:
+        """Take over the class dimensions of another trace from a tensor that knows of them."""
+        if isinstance(t, Enumerated) and len(t.axes.sizes) > self._depth:
+            self._axes = t.axes
+            self._reads = True
+
     def _read(self, dist: Distribution) -> tuple[int, Distribution]:
-        """Return the class dimensions that a distribution has been told of, and it without them."""
-        if self._axes is None:
+        """Return how many class dimensions a distribution knows of, and it of plain tensors."""
+        if self._axes is None and not holds(dist, Enumerated):
             return 0, dist
-        told_of = [0]
+        most = 0
 
         def bare(t: Tensor, lacks: int) -> Tensor:
-            if classes_of(t):
-                told_of.append(classes_of(t) + lacks)
+            nonlocal most
+            self._meet(t)
+            if isinstance(t, Enumerated):
+                most = max(most, t.classes + lacks)
             return plain(t)
 
         bared = changed(dist, bare)
-        return max(told_of), bared
+        return most, bared
 
     def _drawn(self, name: str, dist: Distribution, classes: int) -> Tensor:
         """Draw a site's value, with all class dimensions."""
@@ -326,19 +337,18 @@ class Trace(Mapping[str, Node]):
         Labels are one-hot or class numbers. Without a value, or where it is missing, all classes
         are enumerated (see `Trace`).
         """
+        self._meet(logits)
         if self._reads or isinstance(value, Node):
             dist = OneHotCategorical(logits=logits, validate_args=False)
             return self.sample(dist, value, name=name, observed=observed, where=where)
-        classes, dist = (
-            classes_of(logits),
-            OneHotCategorical(logits=plain(logits), validate_args=False),
-        )
+        classes = classes_of(logits)
+        dist = OneHotCategorical(logits=plain(logits), validate_args=False)
         label: Tensor | None = None
         present: Tensor | bool = False
         if value is not None:
             label, present = give(name, dist, value, observed, self._axes)
             if present is True or all_known(torch.as_tensor(present)):
-                whole = told(label, self._depth)
+                whole = told(label, self._depth, self._axes)
                 return self.sample(dist, whole, name=name, where=where)
         return self._enumerate(name, dist, classes, label, present, where)
 
@@ -442,7 +452,7 @@ class Trace(Mapping[str, Node]):
                 "another"
             )
         if self._axes is not None:
-            node = replace(views.trim(node, self._depth), axes=self._axes)
+            node = views.trim(node, self._axes)
         self._nodes[name] = node
         return self._shown(node)
 
@@ -453,12 +463,13 @@ class Trace(Mapping[str, Node]):
 
     def _full(self, name: str, t: Tensor) -> Tensor:
         """Return a program's tensor with all class dimensions."""
+        self._meet(t)
         return t if self._axes is None else self._axes.full(t, f"site {name!r}")
 
     @staticmethod
     def _shown(node: Node) -> Tensor:
         """Return a site's value as programs see it."""
-        return shown(node.value, node.classes)
+        return shown(node.value, node.classes, node.axes)
 
     def __getitem__(self, name: str) -> Node:
         try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import OneHotCategorical
 
-from .axes import Axes, pad, plain, told
+from .axes import Axes, leading_ones, pad, plain, told
 from .node import Node
 
 
@@ -26,15 +26,13 @@ def align(nodes: dict[str, Node], depth: int) -> dict[str, Node]:
     return aligned
 
 
-def trim(node: Node, depth: int) -> Node:
-    """Return a site of `depth` class dimensions without the first that it does not need."""
+def trim(node: Node, axes: Axes) -> Node:
+    """Return a site with all class dimensions without the first of them that it does not need."""
+    depth = len(axes.sizes)
     unused = []
 
     def count(t: Tensor, _: int) -> Tensor:
-        of_size_one = 0
-        while of_size_one < depth and t.shape[of_size_one] == 1:
-            of_size_one += 1
-        unused.append(of_size_one)
+        unused.append(leading_ones(t.shape, depth))
         return t
 
     node.changed(count, dist=node.dist)
@@ -43,9 +41,9 @@ def trim(node: Node, depth: int) -> Node:
 
     def cut(t: Tensor, _: int) -> Tensor:
         bare = plain(t)
-        return told(bare.reshape(bare.shape[first:]), own)
+        return told(bare.reshape(bare.shape[first:]), own, axes)
 
-    return node.changed(cut, dist=node.dist, classes=own)
+    return node.changed(cut, dist=node.dist, axes=axes, classes=own)
 
 
 def along(
