@@ -29,8 +29,10 @@ class Concrete(Distribution):
     has_rsample = True
 
     def __init__(self, logits: Tensor, temperature: float | Tensor) -> None:
-        self.logits, self.temperature = logits, temperature
-        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+        self.logits = logits
+        self.temperature = temperature
+        batch, event = logits.shape[:-1], logits.shape[-1:]
+        super().__init__(batch, event, validate_args=False)
 
     @property
     def mean(self) -> Tensor:
@@ -38,23 +40,30 @@ class Concrete(Distribution):
         return self.logits.softmax(-1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Concrete:
-        return Concrete(self.logits.expand(*batch_shape, -1), self.temperature)
+        logits = self.logits.expand(*batch_shape, -1)
+        return Concrete(logits, self.temperature)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        noise = torch.empty(shape, dtype=self.logits.dtype, device=self.logits.device)
+        noise = self.logits.new_empty(shape)
+        noise.exponential_()
         least = torch.finfo(noise.dtype).tiny
-        gumbel = -noise.exponential_().clamp_min(least).log()
-        return ((self.logits + gumbel) / self.temperature).softmax(-1)
+        gumbel = -noise.clamp_min(least).log()
+        scaled = (self.logits + gumbel) / self.temperature
+        return scaled.softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        k, t = self.logits.shape[-1], self.temperature
+        classes = self.logits.shape[-1]
+        t = self.temperature
         log_t = t.log() if isinstance(t, Tensor) else math.log(t)
         least = torch.finfo(value.dtype).tiny
         log_y = value.clamp_min(least).log()
-        linear = self.logits.sum(-1) - (t + 1) * log_y.sum(-1)
-        constant = math.lgamma(k) + (k - 1) * log_t
-        return linear - k * self._log_normaliser(log_y) + constant
+        sum_log_y = log_y.sum(-1)
+        linear = self.logits.sum(-1) - (t + 1) * sum_log_y
+        log_factorial = math.lgamma(classes)  # log (K-1)!
+        constant = log_factorial + (classes - 1) * log_t
+        normaliser = classes * self._log_normaliser(log_y)
+        return linear - normaliser + constant
 
     def _log_normaliser(self, log_y: Tensor) -> Tensor:
         """Return log Σ_k exp(a_k − τ log y_k).
@@ -65,18 +74,24 @@ class Concrete(Distribution):
         its τ-th power: for τ ≤ 0.9 that leaves room for the reciprocals that the gradient adds up
         over items.
         """
-        a, b = self.logits, -self.temperature * log_y
+        t = self.temperature
+        a = self.logits
+        b = -t * log_y
         are_pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
-        if not are_pairs or isinstance(self.temperature, Tensor) or self.temperature > 0.9:
-            return (a + b).logsumexp(-1)
+        if not are_pairs or isinstance(t, Tensor) or t > 0.9:
+            terms = a + b
+            return terms.logsumexp(-1)
         top_a = a.detach().amax(-1, keepdim=True)
         top_b = b.detach().amax(-1, keepdim=True)
-        rows = (b - top_b).exp().squeeze(-2)  # (items, …, K)
+        rows = (b - top_b).exp()  # (items, …, 1, K)
         components = (a - top_a).exp()  # (…, components, K)
-        total = torch.einsum("i...k,...jk->i...j", rows, components)
-        return total.log() + top_a.squeeze(-1) + top_b.squeeze(-1)
+        pairs = "i...k,...jk->i...j"
+        total = torch.einsum(pairs, rows.squeeze(-2), components)
+        log_total = total.log()  # (items, …, components)
+        return log_total + top_a.squeeze(-1) + top_b.squeeze(-1)
 
     def log_mass(self, label: Tensor) -> Tensor:
         """Return the log-probability of one-hot (or soft) labels under the relaxed categorical."""
         log_p = self.logits.log_softmax(-1)
-        return (label * log_p).sum(-1)
+        weighted = label * log_p
+        return weighted.sum(-1)

@@ -27,6 +27,9 @@ Part = tuple[str, tuple[int, ...]]
 Block = tuple[Part, ...]
 Shape = tuple[int, ...]
 
+LEAF = re.compile(r"\s*([^\[\]]+?)\s*(?:\[([^\[\]]+)\])?\s*")
+"""A site's name, and perhaps indices in brackets."""
+
 
 def chain(tree: Tree, shapes: Mapping[str, Shape]) -> list[list[Block]]:
     """Return the chain of partitions of a tree, coarse to fine.
@@ -42,26 +45,35 @@ def chain(tree: Tree, shapes: Mapping[str, Shape]) -> list[list[Block]]:
         KeyError: For a leaf whose site is not latent.
         ValueError: If a unit is in two leaves or in none.
     """
-    levels = [_blocks(nodes, shapes) for nodes in _descend(tree)]
+    levels = []
+    for subtrees in _descend(tree):
+        level = [_merge(_leaves(subtree, shapes)) for subtree in subtrees]
+        levels.append(level)
     units = []
     for leaf in levels[-1]:
         units += _single_units(leaf)
-    doubled = sorted({name(unit, shapes) for unit in units if units.count(unit) > 1})
+    _check_units(tree, units, shapes)
+    return [*levels, units]
+
+
+def _check_units(tree: Tree, units: Sequence[Block], shapes: Mapping[str, Shape]) -> None:
+    """Refuse a tree unless each latent unit is in one leaf."""
+    doubled = {name(unit, shapes) for unit in units if units.count(unit) > 1}
     if doubled:
-        raise ValueError(
-            f"groups {tree!r} hold {', '.join(doubled)} more than once: each unit has one group"
-        )
+        names = ", ".join(sorted(doubled))
+        raise ValueError(f"groups {tree!r} hold {names} more than once: each unit has one group")
     missing = [name(unit, shapes) for unit in every(shapes) if unit not in units]
     if missing:
-        raise ValueError(
-            f"groups {tree!r} leave out {', '.join(missing)}: every latent unit needs a group"
-        )
-    return [*levels, units]
+        names = ", ".join(missing)
+        raise ValueError(f"groups {tree!r} leave out {names}: every latent unit needs a group")
 
 
 def every(shapes: Mapping[str, Shape]) -> list[Block]:
     """Return a block of one unit for each latent unit."""
-    whole = tuple((site, tuple(range(math.prod(shape)))) for site, shape in shapes.items())
+    whole = []
+    for site, shape in shapes.items():
+        units = range(math.prod(shape))
+        whole.append((site, tuple(units)))
     return _single_units(whole)
 
 
@@ -72,36 +84,37 @@ def block(leaf: str, shapes: Mapping[str, Shape]) -> Block:
         KeyError: If the site is not latent.
         ValueError: If the slice is none, is out of range or picks no unit.
     """
-    match = re.fullmatch(r"\s*([^\[\]]+?)\s*(?:\[([^\[\]]+)\])?\s*", leaf)
-    site = match.group(1) if match else leaf
+    match = LEAF.fullmatch(leaf)
+    site, inside = match.groups() if match else (leaf, None)
     if not match or site not in shapes:
-        raise KeyError(
-            f"groups name {leaf!r}, but the latent sites are: "
-            f"{', '.join(map(repr, shapes)) or 'none'}"
-        )
+        sites = ", ".join(map(repr, shapes)) or "none"
+        raise KeyError(f"groups name {leaf!r}, but the latent sites are: {sites}")
     shape = shapes[site]
     sizes = shape or (1,)  # a site of one unit is a row of one
-    indices = (match[2] or ":").split(",")
-    if match[2] and len(indices) > len(sizes):
+    indices = inside.split(",") if inside else []
+    if len(indices) > len(sizes):
         raise ValueError(
             f"{leaf!r} has {len(indices)} indices, but site {site!r} has units of shape {shape}"
         )
-    picks = [_index(leaf, text, size) for text, size in zip(indices, sizes, strict=False)]
-    picks += [range(size) for size in sizes[len(picks) :]]
+    picks: list[Sequence[int]] = [range(size) for size in sizes]
+    for dim, index in enumerate(indices):
+        picks[dim] = _picked(leaf, index, sizes[dim])
     numbers = []
     for place in itertools.product(*picks):
         number = 0
         for position, size in zip(place, sizes, strict=True):
             number = number * size + position
         numbers.append(number)
-    return ((site, tuple(sorted(numbers))),)
+    units = tuple(sorted(numbers))
+    return ((site, units),)
 
 
 def intersect(left: Block, right: Block) -> Block:
     """Return the units of `left` that are also in `right`, an empty tuple if there are none."""
-    kept, parts = dict(right), []
+    others = dict(right)
+    parts = []
     for site, units in left:
-        also = kept.get(site, ())
+        also = others.get(site, ())
         shared = tuple(unit for unit in units if unit in also)
         if shared:
             parts.append((site, shared))
@@ -110,40 +123,45 @@ def intersect(left: Block, right: Block) -> Block:
 
 def union(blocks: Iterable[Block]) -> Block:
     """Return one block with the units of all of them."""
-    return _merge(itertools.chain.from_iterable(blocks))
+    parts = itertools.chain.from_iterable(blocks)
+    return _merge(parts)
 
 
 def name(part: Block, shapes: Mapping[str, Shape]) -> str:
     """Return a block as people write it: `y`, `z[3]`, `y, z[0 1 2]`."""
     words = []
     for site, units in part:
-        is_whole = len(units) == math.prod(shapes[site])
-        words.append(site if is_whole else f"{site}[{' '.join(map(str, units))}]")
+        word = site
+        if len(units) < math.prod(shapes[site]):
+            numbers = " ".join(map(str, units))
+            word = f"{site}[{numbers}]"
+        words.append(word)
     return ", ".join(words)
 
 
-def _single_units(whole: Block) -> list[Block]:
+def _single_units(whole: Iterable[Part]) -> list[Block]:
     """Return a block of one unit for each unit of a block."""
     single: list[Block] = []
     for site, units in whole:
-        single += [((site, (unit,)),) for unit in units]
+        for unit in units:
+            part = (site, (unit,))
+            single.append((part,))
     return single
-
-
-def _blocks(nodes: Sequence[Tree], shapes: Mapping[str, Shape]) -> list[Block]:
-    """Return a block for each subtree of a level."""
-    return [_merge(_leaves(node, shapes)) for node in nodes]
 
 
 def _descend(tree: Tree) -> list[list[Tree]]:
     """Return subtrees level by level; a leaf stays until the deepest leaf is reached."""
-    levels: list[list[Tree]] = [[tree]]
-    while any(not isinstance(node, str) for node in levels[-1]):
+    level: list[Tree] = [tree]
+    levels = [level]
+    while not all(isinstance(subtree, str) for subtree in level):
         below: list[Tree] = []
-        for node in levels[-1]:
-            below += [node] if isinstance(node, str) else node
-        levels.append(below)
-    return levels if len(levels) > 1 else [*levels, *levels]
+        for subtree in level:
+            below += [subtree] if isinstance(subtree, str) else subtree
+        level = below
+        levels.append(level)
+    if len(levels) == 1:  # a tree that is one leaf is its own group
+        levels.append(level)
+    return levels
 
 
 def _leaves(tree: Tree, shapes: Mapping[str, Shape]) -> list[Part]:
@@ -164,27 +182,30 @@ def _merge(parts: Iterable[Part]) -> Block:
     """Return one block, with one part a site."""
     merged: dict[str, tuple[int, ...]] = {}
     for site, units in parts:
-        merged[site] = tuple(sorted((*merged.get(site, ()), *units)))
+        together = (*merged.get(site, ()), *units)
+        merged[site] = tuple(sorted(together))
     return tuple(merged.items())
 
 
-def _index(leaf: str, text: str, size: int) -> Sequence[int]:
+def _picked(leaf: str, index: str, size: int) -> Sequence[int]:
     """Return the positions that an index or a slice picks out of a dimension."""
-    numbers = [part.strip() for part in text.split(":")]
-    are_numbers = all(re.fullmatch(r"(-?\d+)?", part) for part in numbers)
-    if len(numbers) > 3 or not are_numbers or not text.strip():
+    positions = range(size)
+    limits = [limit.strip() for limit in index.split(":")]
+    are_numbers = all(re.fullmatch(r"(-?\d+)?", limit) for limit in limits)
+    if len(limits) > 3 or not are_numbers or not index.strip():
         raise ValueError(
             f"{leaf!r} is no slice: write a site, an index or a slice, such as 'z', 'z[3]' or "
             "'z[:5]'"
         )
-    if len(numbers) == 1:
-        if not -size <= int(numbers[0]) < size:
+    numbers = [int(limit) if limit else None for limit in limits]
+    first = numbers[0]
+    if len(numbers) == 1 and first is not None:
+        if not -size <= first < size:
             raise ValueError(
                 f"{leaf!r} is out of range: that dimension has {size} units, 0 to {size - 1}"
             )
-        return [range(size)[int(numbers[0])]]
-    limits = [int(part) if part else None for part in numbers]
-    picked = range(size)[slice(*limits)]
+        return [positions[first]]
+    picked = positions[slice(*numbers)]
     if not picked:
         raise ValueError(f"{leaf!r} picks no unit: that dimension has {size} units")
     return picked

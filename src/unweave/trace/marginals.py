@@ -34,7 +34,7 @@ def unwrap(dist: Distribution) -> Distribution:
 
 def is_factorised(dist: Distribution) -> bool:
     """Whether the joint log-density is the sum of the units' own, for every subset of units."""
-    return not (_is_multivariate_normal(unwrap(dist)) or _is_mixture(unwrap(dist)))
+    return not _has_vector_marginals(unwrap(dist))
 
 
 def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
@@ -44,22 +44,24 @@ def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
     any other distribution is one unit.
     """
     dist = unwrap(dist)
-    are_coordinates = _is_multivariate_normal(dist) or _is_mixture(dist)
-    event = 0 if are_coordinates else len(dist.event_shape)
-    return tuple(value.shape[lead : value.ndim - event])
+    event = 0 if _has_vector_marginals(dist) else len(dist.event_shape)
+    ends = value.ndim - event
+    return tuple(value.shape[lead:ends])
 
 
 def is_constant(dist: Distribution, dims: Sequence[int]) -> bool:
     """Whether every parameter is the same along these dimensions of its batch shape."""
-    lead = dist.batch_shape
+    batch = dist.batch_shape
+    rank = len(batch)
     for part in vars(dist).values():
         if isinstance(part, Distribution) and not is_constant(part, dims):
             return False
-        if isinstance(part, Tensor) and part.shape[: len(lead)] == lead:
+        if isinstance(part, Tensor) and part.shape[:rank] == batch:
             first = part
-            for d in dims:
-                first = first.narrow(d, 0, 1)
-            if not torch.equal(part, first.expand_as(part)):
+            for dim in dims:
+                first = first.narrow(dim, 0, 1)
+            repeated = first.expand_as(part)
+            if not torch.equal(part, repeated):
                 return False
     return True
 
@@ -92,40 +94,44 @@ def log_marginals(
     """
     dist = unwrap(dist)
     own = unit_shape(dist, value, lead)
-    other = units is not None and units != own
+    are_other = units is not None and units != own
     if keep is not None and math.prod(keep.shape[lead:]) == 1:
         keep = keep.reshape(keep.shape[:lead])  # of whole items
-    fewest = min((len(subset) for subset in subsets), default=0)
-    is_torn = other and fewest < math.prod(units or ())
-    one_by_one = keep is not None and keep.ndim > lead
-    if is_torn or (one_by_one and (other or not is_factorised(dist))):
-        raise ValueError(
-            f"a {type(dist).__name__} keeps its site's units together: it has no density of some "
-            "of them item by item, so slices, terms of single units, and units observed one by "
-            "one need another distribution"
-        )
-    if other:
+    if are_other or not is_factorised(dist):
+        sizes = [len(subset) for subset in subsets]
+        is_torn = are_other and min(sizes, default=0) < math.prod(units or ())
+        is_kept_in_part = keep is not None and keep.ndim > lead
+        if is_torn or is_kept_in_part:
+            raise ValueError(
+                f"a {type(dist).__name__} keeps its site's units together: it has no density of "
+                "some of them item by item, so slices, terms of single units, and units observed "
+                "one by one need another distribution"
+            )
+    if are_other:
         whole = range(math.prod(own))
         return log_marginals(dist, value, lead, [whole] * len(subsets), keep)
-    units = own
-    if keep is not None:
-        keep = keep.reshape(*keep.shape, *[1] * (lead + len(units) - keep.ndim))
+    if keep is not None:  # (*leading, *units)
+        missing = lead + len(own) - keep.ndim
+        keep = keep.reshape(*keep.shape, *[1] * missing)
     if _is_multivariate_normal(dist):
         return [_normal_marginal(dist, value, lead, subset, keep) for subset in subsets]
     if _is_mixture(dist):
         return [_mixture_marginal(dist, value, lead, subset, keep) for subset in subsets]
-    each = _log_prob_units_first(dist, value, lead, units)
+    each = _log_prob_units_first(dist, value, lead, own)  # (units, *leading)
     if keep is not None:
-        each = torch.where(_units_first(keep, lead, units), each, 0.0)
+        is_kept = _units_first(keep, lead, own)
+        each = torch.where(is_kept, each, 0.0)
     return [_sum(each, subset) for subset in subsets]
 
 
 def _sum(each: Tensor, subset: Sequence[int]) -> Tensor:
-    """(units, *leading) -> (*leading), the sum over a subset."""
+    """Return the sum over a subset, (units, *leading) -> (*leading)."""
     if len(subset) == 1:
-        return each[subset[0]]
-    some = each if len(subset) == each.shape[0] else each[list(subset)]
-    return some.sum(0)
+        only = subset[0]
+        return each[only]
+    if len(subset) < each.shape[0]:
+        each = each[list(subset)]
+    return each.sum(0)
 
 
 def _log_prob_units_first(
@@ -135,23 +141,34 @@ def _log_prob_units_first(
     if type(dist) is Normal:
         loc = _units_first(dist.loc, lead, units)
         scale = _units_first(dist.scale, lead, units)
-        t = (_units_first(value, lead, units) - loc) / scale
-        log_scale = -scale.log() - _HALF_LOG_2PI
-        return torch.addcmul(log_scale, t, t, value=-0.5)
-    return _units_first(dist.log_prob(value), lead, units)
+        values = _units_first(value, lead, units)
+        t = (values - loc) / scale
+        constant = -scale.log() - _HALF_LOG_2PI
+        return torch.addcmul(constant, t, t, value=-0.5)
+    each = dist.log_prob(value)  # (*leading, *units)
+    return _units_first(each, lead, units)
 
 
 def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
-    """(*some leading, *some units) -> (units, *`lead` dimensions), of size one where absent."""
-    t = t.reshape(*[1] * (lead + len(units) - t.ndim), *t.shape)
+    """Return (units, *leading) of a tensor that lacks some dimensions; these have size one."""
+    missing = lead + len(units) - t.ndim
+    ones = [1] * missing
+    t = t.reshape(*ones, *t.shape)
     leading = t.shape[:lead]
-    flat = t.expand(*leading, *units).reshape(*leading, math.prod(units))
+    full = t.expand(*leading, *units)
+    flat = full.reshape(*leading, math.prod(units))
     return flat.movedim(-1, 0)
+
+
+def _has_vector_marginals(dist: Distribution) -> bool:
+    """Whether coordinates of the event are units, whose joint is no product of their own."""
+    return _is_multivariate_normal(dist) or _is_mixture(dist)
 
 
 def _is_multivariate_normal(
     dist: Distribution,
 ) -> TypeGuard[MultivariateNormal | LowRankMultivariateNormal]:
+    """Whether the event is a vector with a covariance."""
     return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
 
 
@@ -165,10 +182,13 @@ def _mixture_marginal(
 ) -> Tensor:
     """Return log Σ_k π_k p_k(z_subset); components stand after the leading dimensions."""
     parts: Distribution = dist.component_distribution
-    log_w = dist.mixture_distribution.logits.log_softmax(-1)
+    logits: Tensor = dist.mixture_distribution.logits
+    log_w = logits.log_softmax(-1)
+    values = value.unsqueeze(-2)  # (*leading, 1, units)
     some = None if keep is None else keep.unsqueeze(lead)
-    log_p = log_marginals(parts, value.unsqueeze(-2), lead + 1, [subset], some)[0]
-    return (log_p + log_w).logsumexp(-1)
+    (log_p,) = log_marginals(parts, values, lead + 1, [subset], some)  # (*leading, components)
+    joint = log_p + log_w
+    return joint.logsumexp(-1)
 
 
 def _normal_marginal(
@@ -179,16 +199,22 @@ def _normal_marginal(
     keep: Tensor | None,
 ) -> Tensor:
     """Return the log-density of some coordinates, by their part of the covariance."""
-    size = dist.event_shape[0]
-    if value.ndim - lead != 1:
+    (size,) = dist.event_shape
+    shape = tuple(value.shape[lead:])
+    if len(shape) != 1:
         raise ValueError(
-            f"a multivariate normal with units of shape {tuple(value.shape[lead:])}: expected one "
-            f"row of {size} coordinates an item; give each row a site of its own"
+            f"a multivariate normal with units of shape {shape}: expected one row of {size} "
+            "coordinates an item; give each row a site of its own"
         )
     if len(subset) < size:
         index = torch.as_tensor(list(subset), device=value.device)
-        covariance = dist.covariance_matrix[..., index[:, None], index]
-        dist = MultivariateNormal(dist.loc[..., index], covariance, validate_args=False)
+        loc = dist.loc[..., index]
+        rows = index[:, None]
+        covariance = dist.covariance_matrix[..., rows, index]
+        dist = MultivariateNormal(loc, covariance, validate_args=False)
         value = value[..., index]
     density: Tensor = dist.log_prob(value)
-    return density if keep is None else torch.where(keep[..., 0], density, 0.0)
+    if keep is None:
+        return density
+    is_kept = keep[..., 0]
+    return torch.where(is_kept, density, 0.0)
