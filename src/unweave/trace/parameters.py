@@ -22,7 +22,8 @@ Change = Callable[[Tensor, int], Tensor]
 
 def lacking(dist: Distribution, value: Tensor) -> int:
     """Return how many of a value's leading dimensions the distribution's parameters lack."""
-    return value.ndim - len(dist.event_shape) - len(dist.batch_shape)
+    own = len(dist.batch_shape) + len(dist.event_shape)
+    return value.ndim - own
 
 
 def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
@@ -42,26 +43,26 @@ def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
     >>> changed(shared, lambda t, lacks: t[:2]).batch_shape
     torch.Size([2])
     """
-    rank, event = len(dist.batch_shape), len(dist.event_shape)
+    rank = len(dist.batch_shape)
     batch_shapes: list[torch.Size] = []
     parts: dict[str, Any] = {}
     for name, part in vars(dist).items():
         if isinstance(part, Distribution):
-            further = (
-                len(part.batch_shape) - rank
-            )  # batch dimensions that are our event's or its own
-            new = changed(part, change, lacks + max(0, -further))
-            batch_shapes.append(new.batch_shape[: len(new.batch_shape) - further])
-            parts[name] = new
+            further = len(part.batch_shape) - rank  # dimensions of our event, or of its own
+            inner = changed(part, change, lacks + max(0, -further))
+            ends = len(inner.batch_shape) - further
+            batch_shapes.append(inner.batch_shape[:ends])
+            parts[name] = inner
         elif isinstance(part, Tensor):
             own = _own_dims(dist, name, part)
             batch = part.ndim - own
             if batch > 0:
                 moved = change(part, lacks + rank - batch)
-                batch_shapes.append(moved.shape[: moved.ndim - own])
+                ends = moved.ndim - own
+                batch_shapes.append(moved.shape[:ends])
                 parts[name] = moved
         elif isinstance(part, list) and any(isinstance(t, Transform) for t in part):
-            parts[name] = [_changed_transform(t, change, lacks, rank, event) for t in part]
+            parts[name] = _changed_transforms(part, change, lacks, dist)
     other = copy.copy(dist)
     vars(other).update(parts)
     if batch_shapes:
@@ -92,24 +93,38 @@ def _own_dims(dist: Distribution, name: str, t: Tensor) -> int:
         name = "cov_factor"
     name = name.lstrip("_").removeprefix("unbroadcasted_")
     try:
-        return int(dist.arg_constraints[name].event_dim)
-    except (KeyError, NotImplementedError):  # it is not said: a whole batch shape, then its own
-        return max(0, t.ndim - len(dist.batch_shape))
+        constraint = dist.arg_constraints[name]
+        return int(constraint.event_dim)
+    except (KeyError, NotImplementedError):  # unknown: a whole batch shape, then its own
+        own = t.ndim - len(dist.batch_shape)
+        return max(0, own)
+
+
+def _changed_transforms(
+    transforms: list[Transform], change: Change, lacks: int, dist: Distribution
+) -> list[Transform]:
+    """Return transforms with the parameters changed that broadcast with `(*batch, *event)`."""
+    return [_changed_transform(each, change, lacks, dist) for each in transforms]
 
 
 def _changed_transform(
-    transform: Transform, change: Change, lacks: int, rank: int, event: int
+    transform: Transform, change: Change, lacks: int, dist: Distribution
 ) -> Transform:
-    """Return a transform with its parameters changed; they broadcast with `(*batch, *event)`."""
+    """Return a transform with its parameters changed."""
     if isinstance(transform, _InverseTransform):
-        return _changed_transform(transform.inv, change, lacks, rank, event).inv
-    other = copy.copy(transform)
+        forward = _changed_transform(transform.inv, change, lacks, dist)
+        return forward.inv
+    event = len(dist.event_shape)
+    rank = len(dist.batch_shape) + event
+    parts: dict[str, Any] = {}
     for name, part in vars(transform).items():
         if isinstance(part, Tensor) and part.ndim > event:
-            other.__dict__[name] = change(part, lacks + rank + event - part.ndim)
+            parts[name] = change(part, lacks + rank - part.ndim)
         elif isinstance(part, Transform) and name != "_inv":
-            other.__dict__[name] = _changed_transform(part, change, lacks, rank, event)
+            parts[name] = _changed_transform(part, change, lacks, dist)
         elif isinstance(part, list) and any(isinstance(t, Transform) for t in part):
-            other.__dict__[name] = [_changed_transform(t, change, lacks, rank, event) for t in part]
+            parts[name] = _changed_transforms(part, change, lacks, dist)
+    other = copy.copy(transform)
+    vars(other).update(parts)
     other._cached_x_y = None, None
     return other

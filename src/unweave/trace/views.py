@@ -15,15 +15,17 @@ from .node import Node
 
 def align(nodes: dict[str, Node], depth: int) -> dict[str, Node]:
     """Return sites whose tensors all have `depth` class dimensions in front."""
-    aligned = {}
-    for name, node in nodes.items():
-        missing = depth - node.classes
+    return {name: _filled(node, depth) for name, node in nodes.items()}
 
-        def fill(t: Tensor, _: int, missing: int = missing) -> Tensor:
-            return pad(plain(t), missing)
 
-        aligned[name] = node.changed(fill, dist=node.dist, classes=depth)
-    return aligned
+def _filled(node: Node, depth: int) -> Node:
+    """Return a site whose tensors all have `depth` class dimensions in front."""
+    missing = depth - node.classes
+
+    def fill(t: Tensor, lacks: int) -> Tensor:
+        return pad(plain(t), missing)
+
+    return node.changed(fill, dist=node.dist, classes=depth)
 
 
 def trim(node: Node, axes: Axes) -> Node:
@@ -31,17 +33,19 @@ def trim(node: Node, axes: Axes) -> Node:
     depth = len(axes.sizes)
     unused = []
 
-    def count(t: Tensor, _: int) -> Tensor:
-        unused.append(leading_ones(t.shape, depth))
+    def count(t: Tensor, lacks: int) -> Tensor:
+        ones = leading_ones(t.shape, depth)
+        unused.append(ones)
         return t
 
     node.changed(count, dist=node.dist)
     first = min(unused)
     own = depth - first
 
-    def cut(t: Tensor, _: int) -> Tensor:
+    def cut(t: Tensor, lacks: int) -> Tensor:
         bare = plain(t)
-        return told(bare.reshape(bare.shape[first:]), own, axes)
+        needed = bare.reshape(bare.shape[first:])
+        return told(needed, own, axes)
 
     return node.changed(cut, dist=node.dist, axes=axes, classes=own)
 
@@ -61,9 +65,10 @@ def along(
     for name, node in nodes.items():
         other = node.along(dim, change)
         if other.axes is not None:
-            n = len(other.axes.lead)
-            lead = tuple(other.value.shape[depth : depth + n])
-            other = replace(other, axes=Axes(other.axes.sizes, lead))
+            ends = depth + len(other.axes.lead)
+            lead = other.value.shape[depth:ends]
+            axes = Axes(other.axes.sizes, tuple(lead))
+            other = replace(other, axes=axes)
         changed[name] = other
     return changed
 
@@ -76,17 +81,13 @@ def pick(nodes: dict[str, Node], axes: Axes, depth: int | None) -> dict[str, Nod
         axes: The class dimensions and items of their trace.
         depth: How many class dimensions every site has; None where each has its own number.
     """
-    places = [torch.arange(size) for size in axes.lead]
-    items = torch.meshgrid(*places, indexing="ij")
-    picks: list[Tensor] = []  # the class of each item, that of the last site first
+    positions = [torch.arange(size) for size in axes.lead]
+    items = torch.meshgrid(*positions, indexing="ij")  # the number of each item, (*lead) each
+    picks: list[Tensor] = []  # the class of each item, (*lead) each, that of the last site first
     drawn = {}
     for name, node in nodes.items():
         classes = node.classes if depth is None else depth
-
-        def at_picks(t: Tensor, lacks: int, classes: int = classes) -> Tensor:
-            return _at(plain(t), classes - lacks, picks, items)
-
-        one = node.changed(at_picks, axes=None, classes=0)
+        one = _at_picks(node, classes, picks, items)
         if node.role == "enumerated":
             one = _drawn_class(one)
             picks.insert(0, one.value.argmax(-1))
@@ -94,21 +95,31 @@ def pick(nodes: dict[str, Node], axes: Axes, depth: int | None) -> dict[str, Nod
     return drawn
 
 
+def _at_picks(node: Node, classes: int, picks: Sequence[Tensor], items: Sequence[Tensor]) -> Node:
+    """Return a site without class dimensions, at the class that was picked for each item."""
+
+    def at(t: Tensor, lacks: int) -> Tensor:
+        return _at(plain(t), classes - lacks, picks, items)
+
+    return node.changed(at, axes=None, classes=0)
+
+
 def _at(t: Tensor, classes: int, picks: Sequence[Tensor], items: Sequence[Tensor]) -> Tensor:
-    """(*classes, *lead, …) -> (*lead, …), at the class that was picked for each item."""
+    """Return a tensor at the class of each item, (*classes, *lead, …) -> (*lead, …)."""
     if classes < 0:  # the same for all items
         return t
-    own, lead = t.shape[:classes], t.shape[classes:]
-    if all(size == 1 for size in own):
-        return t.reshape(lead)
+    if leading_ones(t.shape, classes) == classes:
+        return t.reshape(t.shape[classes:])
     first = torch.zeros_like(items[0])
-    missing = [first] * (
-        classes - len(picks)
-    )  # class dimensions of sites that are still to be drawn
-    known = picks[max(len(picks) - classes, 0) :]
+    undrawn = max(classes - len(picks), 0)  # sites that are still to be drawn have size one
+    unheld = max(len(picks) - classes, 0)  # later sites, on which the tensor does not depend
+    places = [first] * undrawn
+    places += picks[unheld:]
+    places += items
     index = []
-    for place, size in zip([*missing, *known, *items], t.shape, strict=False):
-        index.append((place if size > 1 else first).to(t.device))
+    for place, size in zip(places, t.shape, strict=False):
+        known = place if size > 1 else first
+        index.append(known.to(t.device))
     return t[tuple(index)]
 
 
@@ -117,6 +128,7 @@ def _drawn_class(node: Node) -> Node:
     assert isinstance(node.dist, OneHotCategorical)
     value: Tensor = node.dist.sample()
     if node.label is not None:
-        given = torch.as_tensor(node.observed).unsqueeze(-1)
-        value = torch.where(given, node.label, value)
+        observed = torch.as_tensor(node.observed)
+        is_given = observed.unsqueeze(-1)
+        value = torch.where(is_given, node.label, value)
     return replace(node, value=value, role="sampled", label=None)
