@@ -20,9 +20,12 @@ Role = Literal["sampled", "enumerated", "observed", "reused", "scored", "free"]
 
 @dataclass(frozen=True)
 class Law:
-    """A distribution as a function: `of(*values of the sites given, *inputs)`.
+    """A distribution as a function of other sites: `of(*values of the sites given, *inputs)`.
 
-    Each of the inputs is `(*samples, batch, …)`.
+    Attributes:
+        of: The function.
+        given: The names of the sites whose values it takes.
+        inputs: What else it takes, `(*samples, batch, …)` each.
     """
 
     of: Callable[..., Distribution]
@@ -32,20 +35,21 @@ class Law:
 
 @dataclass(frozen=True)
 class Node:
-    """One site: its value, the value's origin, and its log-density, computed when first asked for.
+    """A named random variable: its value, where that came from, and its log-density.
 
     Attributes:
         value: `(*classes, *samples, batch, *units, *event)`.
         role: How the site came by its value.
-        dist: The site's distribution; its batch shape broadcasts with the value from the right.
+        dist: The site's distribution; its batch shape broadcasts with the value's entries,
+            `(*classes, *samples, batch, *units)`, from the right.
         observed: Which entries of `(*samples, batch, *units)` were given rather than drawn: True,
             False, or a boolean tensor (labels may be missing item by item).
         score: A log-factor in a distribution's place.
-        axes: The trace's class dimensions, this site's own included, and its items; None if it had
-            none when the site entered.
-        label: At an enumerated site, the classes that were given, one-hot.
-        exists: Which entries there are at all: True, or a boolean tensor. Those that are not are
-            marked observed, and their log-densities mean nothing.
+        axes: The trace's class dimensions, this site's own included, and its items; None if the
+            trace had no class dimensions when the site entered.
+        label: The classes that were given at an enumerated site, one-hot.
+        exists: Which entries exist: True, or a boolean tensor. The others are marked observed, and
+            their log-densities mean nothing.
         law: The distribution as a function of other sites (`Trace.conditional`).
         classes: How many class dimensions the value and the masks have in front.
     """
@@ -69,17 +73,18 @@ class Node:
                 with the number of the value's leading dimensions that the tensor lacks.
             parts: Fields that are replaced instead.
         """
-        for each in fields(self):
-            part = getattr(self, each.name)
-            if each.name in parts or part is None:
+        for field in fields(self):
+            name, part = field.name, getattr(self, field.name)
+            if name in parts:
                 continue
             if isinstance(part, Tensor):
-                parts[each.name] = change(part, 0)
+                parts[name] = change(part, 0)
             elif isinstance(part, Distribution):
-                parts[each.name] = changed(part, change, lacking(part, self.value))
+                lacks = lacking(part, self.value)
+                parts[name] = changed(part, change, lacks)
             elif isinstance(part, Law):
-                inputs = tuple(change(t, 0) for t in part.inputs)
-                parts[each.name] = replace(part, inputs=inputs)
+                inputs = [change(t, 0) for t in part.inputs]
+                parts[name] = replace(part, inputs=tuple(inputs))
         return replace(self, **parts)
 
     def along(self, dim: int, change: Callable[[Tensor, int], Tensor]) -> Node:
@@ -92,34 +97,44 @@ class Node:
         """
         size = self.value.shape[dim]
 
-        def at(t: Tensor, lacks: int) -> Tensor:
+        def change_along(t: Tensor, lacks: int) -> Tensor:
             own = dim - lacks
-            return change(t, own) if 0 <= own < t.ndim and t.shape[own] == size else t
+            varies = 0 <= own < t.ndim and t.shape[own] == size
+            return change(t, own) if varies else t
 
-        return self.changed(at)
+        return self.changed(change_along)
 
     @cached_property
     def log_prob(self) -> Tensor:
         """The log-density in nats, `(*samples, batch, *units)`; of a score, per item or finer.
 
-        A label of a Concrete site is scored by its probability.
+        It is computed when first asked for. A label of a Concrete site is scored by its
+        probability.
+
+        Raises:
+            ValueError: If the site has neither a distribution nor a score.
         """
         if self.score is not None:
             return self.score
-        if self.dist is None:
+        dist, value = self.dist, self.value
+        if dist is None:
             raise ValueError(
                 f"a site that is {self.role} without a distribution has no log-density"
             )
-        if isinstance(self.dist, Concrete) and self.observed is not False:
-            mass = self.dist.log_mass(self.value)
+        if isinstance(dist, Concrete) and self.observed is not False:
+            mass = dist.log_mass(value)
             if self.observed is True:
                 return mass
-            return torch.where(torch.as_tensor(self.observed), mass, self.dist.log_prob(self.value))
-        log_prob: Tensor = self.dist.log_prob(self.value)
+            observed = torch.as_tensor(self.observed)
+            density = dist.log_prob(value)
+            return torch.where(observed, mass, density)
+        log_prob: Tensor = dist.log_prob(value)
         return log_prob
 
     def log_weight(self, depth: int, *, given: bool = True) -> Tensor:
-        """Return log q(y|x) of an enumerated site's classes, in their own dimension.
+        """Return log q(y|x) of an enumerated site's classes, `(*classes, *samples, batch)`.
+
+        The classes of y are in y's own dimension.
 
         Args:
             depth: How many class dimensions the (aligned) trace has.
@@ -128,10 +143,13 @@ class Node:
         assert self.dist is not None
         assert self.axes is not None
         own = depth - len(self.axes.sizes)
+        rank = depth + len(self.axes.lead) + 1
         logits: Tensor = self.dist.logits  # type: ignore[attr-defined]
-        missing = depth + len(self.axes.lead) + 1 - logits.ndim
-        log_w = pad(logits, missing).transpose(own, -1).squeeze(-1)  # (*classes, *samples, batch)
+        logits = pad(logits, rank - logits.ndim)  # (*classes, *samples, batch, classes of y)
+        log_w = logits.transpose(own, -1).squeeze(-1)  # (*classes, *samples, batch)
         if self.label is None or not given:
             return log_w
-        label = self.label.log().transpose(own, -1).squeeze(-1)
-        return torch.where(torch.as_tensor(self.observed), label, log_w)
+        log_label = self.label.log()
+        log_label = log_label.transpose(own, -1).squeeze(-1)
+        observed = torch.as_tensor(self.observed)
+        return torch.where(observed, log_label, log_w)

@@ -72,16 +72,17 @@ def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
 
 def holds(holder: Distribution | Transform, kind: type[Tensor]) -> bool:
     """Whether any tensor inside a distribution or a transform is of this kind."""
-    is_inverse = isinstance(holder, _InverseTransform)
     for name, part in vars(holder).items():
         if isinstance(part, kind):
             return True
-        if name == "_inv" and not is_inverse:  # leads back here
-            continue
-        parts = part if isinstance(part, list) else (part,)
-        for inner in parts:
-            if isinstance(inner, (Distribution, Transform)) and holds(inner, kind):
+        if isinstance(part, (Distribution, Transform)):
+            leads_back = name == "_inv" and not isinstance(holder, _InverseTransform)
+            if not leads_back and holds(part, kind):
                 return True
+        elif isinstance(part, list):
+            for inner in part:
+                if isinstance(inner, Transform) and holds(inner, kind):
+                    return True
     return False
 
 

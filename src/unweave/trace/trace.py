@@ -30,7 +30,7 @@ from .parameters import changed, holds
 from .values import all_known, check_shape, draw, existing, give, in_part, like
 
 MOST_CLASSES = 4096
-"""How many combinations of classes are summed over at most."""
+"""The largest number of combinations of classes to sum over."""
 
 
 class Trace(Mapping[str, Node]):
@@ -41,25 +41,27 @@ class Trace(Mapping[str, Node]):
     it can be), a tensor observes it, a site of another trace reuses that site's value, and a free
     site (see `free`) draws afresh at its shape.
 
-    Values may be missing item by item: entries where the boolean `observed=` is False, and class
-    numbers below zero, are drawn instead. Integer values of categorical and Concrete sites are
-    class numbers, floats one-hot.
+    *Missing values.* Entries where the boolean `observed=` is False, and class numbers below zero,
+    are drawn instead. Integer values of categorical and Concrete sites are class numbers, floats
+    are one-hot.
 
-    Entries may not exist at all: steps beyond the end of a sequence, objects beyond a count.
-    `where=`, boolean and shaped like `observed=`, says which do. The others hold a draw (at
-    enumerated sites the first class) that leaves every block and counts in no term, so padded items
-    score as unpadded ones do. A decoder that reuses the value needs a mask only for what else it
-    makes of the draw. A mask that differs between the classes of an enumerated site, a count, has
-    that dimension in front. A block of q(z) is then given that its entries exist: row i meets S_i,
-    the items that have all that it has, log Σ_S w_ij q(block_i|x_j) − log Σ_S w_ij.
+    *Entries that do not exist*: steps beyond the end of a sequence, objects beyond a count. The
+    mask `where=`, boolean and shaped like `observed=`, is True at those that exist. The others hold
+    a draw (at enumerated sites the first class) that leaves every block and counts in no term, so
+    padded items score as unpadded ones do. A decoder that reuses the value needs a mask only for
+    what else it makes of the draw. A mask that differs between the classes of an enumerated site, a
+    count, has that site's dimension in front. A block of q(z) is then given that its entries exist:
+    row i meets S_i, the items that have all that it has, log Σ_S w_ij q(block_i|x_j) − log Σ_S
+    w_ij.
 
-    A categorical site without a value is not drawn but *enumerated*: its value holds every class in
-    a new dimension in front, `(classes, *samples, batch, classes)` one-hot, and objectives sum over
-    it with weights q(y|x), exactly. The value and all that a program computes from it know their
-    class dimensions (`Enumerated`), so any number of items goes with any number of classes; the
-    sites after it carry that dimension where they depend on it. That holds for programs that read
-    no other trace; one that does, a decoder, draws what it is not given, and so does
-    `sample(OneHotCategorical(logits=...), name=...)` anywhere. `draw` picks classes, item by item.
+    *Enumerated sites.* A categorical site without a value is not drawn: its value holds every
+    class, one-hot, in a new dimension in front, `(classes, *samples, batch, classes)`, and
+    objectives sum over it with weights q(y|x), exactly. The value and all that a program computes
+    from it know their class dimensions (`Enumerated`), so any number of items goes with any number
+    of classes; the sites after it carry that dimension where they depend on it. Only a program that
+    reads no other trace enumerates. One that does, a decoder, draws what it is not given;
+    `sample(OneHotCategorical(logits=...), name=...)` draws anywhere; and the method `draw` picks
+    classes, item by item.
 
     Raises:
         ValueError: For a name used twice or a value whose shape does not fit.
@@ -68,8 +70,9 @@ class Trace(Mapping[str, Node]):
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
-        self._axes: Axes | None = None
-        self._reads = self._is_aligned = False
+        self._axes: Axes | None = None  # None while no site is enumerated
+        self._reads = False  # if values of another trace were met
+        self._is_aligned = False
 
     @staticmethod
     def of(nodes: Mapping[str, Node], like: Trace | None = None) -> Trace:
@@ -77,13 +80,15 @@ class Trace(Mapping[str, Node]):
         trace = Trace()
         trace._nodes = dict(nodes)
         if like is not None:
-            trace._axes, trace._is_aligned = like._axes, like._is_aligned
+            trace._axes = like._axes
+            trace._is_aligned = like._is_aligned
         return trace
 
     @staticmethod
     def given(**values: Tensor) -> Trace:
         """Return a trace of chosen values: a decoder that reads it makes an intervention."""
-        return Trace.of({name: _chosen(value) for name, value in values.items()})
+        nodes = {name: _chosen(value) for name, value in values.items()}
+        return Trace.of(nodes)
 
     def free(self, n: int, *, batch_dim: int = 0, **values: Tensor) -> Trace:
         """Return the same sites for `n` new items, to be drawn by the program that reads them.
@@ -101,14 +106,17 @@ class Trace(Mapping[str, Node]):
         torch.Size([64, 2])
         """
         for name in values:
-            self[name]
+            self[name]  # an unknown name is refused
         nodes = {}
         for name, node in self.draw().items():
-            if name in values and node.dist is not None:
+            if node.dist is None:
+                continue
+            if name in values:
                 nodes[name] = _chosen(values[name])
-            elif node.dist is not None:
-                shape = node.value.shape[batch_dim + 1 :]  # (*units, *event)
-                nodes[name] = Node(node.value.new_empty(()).expand(n, *shape), "free")
+                continue
+            shape = node.value.shape[batch_dim + 1 :]  # (*units, *event)
+            number = node.value.new_empty(())
+            nodes[name] = Node(number.expand(n, *shape), "free")
         return Trace.of(nodes)
 
     def along(self, dim: int, change: Callable[[Tensor, int], Tensor]) -> Trace:
@@ -118,12 +126,13 @@ class Trace(Mapping[str, Node]):
             dim: A sample dimension or that of the items, counted behind the class dimensions.
             change: See `Node.along`.
         """
-        whole, depth = self.aligned(), self._depth
+        whole = self.aligned()
+        depth = self._depth
         nodes = views.along(whole._nodes, depth + dim, depth, change)
         other = Trace.of(nodes, whole)
-        first = next((node for node in nodes.values() if node.axes is not None), None)
-        if self._axes is not None and first is not None and first.axes is not None:
-            other._axes = Axes(self._axes.sizes, first.axes.lead)
+        for node in nodes.values():
+            if self._axes is not None and node.axes is not None:
+                other._axes = Axes(self._axes.sizes, node.axes.lead)
         return other
 
     def take(self, index: Tensor, *, batch_dim: int = 0) -> Trace:
@@ -144,18 +153,21 @@ class Trace(Mapping[str, Node]):
         if self._axes is None:
             return self
         depth = self._depth if self._is_aligned else None
-        return Trace.of(views.pick(self._nodes, self._axes, depth))
+        nodes = views.pick(self._nodes, self._axes, depth)
+        return Trace.of(nodes)
 
     def aligned(self, depth: int = 0) -> Trace:
         """Return the same trace with every class dimension at every site.
 
-        A dimension has size one where a site does not depend on the class. A trace without class
+        A dimension has size one where a site does not depend on the class. Values are plain
+        tensors, for programs to read through sites (`value=q["z"]`). A trace without class
         dimensions gets `depth` of them.
         """
         depth = max(depth, self._depth)
         if not depth or self._is_aligned:
             return self
-        trace = Trace.of(views.align(self._nodes, depth), self)
+        nodes = views.align(self._nodes, depth)
+        trace = Trace.of(nodes, self)
         trace._is_aligned = True
         return trace
 
@@ -181,34 +193,32 @@ class Trace(Mapping[str, Node]):
         """
         dist._validate_args = False  # our own checks are made once, not at each evaluation
         if isinstance(value, Node):
-            self._reads = True
-            if where is not None:
-                raise ValueError(
-                    f"site {name!r} takes its value from another trace, which says where it "
-                    "exists: leave out where="
-                )
-            if value.axes is not None and len(value.axes.sizes) > self._depth:
-                self._axes = value.axes
+            self._read_from(name, value, where)
         classes, dist = self._read(dist)
-        if isinstance(value, Node) and value.role == "free":
-            ends = value.value.ndim - len(dist.event_shape)
-            entries = value.value.shape[:ends]
-            drawn = draw(dist.expand(entries))
-            return self._add(name, Node(drawn, "sampled", dist))
-        if isinstance(value, Node) and value.dist is not None:
-            return self._add(name, self._reused(name, dist, value))
+        if isinstance(value, Node):
+            if value.role == "free":
+                return self._add(name, self._afresh(dist, value))
+            if value.dist is not None:
+                return self._add(name, self._reused(name, dist, value))
         if value is None:
-            node = Node(self._drawn(name, dist, classes), "sampled", dist)
-        else:  # chosen values of another trace are in the words of a label: class numbers, one-hot
-            role: Role = "observed"
-            if isinstance(value, Node):
-                role, value = "reused", value.value
-            self._meet(value)
-            held, present = give(name, dist, value, observed, self._axes)
-            node = Node(held, role, dist, present)
+            drawn = self._drawn(name, dist, classes)
+            node = Node(drawn, "sampled", dist)
+        else:
+            node = self._given(name, dist, value, observed)
         if where is not None:
             node = in_part(name, node, where, self._axes)
         return self._add(name, node)
+
+    def _read_from(self, name: str, node: Node, where: Tensor | None) -> None:
+        """Prepare to take a value, with its class dimensions, from a site of another trace."""
+        if where is not None:
+            raise ValueError(
+                f"site {name!r} takes its value from another trace, which says where it exists: "
+                "leave out where="
+            )
+        self._reads = True
+        if node.axes is not None and len(node.axes.sizes) > self._depth:
+            self._axes = node.axes
 
     def _meet(self, t: Tensor) -> None:
         """Take over the class dimensions of another trace from a tensor that knows of them."""
@@ -232,6 +242,25 @@ class Trace(Mapping[str, Node]):
         bared = changed(dist, bare)
         return most, bared
 
+    @staticmethod
+    def _afresh(dist: Distribution, free: Node) -> Node:
+        """Return a site that is drawn at the shape of a free one."""
+        ends = free.value.ndim - len(dist.event_shape)
+        entries = free.value.shape[:ends]
+        drawn = draw(dist.expand(entries))
+        return Node(drawn, "sampled", dist)
+
+    def _given(
+        self, name: str, dist: Distribution, value: Tensor | Node, observed: Tensor | None
+    ) -> Node:
+        """Return a site with a value that was given, or chosen in another trace."""
+        role: Role = "observed"
+        if isinstance(value, Node):
+            role, value = "reused", value.value
+        self._meet(value)
+        held, present = give(name, dist, value, observed, self._axes)
+        return Node(held, role, dist, present)
+
     def _drawn(self, name: str, dist: Distribution, classes: int) -> Tensor:
         """Draw a site's value, with all class dimensions."""
         drawn = draw(dist)
@@ -243,8 +272,7 @@ class Trace(Mapping[str, Node]):
     def _reused(self, name: str, dist: Distribution, node: Node) -> Node:
         """Return a site of another trace as one of this, with all class dimensions."""
         if self._axes is not None:
-            missing = self._depth - node.classes
-            node = node.changed(lambda t, _: pad(plain(t), missing), dist=dist, law=None)
+            node = views.filled(node, self._depth)
         check_shape(name, dist, node.value, self._depth)
         label, exists = node.label, node.exists
         return Node(node.value, "reused", dist, node.observed, label=label, exists=exists)
@@ -282,11 +310,16 @@ class Trace(Mapping[str, Node]):
         """
         sites = (given,) if isinstance(given, str) else tuple(given)
         held = [self._shown(self[site]) for site in sites]
-        self.sample(of(*held, *inputs), value, name=name, where=where)
-        what = f"an input of site {name!r}"
-        full = tuple(self._axes.full(t, what) for t in inputs) if self._axes else inputs
-        self._nodes[name] = replace(self._nodes[name], law=Law(of, sites, full))
-        return self._shown(self._nodes[name])
+        dist = of(*held, *inputs)
+        self.sample(dist, value, name=name, where=where)
+        full = inputs
+        if self._axes is not None:
+            what = f"an input of site {name!r}"
+            full = tuple(self._axes.full(t, what) for t in inputs)
+        law = Law(of, sites, full)
+        node = replace(self._nodes[name], law=law)
+        self._nodes[name] = node
+        return self._shown(node)
 
     def normal(
         self,
@@ -362,33 +395,40 @@ class Trace(Mapping[str, Node]):
         where: Tensor | None,
     ) -> Tensor:
         """Add a site that holds every class, in a dimension in front of those there are."""
-        before = self._axes or Axes((), tuple(dist.batch_shape))
-        before.count(dist.batch_shape, told_classes, f"the logits of site {name!r}")
-        classes, earlier = dist.event_shape[-1], [1] * len(before.sizes)
-        axes = Axes((classes, *before.sizes), before.lead)
-        if math.prod(axes.sizes) > MOST_CLASSES:
-            raise ValueError(
-                f"site {name!r} makes {' x '.join(map(str, reversed(axes.sizes)))} combinations "
-                f"of classes to sum over, expected at most {MOST_CLASSES}: relax it with "
-                "q.concrete(logits, temperature, …), give its value, or draw it, without a "
-                "gradient, by q.sample(OneHotCategorical(logits=…), …)"
-            )
+        axes = self._extended(name, dist, told_classes)
         self._axes = axes
         logits: Tensor = dist.logits
+        classes, *earlier = axes.sizes
+        ones = [1] * (len(earlier) + len(axes.lead))
         eye = torch.eye(classes, dtype=logits.dtype, device=logits.device)
-        value = eye.reshape(classes, *earlier, *[1] * len(axes.lead), classes)
-        value = value.expand(classes, *earlier, *axes.lead, classes)
+        value = eye.reshape(classes, *ones, classes)
+        value = value.expand(classes, *[1] * len(earlier), *axes.lead, classes)
         if label is not None:
             label = pad(label, 1)
         if isinstance(observed, Tensor):
             observed = pad(observed, 1)
         if where is None:
             return self._add(name, Node(value, "enumerated", dist, observed, label=label))
+        first = eye[0]
         exists = existing(name, where, value.shape[:-1], axes)
-        label = torch.where(exists.unsqueeze(-1), eye[0] if label is None else label, eye[0])
-        missing = observed | ~exists
-        node = Node(value, "enumerated", dist, missing, label=label, exists=exists)
+        label = torch.where(exists.unsqueeze(-1), first if label is None else label, first)
+        node = Node(value, "enumerated", dist, observed | ~exists, label=label, exists=exists)
         return self._add(name, node)
+
+    def _extended(self, name: str, dist: OneHotCategorical, told_classes: int) -> Axes:
+        """Return the class dimensions with those of one more site in front."""
+        axes = self._axes or Axes((), tuple(dist.batch_shape))
+        axes.count(dist.batch_shape, told_classes, f"the logits of site {name!r}")
+        sizes = (dist.event_shape[-1], *axes.sizes)
+        if math.prod(sizes) > MOST_CLASSES:
+            numbers = " x ".join(map(str, reversed(sizes)))
+            raise ValueError(
+                f"site {name!r} makes {numbers} combinations of classes to sum over, expected at "
+                f"most {MOST_CLASSES}: relax it with q.concrete(logits, temperature, …), give its "
+                "value, or draw it, without a gradient, by "
+                "q.sample(OneHotCategorical(logits=…), …)"
+            )
+        return Axes(sizes, axes.lead)
 
     def bernoulli(
         self,
@@ -425,8 +465,9 @@ class Trace(Mapping[str, Node]):
             target: What was observed.
             name: The site's name.
         """
+        value = self._full(name, input)
         if target is None:
-            return self._add(name, Node(self._full(name, input), "free"))
+            return self._add(name, Node(value, "free"))
         cost = fn(input, target)
         if cost.ndim == 0:
             raise ValueError(
@@ -434,13 +475,13 @@ class Trace(Mapping[str, Node]):
                 "an item: use a function that does not reduce, such as "
                 "torch.nn.BCELoss(reduction='none')"
             )
-        node = Node(self._full(name, input), "scored", score=-self._full(name, cost))
-        return self._add(name, node)
+        score = -self._full(name, cost)
+        return self._add(name, Node(value, "scored", score=score))
 
     def factor(self, log_prob: Tensor, *, name: str) -> Tensor:
         """Add the log-factor `log_prob` (*samples, batch), or finer, to the program's density."""
-        full = self._full(name, log_prob)
-        return self._add(name, Node(full, "scored", score=full))
+        score = self._full(name, log_prob)
+        return self._add(name, Node(score, "scored", score=score))
 
     # -- the mapping -------------------------------------------------------------------------------
 
@@ -487,20 +528,30 @@ class Trace(Mapping[str, Node]):
     def __repr__(self) -> str:
         rows = [("site", "role", "distribution", "value")]
         for name, node in self.items():
-            law = "score" if node.score is not None else "-"
-            if node.dist is not None:
-                law = type(node.dist).__name__
-            in_part = isinstance(node.observed, Tensor) and node.role == "observed"
-            role = f"{node.role} in part" if in_part else node.role
-            rows.append((name, role, law, str(tuple(node.value.shape))))
+            rows.append((name, *_described(node)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            lines.append("  ".join(cells).rstrip())
+            line = "  ".join(cells)
+            lines.append(line.rstrip())
         return "\n".join(lines)
 
 
 def _chosen(value: Tensor) -> Node:
     """Return a site whose value was chosen."""
     return Node(value, "observed", observed=True)
+
+
+def _described(node: Node) -> tuple[str, str, str]:
+    """Return a site's role, its distribution and its value's shape, in words."""
+    role: str = node.role
+    if role == "observed" and isinstance(node.observed, Tensor):
+        role = "observed in part"
+    law = "-"
+    if node.dist is not None:
+        law = type(node.dist).__name__
+    elif node.score is not None:
+        law = "score"
+    shape = tuple(node.value.shape)
+    return role, law, str(shape)

@@ -15,10 +15,10 @@ from .node import Node
 
 def align(nodes: dict[str, Node], depth: int) -> dict[str, Node]:
     """Return sites whose tensors all have `depth` class dimensions in front."""
-    return {name: _filled(node, depth) for name, node in nodes.items()}
+    return {name: filled(node, depth) for name, node in nodes.items()}
 
 
-def _filled(node: Node, depth: int) -> Node:
+def filled(node: Node, depth: int) -> Node:
     """Return a site whose tensors all have `depth` class dimensions in front."""
     missing = depth - node.classes
 
