@@ -97,11 +97,11 @@ def log_marginals(
     are_other = units is not None and units != own
     if keep is not None and math.prod(keep.shape[lead:]) == 1:
         keep = keep.reshape(keep.shape[:lead])  # of whole items
-    if are_other or not is_factorised(dist):
+    if are_other or keep is not None:
         sizes = [len(subset) for subset in subsets]
         is_torn = are_other and min(sizes, default=0) < math.prod(units or ())
         is_kept_in_part = keep is not None and keep.ndim > lead
-        if is_torn or is_kept_in_part:
+        if is_torn or (is_kept_in_part and (are_other or not is_factorised(dist))):
             raise ValueError(
                 f"a {type(dist).__name__} keeps its site's units together: it has no density of "
                 "some of them item by item, so slices, terms of single units, and units observed "
@@ -162,7 +162,9 @@ def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
 
 def _has_vector_marginals(dist: Distribution) -> bool:
     """Whether coordinates of the event are units, whose joint is no product of their own."""
-    return _is_multivariate_normal(dist) or _is_mixture(dist)
+    if isinstance(dist, MixtureSameFamily):
+        return _is_mixture(dist)
+    return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
 
 
 def _is_multivariate_normal(

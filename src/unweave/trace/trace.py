@@ -70,8 +70,8 @@ class Trace(Mapping[str, Node]):
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
-        self._axes: Axes | None = None  # None while no site is enumerated
-        self._reads = False  # if values of another trace were met
+        self._axes: Axes | None = None  # None while there are no class dimensions
+        self._reads = False  # becomes True when a value of another trace is met
         self._is_aligned = False
 
     @staticmethod
@@ -210,7 +210,7 @@ class Trace(Mapping[str, Node]):
         return self._add(name, node)
 
     def _read_from(self, name: str, node: Node, where: Tensor | None) -> None:
-        """Prepare to take a value, with its class dimensions, from a site of another trace."""
+        """Take over the class dimensions of a site of another trace, whose value is to be read."""
         if where is not None:
             raise ValueError(
                 f"site {name!r} takes its value from another trace, which says where it exists: "
@@ -244,7 +244,7 @@ class Trace(Mapping[str, Node]):
 
     @staticmethod
     def _afresh(dist: Distribution, free: Node) -> Node:
-        """Return a site that is drawn at the shape of a free one."""
+        """Return a site drawn at the shape of a free one."""
         ends = free.value.ndim - len(dist.event_shape)
         entries = free.value.shape[:ends]
         drawn = draw(dist.expand(entries))
@@ -270,7 +270,7 @@ class Trace(Mapping[str, Node]):
         return pad(drawn, self._depth - own)
 
     def _reused(self, name: str, dist: Distribution, node: Node) -> Node:
-        """Return a site of another trace as one of this, with all class dimensions."""
+        """Return a site that reuses another trace's value, with all class dimensions."""
         if self._axes is not None:
             node = views.filled(node, self._depth)
         check_shape(name, dist, node.value, self._depth)
@@ -389,36 +389,39 @@ class Trace(Mapping[str, Node]):
         self,
         name: str,
         dist: OneHotCategorical,
-        told_classes: int,
+        known: int,
         label: Tensor | None,
         observed: Tensor | bool,
         where: Tensor | None,
     ) -> Tensor:
         """Add a site that holds every class, in a dimension in front of those there are."""
-        axes = self._extended(name, dist, told_classes)
+        axes = self._extended(name, dist, known)
         self._axes = axes
         logits: Tensor = dist.logits
-        classes, *earlier = axes.sizes
-        ones = [1] * (len(earlier) + len(axes.lead))
+        classes = axes.sizes[0]
+        earlier = [1] * (len(axes.sizes) - 1)
+        items = [1] * len(axes.lead)
         eye = torch.eye(classes, dtype=logits.dtype, device=logits.device)
-        value = eye.reshape(classes, *ones, classes)
-        value = value.expand(classes, *[1] * len(earlier), *axes.lead, classes)
+        value = eye.reshape(classes, *earlier, *items, classes)
+        value = value.expand(classes, *earlier, *axes.lead, classes)
         if label is not None:
             label = pad(label, 1)
         if isinstance(observed, Tensor):
             observed = pad(observed, 1)
         if where is None:
             return self._add(name, Node(value, "enumerated", dist, observed, label=label))
-        first = eye[0]
         exists = existing(name, where, value.shape[:-1], axes)
-        label = torch.where(exists.unsqueeze(-1), first if label is None else label, first)
-        node = Node(value, "enumerated", dist, observed | ~exists, label=label, exists=exists)
+        is_there = exists.unsqueeze(-1)
+        first = eye[0]  # an entry that does not exist is given the first class
+        label = torch.where(is_there, first if label is None else label, first)
+        given = observed | ~exists
+        node = Node(value, "enumerated", dist, given, label=label, exists=exists)
         return self._add(name, node)
 
-    def _extended(self, name: str, dist: OneHotCategorical, told_classes: int) -> Axes:
+    def _extended(self, name: str, dist: OneHotCategorical, known: int) -> Axes:
         """Return the class dimensions with those of one more site in front."""
         axes = self._axes or Axes((), tuple(dist.batch_shape))
-        axes.count(dist.batch_shape, told_classes, f"the logits of site {name!r}")
+        axes.count(dist.batch_shape, known, f"the logits of site {name!r}")
         sizes = (dist.event_shape[-1], *axes.sizes)
         if math.prod(sizes) > MOST_CLASSES:
             numbers = " x ".join(map(str, reversed(sizes)))
@@ -476,7 +479,8 @@ class Trace(Mapping[str, Node]):
                 "torch.nn.BCELoss(reduction='none')"
             )
         score = -self._full(name, cost)
-        return self._add(name, Node(value, "scored", score=score))
+        node = Node(value, "scored", score=score)
+        return self._add(name, node)
 
     def factor(self, log_prob: Tensor, *, name: str) -> Tensor:
         """Add the log-factor `log_prob` (*samples, batch), or finer, to the program's density."""
