@@ -1,6 +1,4 @@
-"""Conditional sites: q(z) of a chain whose posterior is known exactly, a finite mixture of joint
-normals.
-"""
+"""Conditional sites: q(z) of chains with an exact posterior, a finite mixture of joint normals."""
 
 import math
 
@@ -142,8 +140,9 @@ def test_steps_that_leave_out_what_is_between_are_refused():
 
 
 def test_a_step_alone_is_right_in_the_mean_for_other_items():
-    """Component j at row i ≠ j, averaged over j's draws, is q(z_t|x_j): within 4.5 standard errors
-    (1 in 150,000).
+    """Component j at row i ≠ j, averaged over j's draws, is q(z_t|x_j).
+
+    Within 4.5 standard errors (1 in 150,000).
     """
     of, draws = items(2), 20_000
     q = encode(of, samples=(draws,))
@@ -166,9 +165,7 @@ def test_part_of_the_items_and_aligned_traces_keep_the_law():
 
 
 def test_classes_beside_a_chain():
-    """A chain that depends on a class that is summed over: Σ_n Σ_k q(k|x_n) q(z_0|x_n, k) q(z_1 |
-    z_0, x_n).
-    """
+    """A chain whose class is summed over: Σ_n Σ_k q(k|x_n) q(z_0|x_n, k) q(z_1|z_0, x_n)."""
     n, classes = 5, 3
     of, logits, shift = items(n), torch.randn(n, classes), torch.randn(classes, D)
     q = uw.Trace()
@@ -192,9 +189,7 @@ def test_classes_beside_a_chain():
 
 
 def test_a_correlated_prior_raises_no_alarm_for_negative_correlations():
-    """tc is less the prior's: under a chain's prior it may be below 0; information and KL may
-    not.
-    """
+    """tc is less the prior's: under a chain's prior it may be below 0; mi and KL may not."""
     terms = {"tc[0]": (-3.0, 0.1), "kl[1]": (-1.0, 0.1)}
     assert len(breaches(terms, 100, "exact")) == 2
     assert [text.split()[0] for text in breaches(terms, 100, "exact", factorises=False)] == [

@@ -1,6 +1,4 @@
-"""Enumerated sites against brute force: every class, item, component and block in an explicit
-loop.
-"""
+"""Enumerated sites against loops over every class, item, component and block."""
 
 import copy
 import itertools
@@ -41,9 +39,7 @@ def weights():
 
 
 def program(h, x, noise, m, labels=None):
-    """y, then z given y, a w of its own, then c given z, then v given c; priors of z given y and of
-    v given c.
-    """
+    """Run y, z given y, a w of its own, c given z, v given c; priors of z given y, of v given c."""
     q, p = uw.Trace(), uw.Trace()
     y = q.categorical(h @ m["h_y"], value=labels, name="y")
     z = q.sample(Fixed(h @ m["h_z"] + y @ m["y_z"], 0.6, noise[:, :2]), name="z")
@@ -72,9 +68,7 @@ class Fixed(torch.distributions.Normal):
 
 
 class Twin:
-    """q and p with the classes of item i set by hand: log-densities by loops over classes and
-    components.
-    """
+    """Log-densities of q and p by loops over components, with classes set by hand."""
 
     def __init__(self, h, x, noise, m, labels, n):
         self.args, self.labels, self.n, self.items = (h, x, noise, m), labels, n, len(h)
@@ -104,8 +98,9 @@ class Twin:
         return [(site, units) for site, units in block if not (site == "y" and seen)]
 
     def q(self, i, a, b, block, components):
-        """log Σ_j w_j Σ over classes that agree with the row's in the block of q(class|x_j)
-        q(block|x_j, class).
+        """log Σ_j w_j Σ q(class|x_j) q(block|x_j, class).
+
+        The inner sum is over classes that agree with the row's in the block.
         """
         block, row = self.latent(i, block), self.value(i, a, b)
         total = torch.zeros(())

@@ -1,4 +1,4 @@
-"""One change for all tensors of a site: whatever the distribution holds, and whatever the fields."""
+"""One change for all tensors of a site, whatever its distribution and fields."""
 
 from dataclasses import fields, replace
 
@@ -58,7 +58,11 @@ KINDS = {
     ),
     "composed": lambda: td.TransformedDistribution(
         td.Normal(torch.zeros(N, 2), rand(N, 2)),
-        [tt.ComposeTransform([tt.AffineTransform(torch.randn(N, 2), rand(N, 2)), tt.ExpTransform()])],
+        [
+            tt.ComposeTransform(
+                [tt.AffineTransform(torch.randn(N, 2), rand(N, 2)), tt.ExpTransform()]
+            )
+        ],
     ),
     "event": lambda: td.TransformedDistribution(
         td.Independent(td.Normal(torch.zeros(N, EVENT), 1.0), 1),
@@ -67,7 +71,9 @@ KINDS = {
     "mvn": lambda: td.MultivariateNormal(torch.randn(N, EVENT), scale_tril=tril(N)),
     "mvn, one scale_tril": lambda: td.MultivariateNormal(torch.randn(N, EVENT), scale_tril=tril()),
     "mvn, one covariance": lambda: td.MultivariateNormal(torch.randn(N, EVENT), covariances(EVENT)),
-    "low rank": lambda: td.LowRankMultivariateNormal(torch.randn(N, EVENT), torch.randn(EVENT, 2), rand(EVENT)),
+    "low rank": lambda: td.LowRankMultivariateNormal(
+        torch.randn(N, EVENT), torch.randn(EVENT, 2), rand(EVENT)
+    ),
     "independent": lambda: td.Independent(td.Normal(torch.randn(N, EVENT), rand(EVENT)), 1),
     "mixture": lambda: td.MixtureSameFamily(
         td.Categorical(logits=torch.randn(N, 3)), td.Normal(torch.randn(N, 3), rand(N, 3))

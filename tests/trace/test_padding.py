@@ -1,6 +1,4 @@
-"""Entries that do not exist: padded items score as unpadded ones, and q(z) is over the items that
-have them.
-"""
+"""Entries that do not exist: padded items score as unpadded ones, q(z) is of those that exist."""
 
 import math
 from dataclasses import replace
@@ -199,9 +197,7 @@ def test_a_batch_of_all_items_gives_exact_terms():
 
 
 def test_kl_of_a_step_is_non_negative_over_the_items_that_have_it():
-    """Σ over items with z_2 of log q(z_2) − log p(z_2), at many draws: a KL divergence, to 4
-    standard errors.
-    """
+    """Σ over items with z_2 of log q(z_2) − log p(z_2), a KL divergence to 4 standard errors."""
     torch.manual_seed(1)
     n = 40
     lengths = torch.randint(1, STEPS + 1, (n,))

@@ -118,9 +118,7 @@ def test_the_talks_decoder_generates_without_data():
 
 @pytest.mark.parametrize("y", [torch.arange(3), torch.eye(3)], ids=["class numbers", "one-hot"])
 def test_the_talks_decoder_takes_chosen_codes(y):
-    """Also with as many items as classes, where a list of class numbers has the shape of one
-    one-hot row.
-    """
+    """Class numbers are read as such where K items give them the shape of one one-hot row."""
     encoder, decoder, x, _ = talk()
     p = decoder(None, encoder(x).free(3, y=y))
     same(p["y"].value, torch.eye(3))
@@ -248,9 +246,7 @@ def test_grey_values_are_scored_by_cross_entropy():
 
 
 def test_values_in_part_observed_are_drawn_elsewhere():
-    """Entries that were not observed come from the distribution, with its gradient; observed ones
-    have none.
-    """
+    """Entries that were not observed are drawn, with a gradient; observed ones have none."""
     q, loc = uw.Trace(), torch.full((4, 2), 50.0, requires_grad=True)
     seen = torch.tensor([[True, False], [False, False], [True, True], [False, True]])
     z = q.normal(loc, 1.0, value=torch.zeros(4, 2), observed=seen, name="z")
@@ -382,9 +378,7 @@ def test_concrete_density_integrates_to_one(temperature):
 
 
 def test_concrete_samples_have_the_classes_frequencies():
-    """The argmax is a draw of the discrete variable: 3 classes at 5 standard errors, false failure
-    2e-6.
-    """
+    """The argmax is a draw of the discrete variable: 5 standard errors, false failure 2e-6."""
     d, n = uw.Concrete(torch.tensor([1.0, 0.0, -1.0]), 0.66), 20_000
     y = d.rsample((n,))
     same(y.sum(-1), torch.ones(n))
@@ -452,9 +446,7 @@ def test_sample_takes_any_distribution():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("samples", [(), (2,)])
 def test_concrete_pairs_are_what_single_densities_are(temperature, dtype, samples):
-    """Items against components at once, as aggregates ask: values and gradients, with wide logits
-    and exact zeros.
-    """
+    """Items against components at once: values, gradients, wide logits and exact zeros."""
     k = 4
     logits = (20 * torch.randn(*samples, 6, k)).to(dtype).requires_grad_()
     y = torch.cat(
