@@ -195,3 +195,19 @@ def test_a_correlated_prior_raises_no_alarm_for_negative_correlations():
     assert [text.split()[0] for text in breaches(terms, 100, "exact", factorises=False)] == [
         "kl[1]"
     ]
+
+
+def test_a_conditional_that_no_class_changes():
+    """Beside two enumerated sites, a chain that depends on neither is the chain alone."""
+    n = 4
+    of = items(n)
+    torch.manual_seed(3)
+    q = uw.Trace()
+    q.normal(of["b"][:, 0], of["s"][:, 0], name="z_0")
+    q.categorical(torch.randn(n, 3), name="y")
+    q.categorical(torch.randn(n, n), name="c")
+    q.conditional(follow, "z_0", *(of[name][:, 1] for name in "abs"), name="z_1")
+    alone = uw.Trace.of({name: q[name] for name in ("z_0", "z_1")})
+    assert q["z_1"].value.shape == (n, D)
+    together = uw.exact(q)(q.aligned(), [block(0, 1)], 2)[0]
+    same(together.expand(n, 3, n)[2, 1], uw.exact(alone)(alone, [block(0, 1)], 0)[0])

@@ -15,7 +15,7 @@ Shapes read `(*samples, batch, *units)` throughout, followed by a distribution's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import replace
 
 import torch
@@ -141,8 +141,12 @@ class Trace(Mapping[str, Node]):
 
     def classes(self) -> dict[str, int]:
         """Return the enumerated sites, each with its class dimension in the aligned trace."""
-        sites = [name for name, node in self.items() if node.role == "enumerated"]
-        return {name: len(sites) - 1 - i for i, name in enumerate(sites)}
+        sites = []
+        for name, node in self._nodes.items():
+            if node.role == "enumerated":
+                sites.append(name)
+        dims = reversed(range(len(sites)))  # each puts its dimension in front
+        return dict(zip(sites, dims, strict=True))
 
     def draw(self) -> Trace:
         """Return the same trace with one class an item at its enumerated sites, drawn in turn.
@@ -312,12 +316,14 @@ class Trace(Mapping[str, Node]):
         held = [self._shown(self[site]) for site in sites]
         dist = of(*held, *inputs)
         self.sample(dist, value, name=name, where=where)
-        full = inputs
-        if self._axes is not None:
+        node = self._nodes[name]
+        if self._axes is None:
+            node = replace(node, law=Law(of, sites, inputs))
+        else:
             what = f"an input of site {name!r}"
             full = tuple(self._axes.full(t, what) for t in inputs)
-        law = Law(of, sites, full)
-        node = replace(self._nodes[name], law=law)
+            whole = replace(views.filled(node, self._depth), law=Law(of, sites, full))
+            node = views.trim(whole, self._axes)
         self._nodes[name] = node
         return self._shown(node)
 
@@ -499,7 +505,7 @@ class Trace(Mapping[str, Node]):
         if self._axes is not None:
             node = views.trim(node, self._axes)
         self._nodes[name] = node
-        return self._shown(node)
+        return node.value if node.classes == 0 else self._shown(node)
 
     @property
     def _depth(self) -> int:
@@ -525,6 +531,14 @@ class Trace(Mapping[str, Node]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
+
+    def items(self) -> ItemsView[str, Node]:
+        """Return the sites with their names, in the order in which they entered."""
+        return self._nodes.items()
+
+    def values(self) -> ValuesView[Node]:
+        """Return the sites, in the order in which they entered."""
+        return self._nodes.values()
 
     def __len__(self) -> int:
         return len(self._nodes)
