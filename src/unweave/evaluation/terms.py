@@ -15,18 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..aggregate import exact, log_own
+from ..aggregate import exact
 from ..models.model import Model, unit_names
 from ..objective.atoms import Atom
 from ..objective.bounds import breaches
 from ..objective.densities import Densities
 from ..objective.objective import Objective
-from ..trace.groups import Block, Tree, block
+from ..trace.groups import Block, Tree
 from ..trace.marginals import log_marginals
 from ..trace.trace import Trace
 from ..training.items import Items, Kept, epoch_order
 from ..training.recipe import PRIOR_DRAWS, Recipe, decomposition
 from .encoded import chunks
+from .gains import gains
 
 MANY = 100
 """Units of a code; where there are more, sites stand as wholes."""
@@ -67,14 +68,14 @@ def information(
     gaps = {} if q.classes() else dependence(model, x, rows, d)
     terms = {name: _exact(d, term, gaps) for name, term in decomposition(d).items()}
     site_of = _units(rows)
-    gains = {unit: with_error(_gain(unit, own, d)) for unit in site_of}
+    carried = gains(model, x[some], own, d, site_of)
     return {
         "terms": terms,
         "exact_n": len(x),
         "exact_points": len(some),
         "units": list(site_of),
         "unit_group": list(site_of.values()),
-        "I(x;z)": gains,
+        "I(x;z)": {unit: with_error(values) for unit, values in carried.items()},
     }
 
 
@@ -97,20 +98,6 @@ def _exact(d: Densities, term: Objective, gaps: Mapping[int, Tensor]) -> dict[st
         value += weight * shift
         error = math.hypot(error, weight * spread)
     return {"exact": value, "se": error}
-
-
-def _gain(unit: str, own: Trace, d: Densities) -> Tensor:
-    """Return log q(unit|x) − log q(unit) of each row, (rows,).
-
-    The first is over the row's own classes, the second over all items and theirs.
-    """
-    part = block(unit, d.shapes)
-    depth = len(own.classes())
-    assert d.aggregate is not None
-    log_q_x = log_own(d.q.aligned(depth), own, part, depth)
-    log_q_x = log_q_x.reshape(log_q_x.shape[depth:])  # (rows,)
-    (log_q,) = d.aggregate(d.q, [part], 0)
-    return log_q_x - log_q
 
 
 def dependence(
