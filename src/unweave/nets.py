@@ -187,6 +187,9 @@ def cat(tensors: Sequence[Tensor], dim: int = -1) -> Tensor:
     torch.Size([2, 5, 7])
     """
     last = [t.movedim(dim, -1) for t in tensors]  # the dimension that is joined stands last
-    lead = torch.broadcast_shapes(*(t.shape[:-1] for t in last))
+    leads = [t.shape[:-1] for t in last]
+    if leads.count(leads[0]) == len(leads):
+        return torch.cat(list(tensors), dim)
+    lead = torch.broadcast_shapes(*leads)
     joined = torch.cat([t.expand(*lead, -1) for t in last], -1)
     return joined.movedim(-1, dim)

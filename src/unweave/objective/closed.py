@@ -44,7 +44,9 @@ def _kl_of_units(
     except NotImplementedError:
         return None
     entries = node.value.shape[: node.value.ndim - len(q.event_shape)]
-    kl = kl.expand(torch.broadcast_shapes(kl.shape, entries))  # (*classes, *samples, batch, *units)
+    if kl.shape != entries:
+        kl = kl.expand(torch.broadcast_shapes(kl.shape, entries))
+    # (*classes, *samples, batch, *units)
     if isinstance(node.observed, Tensor):
         kl = torch.where(units_of(name, node.observed, kl), 0.0, kl)
     if kl.ndim <= lead:

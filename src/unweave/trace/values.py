@@ -60,7 +60,7 @@ def check_shape(name: str, dist: Distribution, value: Tensor, classes: int = 0) 
     ends = max(value.ndim - len(event), 0)
     entries = value.shape[:ends]
     fits = value.shape[ends:] == event
-    if fits and entries == batch:
+    if fits and batch in (entries, ()):
         return
     try:
         full = torch.broadcast_shapes(batch, entries)
