@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from unweave.data.identifiers import all_differ
+
 Say: TypeAlias = Callable[[str], object]
 """A function that is told each decision, a sentence at a time: `print`, or a list's `append`."""
 
@@ -53,7 +55,7 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
         found, values = _text(column) if is_text else _numbers(name, column, say)
         if not values:
             say(f"{name} is left out: it has no value")
-        elif is_text and len(values) == (found >= 0).sum() >= 20:
+        elif is_text and all_differ(column):
             say(
                 f"{name} is left out: it is different in every item, so it names items and is no "
                 "factor"
