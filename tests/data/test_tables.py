@@ -221,7 +221,7 @@ def test_text_in_the_encodings_of_spreadsheets(tmp_path, encoding):
 
 def test_text_of_no_encoding_says_so(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"a\nf\x81nf\n")
-    with pytest.raises(ValueError, match="neither UTF-8 nor cp1252.*save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"neither UTF-8 nor cp1252.*save it as UTF-8"):
         columns(tmp_path / "t.csv")
 
 

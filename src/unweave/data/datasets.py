@@ -61,7 +61,7 @@ def arrays(dataset: Any) -> tuple[dict[str, NDArray[Any]], list[str] | None]:
 
 def array_of(values: Any) -> NDArray[Any]:
     """Return an array of an array or of a tensor, wherever it is and whatever its precision."""
-    if hasattr(values, "detach"):
+    if hasattr(values, "detach") and hasattr(values, "dtype"):
         values = values.detach().cpu()
         if str(values.dtype) == "torch.bfloat16":
             values = values.float()  # NumPy has no bfloat16

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,17 +219,25 @@ class _Look:
     is_deep: bool
 
 
-def _look(path: Path) -> _Look:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open an image, without warnings of damaged metadata or of its size."""
     from PIL import Image
 
-    with warnings.catch_warnings(), Image.open(path) as image:
-        warnings.simplefilter("ignore")  # damaged metadata
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            yield image
+
+
+def _look(path: Path) -> _Look:
+    with _opened(path) as image:
+        is_grey = image.mode.startswith("I")
+        is_deep = not is_grey and any(";16" in str(tile) for tile in image.tile)
         width, height = image.size
         orientation = image.getexif().get(0x0112, 1)
         is_turned = orientation >= 5  # by a quarter
         size = (width, height) if is_turned else (height, width)
-        is_grey = image.mode.startswith("I")
-        is_deep = not is_grey and any(";16" in str(tile) for tile in image.tile)
         frames = getattr(image, "n_frames", 1)
         brightest = 0
         if is_grey:
@@ -252,8 +261,7 @@ def _read(path: Path, height: int, width: int, bits: int) -> NDArray[np.uint8]:
     """
     from PIL import Image, ImageOps
 
-    with warnings.catch_warnings(), Image.open(path) as opened:
-        warnings.simplefilter("ignore")  # damaged metadata
+    with _opened(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode == "F":
             raise ValueError("pixels are floats: their range is not known")

@@ -130,6 +130,11 @@ def _parts(
         return without(named, drop)
     else:
         array = datasets.array_of(source)
+    if array.ndim == 0 and array.dtype == object:
+        raise ValueError(
+            f"a {type(source).__name__} is no array; expected arrays, a table, a file, a folder, "
+            "or a data set whose items have numbers"
+        )
     if array.dtype.names or drop:
         return columns(array, drop=drop)
     return _without_mask(array)
