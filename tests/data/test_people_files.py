@@ -107,6 +107,17 @@ def test_further_frames_are_said(tmp_path):
     )
 
 
+def test_images_and_films_that_pillow_does_not_read_are_said(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    with pytest.raises(ValueError, match=r"no image in it but film.mp4; expected"):
+        read(tmp_path)
+    save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("of no concern")
+    said = []
+    assert len(read(tmp_path, say=said.append)) == 1
+    assert said[1] == "1 files of kinds that pillow does not read left out: film.mp4"
+
+
 # -- names of files --------------------------------------------------------------------------------
 
 FILES = ["cat/001.png", "cat/002.JPG", "dog/010.png"]
@@ -277,6 +288,14 @@ def test_masked_numbers_are_missing():
         read(masked, say=silent)
 
 
+def test_classes_that_differ_in_capitals_or_blanks_are_said(frame):
+    said = []
+    frame["kind"] = ["Cat", "cat", "cat ", "dog"] * 10
+    data = read(frame, labels="kind", say=said.append)
+    assert data.sizes == (4,)
+    assert "kind: 'Cat', 'cat', 'cat ' differ in capitals or blanks, and stay 3 classes" in said
+
+
 # -- arrays and data sets --------------------------------------------------------------------------
 
 
@@ -305,6 +324,13 @@ def test_channels_that_come_first_are_moved_last(channels):
     np.testing.assert_array_equal(read(x, say=silent).x, np.moveaxis(x, 1, 3))
     last = noise(5, 32, 24, channels)
     np.testing.assert_array_equal(read(last, say=silent).x, last)
+
+
+def test_the_range_of_float_images_is_said():
+    said = []
+    read(noise(5, 4, 4).astype(float), say=said.append)
+    read(noise(5, 4, 4) / 255, say=said.append)
+    assert said == ["x holds numbers from 1 to 248, kept as they are"]
 
 
 class Endless(torch.utils.data.Dataset):

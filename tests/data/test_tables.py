@@ -229,7 +229,14 @@ def test_an_index_that_pandas_wrote_is_left_out(tmp_path):
     pandas.DataFrame({"a": [5, 1, 4]}).to_csv(tmp_path / "t.csv")
     said = []
     same(columns(tmp_path / "t.csv", say=said.append), {"a": [5, 1, 4]})
-    assert said == ["t.csv: its first column has no name, counts the rows and is left out"]
+    assert said == ["t.csv: column 1 has no name, counts the rows and is left out"]
+
+
+def test_what_spreadsheets_add_is_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("sep=;\na;b;\n1;2,5;\n3;4;\n")
+    said = []
+    same(columns(tmp_path / "t.csv", say=said.append), {"a": [1, 3], "b": [2.5, 4]})
+    assert said[-1] == "t.csv: column 3 has no name, is empty and is left out"
 
 
 def test_what_is_dropped_is_not_read(tmp_path):

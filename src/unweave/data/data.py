@@ -221,7 +221,7 @@ class Data:
                 "stands for numbers that are missing"
             )
 
-    def _check_bytes(self, x: npt.NDArray[np.uint8]) -> None:
+    def _check_bytes(self, x: npt.NDArray[Any]) -> None:
         """Refuse zeros and ones, which would be read as 0 and 1/255; a few items may be black."""
         few = x[some(len(x), ENOUGH)]
         if len(few) == ENOUGH and few.max() == 1 and x.max() == 1:

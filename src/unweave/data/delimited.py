@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import itertools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,8 @@ def read(path: Path, say: Say) -> Any:
     """
     text = _decoded(path, say)
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    if text.startswith("sep="):  # a line of Excel's that names the delimiter
+        text = text.partition("\n")[2]
     delimiter = _delimiter(text, usual)
     if delimiter != usual:
         say(f"{path.name} is delimited by {DELIMITERS[delimiter]}")
@@ -87,8 +88,8 @@ def _delimiter(text: str, usual: str) -> str:
 
 def _without_blanks(text: str, delimiter: str) -> str:
     """Drop blanks around fields, which hide quotes and make classes of their own."""
-    mark = re.escape(delimiter)
-    if not re.search(rf"(?m)^ | $|{mark} | {mark}", text):
+    beside = (f"{delimiter} ", f" {delimiter}", "\n ", " \n", " \r")
+    if not text.startswith(" ") and not any(blank in text for blank in beside):
         return text
     written = io.StringIO()
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)

@@ -5,6 +5,7 @@ Labels come from subfolders and from a table beside the images.
 
 from __future__ import annotations
 
+import mimetypes
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def images(
     Raises:
         ValueError: If no file is an image that pillow reads.
     """
-    files = _files(folder)
+    files, others = _files(folder)
     looks: dict[str, _Look] = {}
     broken: dict[str, Exception] = {}
     for file in files:
@@ -69,6 +70,8 @@ def images(
     say(_summary([look.size for look in read.values()], len(files), height, width))
     if broken:
         say(f"{len(broken):,} unreadable files left out: {_listed(broken)}")
+    if others:
+        say(f"{len(others):,} files of kinds that pillow does not read left out: {_first(others)}")
     _say_what_is_lost(read, bits, say)
     if colour is None:
         colour = any(_is_coloured(image) for image in x)
@@ -175,17 +178,25 @@ def _rearranged(column: NDArray[Any], row: NDArray[np.int64]) -> NDArray[Any]:
     return found
 
 
-def _files(folder: Path) -> list[str]:
+def _files(folder: Path) -> tuple[list[str], list[str]]:
+    """List the files that pillow may read, and other images and films."""
     from PIL import Image
 
     endings = Image.registered_extensions()
-    paths = [path for path in _walk(folder) if path.suffix.lower() in endings]
-    if not paths:
+    files, others = [], []
+    for path in _walk(folder):
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        if path.suffix.lower() in endings:
+            files.append(path.relative_to(folder).as_posix())
+        elif kind.startswith(("image/", "video/")):
+            others.append(path.relative_to(folder).as_posix())
+    if not files:
+        found = f" but {_first(sorted(others))}" if others else ""
         raise ValueError(
-            f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or "
-            ".tif"
+            f"{folder}: no image in it{found}; expected files that pillow reads, such as .png, "
+            ".jpg or .tif"
         )
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+    return sorted(files), sorted(others)
 
 
 def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

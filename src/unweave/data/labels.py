@@ -61,6 +61,8 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
                 "factor"
             )
         else:
+            if is_text:
+                _say_alike(name, values, say)
             factors.append(found)
             names.append(name)
             words.append(values)
@@ -73,6 +75,17 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
 def _text(column: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     held = np.array([value is not None and value != "" for value in column], dtype=bool)
     return _by_value(column[held].astype(str), held)
+
+
+def _say_alike(name: str, values: tuple[str, ...], say: Say) -> None:
+    """Name values that a person may have meant as one class."""
+    alike: dict[str, list[str]] = {}
+    for value in values:
+        alike.setdefault(" ".join(value.casefold().split()), []).append(value)
+    for forms in alike.values():
+        if len(forms) > 1:
+            listed = ", ".join(map(repr, forms))
+            say(f"{name}: {listed} differ in capitals or blanks, and stay {len(forms)} classes")
 
 
 def _numbers(

@@ -176,7 +176,10 @@ def _items(array: NDArray[Any], say: Say) -> Store:
         say(f"channels are moved last: {array.shape[1:]} to {(*array.shape[2:], array.shape[1])}")
         array = np.moveaxis(array, 1, 3)
     if array.dtype.kind == "f":
-        return single(array)
+        x = single(array)
+        if x.ndim > 2 and (x.min() < 0 or x.max() > 1):
+            say(f"x holds numbers from {x.min():g} to {x.max():g}, kept as they are")
+        return x
     low, high = array.min(), array.max()
     if low >= 0 and high <= 1:
         say("x holds zeros and ones, kept as bits")

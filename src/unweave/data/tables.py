@@ -152,9 +152,13 @@ def _npz(path: Path, drop: Names, say: Say) -> Columns:
 
 def _csv(path: Path, drop: Names, say: Say) -> Columns:
     table = delimited.read(path, say)
-    if table.column_names[0] == "" and counts_rows(table.column(0).to_numpy()):
-        say(f"{path.name}: its first column has no name, counts the rows and is left out")
-        table = table.remove_column(0)
+    for k, name in reversed(list(enumerate(table.column_names))):
+        column = table.column(k)
+        is_empty = column.null_count == len(column)
+        if name == "" and (is_empty or counts_rows(column.to_numpy())):
+            why = "is empty" if is_empty else "counts the rows"
+            say(f"{path.name}: column {k + 1} has no name, {why} and is left out")
+            table = table.remove_column(k)
     return _from_arrow(table, str(path), drop)
 
 
