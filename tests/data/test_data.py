@@ -20,7 +20,18 @@ import pytest
 from sklearn.datasets import load_digits
 from support.real import real
 
-from unweave.data import Data, digits, directory, fashion_mnist, fetch, idx, mnist, set_directory
+from unweave.data import (
+    Bits,
+    Data,
+    digits,
+    directory,
+    fashion_mnist,
+    fetch,
+    idx,
+    mnist,
+    set_directory,
+)
+from unweave.data.data import some
 
 SIDES = Data(
     x=np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1], [0.3, 0.3]], dtype=np.float32),
@@ -542,3 +553,40 @@ def test_importing_is_light() -> None:
 
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def test_some_items_are_taken_from_all_over():
+    sizes = (3, 6, 40, 32, 32)  # dSprites, in the order of its factors
+    n = int(np.prod(sizes))
+    for k in (1000, 5760, 10_000):  # 5,760 even steps would take one position alone
+        taken = some(n, k)
+        assert len(np.unique(taken)) == k
+        assert (np.diff(taken) > 0).all()
+        for size, values in zip(sizes, np.unravel_index(taken, sizes), strict=True):
+            counts = np.bincount(values, minlength=size)
+            # beyond 5 standard errors once in a million cells
+            assert (abs(counts - k / size) < 5.5 * np.sqrt(k / size)).all()
+    assert some(5, 9).tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(Data(*ordered(100)).split(30)[1].factors[:, 0], some(100, 30))
+
+
+def ordered(n):
+    """Return arguments of data whose items are numbered by their factor."""
+    number = np.arange(n)
+    words = (tuple(map(str, number)),)
+    return number[:, None].astype(np.float32), number[:, None], ("number",), (n,), words, "ordered"
+
+
+def test_zeros_and_ones_are_not_read_as_a_255th():
+    truths = np.arange(60).reshape(30, 2) % 3 == 0
+    bits = Bits.pack(truths)
+    none = np.empty((30, 0), dtype=np.int64), (), (), ()
+    assert Data(bits, *none, "truths").floats().max() == 1
+    with pytest.raises(ValueError, match=r"would be read as 0 and 1/255.*Bits.pack"):
+        Data(truths.astype(np.uint8), *none, "truths")
+    for kind in (bool, np.int64, np.float64):
+        with pytest.raises(ValueError, match=r"expected.*Bits.pack\(x\) zeros and ones"):
+            Data(truths.astype(kind), *none, "truths")
+    dark = np.zeros((30, 2), dtype=np.uint8)
+    dark[0] = 200
+    assert len(Data(dark, *none, "dark").subset(np.arange(1, 30))) == 29

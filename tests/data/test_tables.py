@@ -23,7 +23,7 @@ MISSING = {
 def same(found, expected):
     assert list(found) == list(expected)
     for name, column in expected.items():
-        assert found[name].dtype.kind == column.dtype.kind, name
+        assert found[name].dtype.kind == np.asarray(column).dtype.kind, name
         np.testing.assert_array_equal(found[name], column)
 
 
@@ -160,9 +160,9 @@ CSVS = {
     "a,b\n": "no rows",
     "a,b\n1,2\n1,2,3\n": "Expected 2 columns, got 3.*mend that line",
     "a,b,a\n1,2,3\n": "several columns are called a.*rename",
-    "a;b\n1;2\n": "delimited by ';'.*replace",
+    "a;b\n1;2\n1;2;3\n": "Expected 2 columns, got 3.*mend that line",
     "0.5,1.5\n1,2\n": "first line has numbers.*line of names",
-    ",a\n0,1\n": "column 1 has no name.*index=False",
+    ",a\n5,1\n": "column 1 has no name.*index=False",
 }
 
 
@@ -173,10 +173,86 @@ def test_csv_errors_say_the_fix(tmp_path, text):
         columns(tmp_path / "t.csv")
 
 
-def test_text_that_is_no_utf8_says_so(tmp_path):
-    (tmp_path / "t.csv").write_bytes("a\nf\xfcnf\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="UTF-8"):
+NUMBERS = {
+    "semicolons": ("a;b\n1;2.5\n3;4\n", "t.csv is delimited by semicolons"),
+    "tabs": ("a\tb\n1\t2.5\n3\t4\n", "t.csv is delimited by tabs"),
+    "decimal commas": ("a;b\n1;2,5\n3;4,0\n", "decimal commas, which are read as points: b"),
+    "tabs and commas": ("a\tb\n1\t2,5\n3\t4\n", "decimal commas, which are read as points: b"),
+    "blanks": ("a, b\n1, 2.5\n3 , 4\n", None),
+    "blanks and quotes": ('"a", "b"\n1, "2.5"\n3, "4"\n', None),
+}
+
+
+@pytest.mark.parametrize("form", NUMBERS)
+def test_numbers_in_other_forms_of_text(tmp_path, form):
+    text, sentence = NUMBERS[form]
+    (tmp_path / "t.csv").write_text(text)
+    said = []
+    same(columns(tmp_path / "t.csv", say=said.append), {"a": [1, 3], "b": [2.5, 4]})
+    assert sentence in said[-1] if sentence else said == []
+
+
+def test_thousands_are_no_decimals(tmp_path):
+    (tmp_path / "t.csv").write_text('a,b\n1,"1,234"\n2,"5,678"\n')
+    assert columns(tmp_path / "t.csv")["b"].tolist() == ["1,234", "5,678"]
+    (tmp_path / "t.csv").write_text("a;b\n1,5;1.234\n2,5;5.678\n")
+    found = columns(tmp_path / "t.csv", say=lambda sentence: None)
+    same(found, {"a": [1.5, 2.5], "b": ["1.234", "5.678"]})
+
+
+@pytest.mark.parametrize("word", ["?", "-", ".", "None", "–"])
+def test_words_for_missing_numbers_are_text_among_text(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"n,kind\n1,a\n{word},{word}\n3,b\n", encoding="utf-8")
+    said = []
+    found = columns(tmp_path / "t.csv", say=said.append)
+    same(found, {"n": [1.0, np.nan, 3.0], "kind": ["a", word, "b"]})
+    assert said == [f"n: {word!r} is read as missing, in 1 of 3 rows"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_text_in_the_encodings_of_spreadsheets(tmp_path, encoding):
+    (tmp_path / "t.csv").write_bytes("größe;art\n1,5;fünf\n2;sechs\n".encode(encoding))
+    said = []
+    found = columns(tmp_path / "t.csv", say=said.append)
+    same(found, {"größe": [1.5, 2.0], "art": ["fünf", "sechs"]})
+    is_other = encoding in ("utf-16", "cp1252")
+    assert (f"t.csv is no UTF-8 and is read as {encoding}" in said) == is_other
+
+
+def test_text_of_no_encoding_says_so(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"a\nf\x81nf\n")
+    with pytest.raises(ValueError, match=r"neither UTF-8 nor cp1252.*save it as UTF-8"):
         columns(tmp_path / "t.csv")
+
+
+def test_an_index_that_pandas_wrote_is_left_out(tmp_path):
+    pandas.DataFrame({"a": [5, 1, 4]}).to_csv(tmp_path / "t.csv")
+    said = []
+    same(columns(tmp_path / "t.csv", say=said.append), {"a": [5, 1, 4]})
+    assert said == ["t.csv: column 1 has no name, counts the rows and is left out"]
+
+
+def test_what_spreadsheets_add_is_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("sep=;\na;b;\n1;2,5;\n3;4;\n")
+    said = []
+    same(columns(tmp_path / "t.csv", say=said.append), {"a": [1, 3], "b": [2.5, 4]})
+    assert said[-1] == "t.csv: column 3 has no name, is empty and is left out"
+
+
+def test_what_is_dropped_is_not_read(tmp_path):
+    strange = pandas.DataFrame({"a": [1, 2], "boxes": [[1], [2, 3]]})
+    strange.to_parquet(tmp_path / "t.parquet")
+    for source in (strange, tmp_path / "t.parquet"):
+        same(columns(source, drop=["boxes"]), {"a": [1, 2]})
+        with pytest.raises(KeyError, match="no column 'box' to drop; there are a, boxes"):
+            columns(source, drop=["box"])
+    objects = np.array([{}, 1], dtype=object)
+    np.savez(tmp_path / "t.npz", a=[1, 2], objects=objects)
+    said = []
+    same(columns(tmp_path / "t.npz", drop=["objects"], say=said.append), {"a": [1, 2]})
+    assert said == []
+    same(columns(tmp_path / "t.npz", say=said.append), {"a": [1, 2]})
+    assert said == ["t.npz: left out, as only pickle reads it, and that runs code: objects"]
 
 
 WRONG = [

@@ -569,3 +569,27 @@ def test_a_traversal_of_many_classes_shows_a_few():
         assert len(at) == shown
         assert (at[0], at[-1]) == (0, classes - 1)
         assert torch.equal(values.argmax(-1), at)
+
+
+def test_items_in_the_order_of_their_factors_are_scored_and_shown_from_all_over(monkeypatch):
+    """Of 3,000 items in the order of (shape, place), the first thousand are all squares."""
+    number = np.arange(3000)
+    factors = np.stack([number // 1000, number % 1000 // 200], 1)
+    x = factors.astype(np.float32)
+    words = (("square", "ellipse", "heart"), tuple("abcde"))
+    data = uw.data.Data(x, factors, ("shape", "place"), (3, 5), words, "ordered")
+    _, labels = pictures.shown_items(data)
+    assert labels.tolist() == [0, 1, 2] * 6 + [0, 1]
+    shown, _ = pictures.shown_items(data, 60)
+    for shape in range(3):
+        places = shown[shown[:, 0] == shape, 1]
+        assert set(places) == {0, 1, 2, 3, 4}, shape
+    model = uw.models.vae((2,), normals=2, hidden=(4,), likelihood="normal")
+    drawn = pictures.embedding(model, data, most=300)["embedding_labels"]
+    assert np.bincount(drawn).min() > 70
+    seen = []
+    monkeypatch.setattr(codes.battery, "scores", lambda z, v: seen.append((z, v)) or [])
+    with pytest.raises(ValueError, match="argument"):  # no scores for the metrics' names
+        codes.metrics(model.posterior(x), data, most=900)
+    _, scored = seen[0]
+    assert np.bincount(scored[:, 0]).min() > 250

@@ -469,3 +469,28 @@ def test_heat_maps_write_their_values():
 def test_charts_check_shapes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_swapped_codes_and_factors_are_suspected(tmp_path):
+    codes, factors = drawn()
+    codes = codes + 0.1 * np.random.default_rng(0).normal(size=codes.shape)
+    swapped = inputs.read(factors, codes)
+    assert swapped.remarks[0].startswith("are codes and factors swapped? Codes z[0], z[1] have few")
+    angles = np.column_stack([factors[:, 0], factors[:, 1] / 7])  # factors as fractions
+    assert "swapped?" in inputs.read(angles, codes).remarks[0]
+    for z, v in ((codes, factors), (codes, angles), (factors, angles), (codes, codes)):
+        assert not any("swapped" in remark for remark in inputs.read(z, v).remarks)
+    write_csv(tmp_path / "codes.csv", ["a", "b"], factors.tolist())
+    write_csv(tmp_path / "factors.csv", ["c", "d"], codes.tolist())
+    card = score(tmp_path / "codes.csv", tmp_path / "factors.csv")
+    assert card.warnings[0].startswith("are codes and factors swapped? Codes a, b have few values")
+
+
+def test_columns_of_codes_that_name_items_are_left_out():
+    codes, factors = drawn()
+    names = [f"item {k}" for k in range(600)]
+    permuted = np.random.default_rng(0).permutation(600) + 1000
+    table = {"name": names, "a": codes[:, 0], "item_id": permuted, "b": codes[:, 1]}
+    read = inputs.read(table, factors)
+    assert read.code_names == ("a", "b")
+    assert read.remarks[0] == "code name, item_id numbers the rows and is left out"

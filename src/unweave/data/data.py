@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from unweave.data.store import Bits, Store, floats
 
+ENOUGH = 20
+"""Items from which on bytes that are all 0 or 1 are taken for truths and not for dark pixels."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
@@ -26,8 +29,8 @@ class Data:
             sequence's end.
 
     Raises:
-        ValueError: If the arrays and the words disagree, or x has infinite numbers, or NaN that is
-            not `missing`.
+        ValueError: If the arrays and the words disagree, or x has infinite numbers, NaN that is
+            not `missing`, or zeros and ones as uint8, which would be read as 0 and 1/255.
 
     >>> x = np.array([[0.0, 0.5], [1.0, 0.5], [0.2, 0.1]], dtype=np.float32)
     >>> factors = np.array([[0], [1], [-1]])
@@ -118,9 +121,8 @@ class Data:
                 f"{self.name}: {n_held_out} items to hold out of {len(self)}; expected 1 to "
                 f"{len(self) - 1}"
             )
-        order = random_keys(len(self), seed).argsort(kind="stable")
         held_out = np.zeros(len(self), dtype=bool)
-        held_out[order[:n_held_out]] = True
+        held_out[some(len(self), n_held_out, seed)] = True
         return self.subset(~held_out), self.subset(held_out)
 
     def with_labels(self, factor: str, n: int, seed: int = 0) -> "Data":
@@ -152,7 +154,7 @@ class Data:
         column = self.names.index(factor)
         size = self.sizes[column]
         labels = self.factors[:, column]
-        order = random_keys(len(self), seed).argsort(kind="stable")
+        order = shuffled(len(self), seed)
         factors = self.factors.copy()
         factors[:, column] = -1
         for k in range(size):
@@ -171,7 +173,8 @@ class Data:
         if not isinstance(self.x, Bits) and _dtype(self.x) not in ("float32", "uint8"):
             raise ValueError(
                 f"{self.name}: x is {_dtype(self.x)}; expected a NumPy array of float32, one of "
-                "uint8 (pixels that stand for value/255), or Bits: np.asarray(x, dtype=np.float32)"
+                "uint8 (pixels that stand for value/255), or Bits: np.asarray(x, dtype=np.float32) "
+                "keeps numbers, Bits.pack(x) zeros and ones; data.read chooses"
             )
         if _dtype(self.factors) != "int64":
             raise ValueError(
@@ -203,7 +206,10 @@ class Data:
             )
 
     def _check_x(self) -> None:
-        if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
+        if isinstance(self.x, Bits):
+            return
+        if self.x.dtype == np.uint8:
+            self._check_bytes(self.x)
             return
         if np.isfinite(self.x.min() + self.x.max()):  # a NaN anywhere makes both NaN
             return
@@ -213,6 +219,15 @@ class Data:
                 f"{self.name}: x has NaN or infinite numbers in {_items(wrong)}; expected finite "
                 "numbers: mend these items or leave them out, or say missing=True where NaN "
                 "stands for numbers that are missing"
+            )
+
+    def _check_bytes(self, x: npt.NDArray[Any]) -> None:
+        """Refuse zeros and ones, which would be read as 0 and 1/255; a few items may be black."""
+        few = x[some(len(x), ENOUGH)]
+        if len(few) == ENOUGH and few.max() == 1 and x.max() == 1:
+            raise ValueError(
+                f"{self.name}: x is uint8 and holds zeros and ones alone, which would be read as 0 "
+                "and 1/255, as bytes are pixels of 0 to 255; expected Bits: Bits.pack(x)"
             )
 
     def _check_factors(self) -> None:
@@ -228,6 +243,24 @@ class Data:
 def random_keys(n: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.uint64]:
     """Draw n sort keys: a bit generator's raw stream is the same in all versions of NumPy."""
     return np.asarray(np.random.PCG64(seed).random_raw(n), dtype=np.uint64)
+
+
+def shuffled(n: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Return the numbers of n items in a random order that depends on n and the seed alone."""
+    return random_keys(n, seed).argsort(kind="stable")
+
+
+def some(n: int, k: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Return the numbers of k of n items from all over, in their order; of all if k is n or more.
+
+    Data often lie in the order of their factors: dSprites begins with thousands of squares, and
+    every 32nd of its items has one position. So whatever takes some of the items takes the first k
+    of `shuffled`.
+
+    >>> some(1000, 5), some(3, 5)
+    (array([ 11, 269, 850, 855, 921]), array([0, 1, 2]))
+    """
+    return np.sort(shuffled(n, seed)[:k])
 
 
 def _dtype(array: object) -> str:

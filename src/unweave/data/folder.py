@@ -5,15 +5,19 @@ Labels come from subfolders and from a table beside the images.
 
 from __future__ import annotations
 
+import mimetypes
 import warnings
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unweave.data import names
+from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say
 from unweave.data.tables import Columns, columns
 
@@ -38,37 +42,41 @@ def images(
     Raises:
         ValueError: If no file is an image that pillow reads.
     """
-    files = _files(folder)
-    sizes: dict[str, tuple[int, int]] = {}
+    files, others = _files(folder)
+    looks: dict[str, _Look] = {}
     broken: dict[str, Exception] = {}
     for file in files:
         try:
-            sizes[file] = _size(folder / file)
-        except (OSError, ValueError, SyntaxError) as error:
+            looks[file] = _look(folder / file)
+        except Exception as error:  # of any kind: each of pillow's formats has its own
             broken[file] = error
-    height, width = _chosen(size, list(sizes.values()))
-    x = np.empty((len(sizes), height, width, 3), dtype=np.uint8)
-    read: list[str] = []
-    for file in sizes:
+    height, width = _chosen(size, [look.size for look in looks.values()])
+    bits = _bits(max((look.brightest for look in looks.values()), default=0))
+    x = np.empty((len(looks), height, width, 3), dtype=np.uint8)
+    read: dict[str, _Look] = {}
+    for file, look in looks.items():
         try:
-            x[len(read)] = _read(folder / file, height, width)
-        except (OSError, ValueError, SyntaxError) as error:
+            x[len(read)] = _read(folder / file, height, width, bits)
+        except Exception as error:
             broken[file] = error
         else:
-            read.append(file)
+            read[file] = look
     if not read:
         raise ValueError(
             f"{folder}: none of {len(files):,} image files can be read ({_listed(broken)}): save "
             "them again"
         )
     x = x[: len(read)]
-    say(_summary([sizes[file] for file in read], len(files), height, width))
+    say(_summary([look.size for look in read.values()], len(files), height, width))
     if broken:
         say(f"{len(broken):,} unreadable files left out: {_listed(broken)}")
+    if others:
+        say(f"{len(others):,} files of kinds that pillow does not read left out: {_first(others)}")
+    _say_what_is_lost(read, bits, say)
     if colour is None:
         colour = any(_is_coloured(image) for image in x)
         say("in colour: red, green and blue" if colour else "no image has colours: grey")
-    return (x if colour else _grey(x)), read
+    return (x if colour else _grey(x)), list(read)
 
 
 def subfolders(files: Sequence[str]) -> Columns:
@@ -92,8 +100,8 @@ def subfolders(files: Sequence[str]) -> Columns:
 def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Columns:
     """Read the columns of a table with a row for each of the files; others are missing.
 
-    The column that names the files is the one with most of their paths in the folder, names, or
-    names without ending.
+    The column that names the files is the one that names most of them; `names.match` says how. It
+    may hold numbers, if they all differ.
 
     Args:
         folder: The images' folder.
@@ -109,55 +117,55 @@ def beside(folder: Path, labels: object, files: Sequence[str], say: Say) -> Colu
     """
     if isinstance(labels, str | Path) and not Path(labels).exists() and (folder / labels).exists():
         labels = folder / labels
-    table = columns(labels)
-    texts = {name: column for name, column in table.items() if column.dtype.kind in "UO"}
-    name, key = "", ""
-    found: dict[str, int] = {}
-    for column_name, column in texts.items():
-        for kind in KEYS:
-            rows = _rows(column, files, kind)
-            if len(rows) > len(found):
-                name, key, found = column_name, kind, rows
-    if not any(found):
+    table = columns(labels, say=say)
+    name, found = "", names.Matches(np.full(len(files), -1))
+    for other in sorted(table, key=lambda column: not _is_text(table[column])):
+        matches = names.match(table[other], files) if _may_name(table[other]) else found
+        if matches.count > found.count:
+            name, found = other, matches
+    if not found.count:
         raise ValueError(
             f"no column of the labels ({', '.join(table)}) names files of {folder}, such as "
-            f"{files[0]!r}: expected a column of text with the files' names"
+            f"{files[0]!r}: expected a column with the files' names"
         )
-    named = [value for value in texts[name].tolist() if value is not None]
-    most_named, times = Counter(named).most_common(1)[0]
-    if times > 1:
+    if found.twice:
+        first = found.twice[0]
         raise ValueError(
-            f"the labels name {most_named!r} {times} times in {name!r}; expected one row for each "
-            "file"
+            f"the labels name {first!r} {found.twice.count(first) + 1} times in {name!r}; expected "
+            "one row for each file"
         )
-    row = np.array([found.get(KEYS[key](file), -1) for file in files])
     others = {other: column for other, column in table.items() if other != name}
-    unused = len(named) - len(found)
-    say(
-        f"labels {', '.join(others)}: {(row >= 0).sum():,} of "
-        f"{len(files):,} images are named in {name!r}"
-        + (f"; {unused:,} rows have no image" if unused else "")
-    )
-    return {other: _rearranged(column, row) for other, column in others.items()}
+    say(f"labels {', '.join(others)}: {_matched(name, found, files)}")
+    others = without_identifiers(others, say)
+    return {other: _rearranged(column, found.row) for other, column in others.items()}
 
 
-KEYS = {
-    "path": lambda file: file,
-    "name": lambda file: file.rsplit("/", 1)[-1],
-    "stem": lambda file: file.rsplit("/", 1)[-1].rsplit(".", 1)[0],
-}
-"""The names that a table may give to a file."""
+def _is_text(column: NDArray[Any]) -> bool:
+    return column.dtype.kind in "UO"
 
 
-def _rows(column: NDArray[Any], files: Sequence[str], key: str) -> dict[str, int]:
-    """Find the row of each word in the column that names a single file."""
-    counts = Counter(map(KEYS[key], files))
-    found = {}
-    for row, value in enumerate(column):
-        word = "" if value is None else str(value).replace("\\", "/").removeprefix("./")
-        if counts[word] == 1:
-            found[word] = row
-    return found
+def _may_name(column: NDArray[Any]) -> bool:
+    """Return whether a column is text, or numbers that all differ."""
+    if _is_text(column):
+        return True
+    held = column[~np.isnan(column)]
+    return column.dtype != bool and len(np.unique(held)) == len(held)
+
+
+def _matched(name: str, found: names.Matches, files: Sequence[str]) -> str:
+    """Say which images a column names, and how."""
+    parts = [f"{found.count:,} of {len(files):,} images are named in {name!r}"]
+    for how, count in found.readings.items():
+        if how != "as written":
+            parts[0] += f", {count:,} {how}"
+    if found.unknown:
+        parts.append(f"{len(found.unknown):,} rows have no image ({_first(found.unknown)})")
+    if found.several:
+        parts.append(f"{len(found.several):,} rows name several ({_first(found.several)})")
+    without = [file for file, row in zip(files, found.row, strict=True) if row < 0]
+    if without:
+        parts.append(f"without labels: {_first(without)}")
+    return "; ".join(parts)
 
 
 def _rearranged(column: NDArray[Any], row: NDArray[np.int64]) -> NDArray[Any]:
@@ -170,52 +178,111 @@ def _rearranged(column: NDArray[Any], row: NDArray[np.int64]) -> NDArray[Any]:
     return found
 
 
-def _files(folder: Path) -> list[str]:
+def _files(folder: Path) -> tuple[list[str], list[str]]:
+    """List the files that pillow may read, and other images and films."""
     from PIL import Image
 
     endings = Image.registered_extensions()
-    found = []
-    for path in folder.rglob("*"):
-        within = path.relative_to(folder)
-        is_hidden = any(part.startswith(".") for part in within.parts)
-        if path.suffix.lower() in endings and not is_hidden:
-            found.append(within.as_posix())
-    if not found:
+    files, others = [], []
+    for path in _walk(folder):
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        if path.suffix.lower() in endings:
+            files.append(path.relative_to(folder).as_posix())
+        elif kind.startswith(("image/", "video/")):
+            others.append(path.relative_to(folder).as_posix())
+    if not files:
+        found = f" but {_first(sorted(others))}" if others else ""
         raise ValueError(
-            f"{folder}: no image in it; expected files that pillow reads, such as .png, .jpg or "
-            ".tif"
+            f"{folder}: no image in it{found}; expected files that pillow reads, such as .png, "
+            ".jpg or .tif"
         )
-    return sorted(found)
+    return sorted(files), sorted(others)
 
 
-def _size(path: Path) -> tuple[int, int]:
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files that are not hidden, through symbolic links, but not round in a circle."""
+    place = folder.resolve()
+    if place in above:
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*above, place))
+        else:
+            yield path
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An image file as it says it is.
+
+    Attributes:
+        size: Height and width, upright.
+        frames: How many images the file holds.
+        brightest: The largest number of a grey image of more than 8 bits, else 0.
+        is_deep: Whether the image has colours of 16 bits each.
+    """
+
+    size: tuple[int, int]
+    frames: int
+    brightest: int
+    is_deep: bool
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open an image, without warnings of damaged metadata or of its size."""
     from PIL import Image
 
-    with Image.open(path) as image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            yield image
+
+
+def _look(path: Path) -> _Look:
+    with _opened(path) as image:
+        is_grey = image.mode.startswith("I")
+        is_deep = not is_grey and any(";16" in str(tile) for tile in image.tile)
         width, height = image.size
         orientation = image.getexif().get(0x0112, 1)
         is_turned = orientation >= 5  # by a quarter
-        return (width, height) if is_turned else (height, width)
+        size = (width, height) if is_turned else (height, width)
+        frames = getattr(image, "n_frames", 1)
+        brightest = 0
+        if is_grey:
+            pixels = np.asarray(image)
+            brightest = int(pixels.max())
+            if pixels.min() < 0:
+                raise ValueError("pixels are negative: their range is not known")
+        return _Look(size, frames, brightest, is_deep)
 
 
-def _read(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+def _bits(brightest: int) -> int:
+    """Return the bits of the cameras that take no brighter pixels."""
+    return next(bits for bits in (8, 10, 12, 14, 16, 32) if brightest < 2**bits)
+
+
+def _read(path: Path, height: int, width: int, bits: int) -> NDArray[np.uint8]:
     """Read an image as RGB (height, width, 3).
 
     It is turned as the camera says and resized until it covers the frame; its centre is cut out.
+    Grey images of more than 8 bits have as many as `bits`.
     """
     from PIL import Image, ImageOps
 
-    with warnings.catch_warnings(), Image.open(path) as opened:
-        warnings.simplefilter("ignore")  # damaged metadata
+    with _opened(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode == "F":
             raise ValueError("pixels are floats: their range is not known")
-        if image.mode.startswith("I"):  # 16 bits
-            grey = np.rint(np.asarray(image) / 257).clip(0, 255)
+        if image.mode.startswith("I"):
+            white = 2**bits - 1
+            grey = np.rint(np.asarray(image) / (white / 255))
             image = Image.fromarray(grey.astype(np.uint8))
         if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
+            paper = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(paper, image.convert("RGBA"))
         rgb = image.convert("RGB")
         return np.asarray(ImageOps.fit(rgb, (width, height), Image.Resampling.LANCZOS))
 
@@ -253,9 +320,33 @@ def _summary(sizes: list[tuple[int, int]], files: int, height: int, width: int) 
     return f"{start}, resized and centre-cropped to {width}x{height} pixels from {given}"
 
 
+def _say_what_is_lost(read: dict[str, _Look], bits: int, say: Say) -> None:
+    brightest = max(look.brightest for look in read.values())
+    if brightest:
+        count = sum(look.brightest > 0 for look in read.values())
+        say(
+            f"{count:,} images of 16 bits go to {brightest:,}: 0 to {2**bits - 1:,} become 0 to 255"
+        )
+    deep = [file for file, look in read.items() if look.is_deep]
+    if deep:
+        say(
+            f"{len(deep):,} images have 16 bits a colour, of which pillow reads the upper 8, so "
+            f"that dark ones stay dark: {_first(deep)}"
+        )
+    films = [f"{file} ({look.frames:,})" for file, look in read.items() if look.frames > 1]
+    if films:
+        say(
+            f"{len(films):,} files hold several frames, of which the first is read: "
+            f"{_first(films)}; save the others as files of their own to read them"
+        )
+
+
+def _first(words: Sequence[str]) -> str:
+    return ", ".join(words[:5]) + ", …" * (len(words) > 5)
+
+
 def _listed(broken: dict[str, Exception]) -> str:
-    first = [f"{file} ({_reason(error)})" for file, error in list(broken.items())[:5]]
-    return ", ".join(first) + ", …" * (len(broken) > 5)
+    return _first([f"{file} ({_reason(error)})" for file, error in broken.items()])
 
 
 def _reason(error: Exception) -> str:

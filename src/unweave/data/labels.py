@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from unweave.data.identifiers import all_differ
+
 Say: TypeAlias = Callable[[str], object]
 """A function that is told each decision, a sentence at a time: `print`, or a list's `append`."""
 
@@ -53,12 +55,14 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
         found, values = _text(column) if is_text else _numbers(name, column, say)
         if not values:
             say(f"{name} is left out: it has no value")
-        elif is_text and len(values) == (found >= 0).sum() >= 20:
+        elif is_text and all_differ(column):
             say(
                 f"{name} is left out: it is different in every item, so it names items and is no "
                 "factor"
             )
         else:
+            if is_text:
+                _say_alike(name, values, say)
             factors.append(found)
             names.append(name)
             words.append(values)
@@ -71,6 +75,17 @@ def classes(columns: Mapping[str, NDArray[Any]], n: int, say: Say) -> Labels:
 def _text(column: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     held = np.array([value is not None and value != "" for value in column], dtype=bool)
     return _by_value(column[held].astype(str), held)
+
+
+def _say_alike(name: str, values: tuple[str, ...], say: Say) -> None:
+    """Name values that a person may have meant as one class."""
+    alike: dict[str, list[str]] = {}
+    for value in values:
+        alike.setdefault(" ".join(value.casefold().split()), []).append(value)
+    for forms in alike.values():
+        if len(forms) > 1:
+            listed = ", ".join(map(repr, forms))
+            say(f"{name}: {listed} differ in capitals or blanks, and stay {len(forms)} classes")
 
 
 def _numbers(

@@ -9,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import folder
+from unweave.data import datasets, folder
 from unweave.data.data import Data
+from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say, classes
+from unweave.data.single import single
 from unweave.data.store import Bits, Store
-from unweave.data.tables import Columns, arrays, columns
+from unweave.data.tables import Columns, arrays, columns, without
 
 
 def read(
@@ -23,6 +25,7 @@ def read(
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     missing: Literal["refuse", "mean"] = "refuse",
+    drop: str | Sequence[str] = (),
     name: str | None = None,
     say: Say = print,
 ) -> Data:
@@ -39,11 +42,13 @@ def read(
       arrays that are labels; if not given, those of one dimension are.
     - A .csv, .tsv or .parquet, a data frame, a mapping or .npz of columns: x is the columns of
       numbers. `labels` names the columns that are labels.
+    - A map-style data set, such as torch's: x is what its items hold first, and what follows are
+      labels; items that are mappings are read as a mapping of arrays.
 
     Images of a folder become uint8 pixels of one size. Arrays of bytes stay so. Truths and bytes of
-    0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; channels
-    that come first are moved last. Constant columns of a table are left out. `labels.classes` turns
-    labels into classes.
+    0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; up to four
+    channels that come first are moved last. Columns of a table that are constant, or name its rows
+    (`identifiers.names_rows`), are left out. `labels.classes` turns labels into classes.
 
     Args:
         source: A folder, file, array, mapping or data frame, as above.
@@ -55,6 +60,7 @@ def read(
             any has colours.
         missing: "refuse" to refuse missing numbers in a table's x, or "mean" to put the column's
             mean there.
+        drop: Names of columns, or of arrays in an .npz or mapping, to leave out.
         name: The data's name; the file's or folder's name if not given.
         say: A function that is told each decision: `print`, or for instance a list's `append`.
 
@@ -62,9 +68,9 @@ def read(
         The data.
 
     Raises:
-        ValueError: If nothing can be read, columns of x hold text or are missing in part, or labels
-            do not fit.
-        KeyError: If `labels` names a column or array that is not there.
+        ValueError: If nothing can be read, columns of x hold text, are missing in part or are more
+            than float32 can hold, or labels do not fit.
+        KeyError: If `labels` or `drop` names a column or array that is not there.
         FileNotFoundError: If there is no such file or folder.
 
     >>> table = {"height": [1.5, 2.0, 1.0], "weight": [3, 1, 2], "kind": ["a", "b", None]}
@@ -80,7 +86,10 @@ def read(
     if path is not None and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     called = name or (path.resolve().stem if path else "data")
+    drop = [drop] if isinstance(drop, str) else drop
     if path is not None and path.is_dir():
+        if drop:
+            raise ValueError(f"drop is for tables; expected none for the folder {path}")
         pixels, files = folder.images(path, size, colour, say)
         within = folder.subfolders(files)
         found = folder.beside(path, labels, files, say) if labels is not None else {}
@@ -90,32 +99,52 @@ def read(
             "size and colour are for folders of images; expected neither here: resize the arrays "
             "before"
         )
-    parts = _parts(source, path)
+    if datasets.is_dataset(source):
+        source, further = datasets.arrays(source)
+        labels = further if labels is None else labels
+    parts = _parts(source, path, drop, say)
     if isinstance(parts, np.ndarray):
-        return _data(_items(parts, say), _rows(labels, len(parts)), called, say)
+        return _data(_items(parts, say), _rows(labels, len(parts), say), called, say)
     if any(array.ndim > 1 for array in parts.values()):
-        x, own = _separated(parts, _names(labels))
+        x, own = _separated(parts, _names(labels), say)
         return _data(_items(x, say), own, called, say)
-    table = columns(parts if path is None or path.suffix.lower() == ".npz" else path)
+    table = columns(parts)
     chosen = _names(labels) or ()
     _check_names(chosen, table)
     own = {column: table[column] for column in chosen}
     return _data(_numbers(table, chosen, missing, say), own, called, say)
 
 
-def _parts(source: object, path: Path | None) -> NDArray[Any] | Columns:
+def _parts(
+    source: object, path: Path | None, drop: Sequence[str], say: Say
+) -> NDArray[Any] | Columns:
     """Read one array, or several by name; tables and structured arrays give their columns."""
-    if path is not None:
-        if path.suffix.lower() not in (".npy", ".npz"):
-            return columns(path)
-        found = arrays(path)
-        return found[""] if path.suffix.lower() == ".npy" else found
-    if isinstance(source, Mapping):
-        return {str(name): np.asanyarray(array) for name, array in source.items()}
-    if hasattr(source, "__arrow_c_stream__"):
-        return columns(source)
-    array = np.asanyarray(source)
-    return columns(array) if array.dtype.names else array
+    if path is not None and path.suffix.lower() == ".npz":
+        return arrays(path, drop, say)
+    if path is not None and path.suffix.lower() == ".npy":
+        array = arrays(path)[""]
+    elif path is not None or hasattr(source, "__arrow_c_stream__"):
+        return columns(path or source, drop=drop, say=say)
+    elif isinstance(source, Mapping):
+        named = {str(name): datasets.array_of(array) for name, array in source.items()}
+        return without(named, drop)
+    else:
+        array = datasets.array_of(source)
+    if array.ndim == 0 and array.dtype == object:
+        raise ValueError(
+            f"a {type(source).__name__} is no array; expected arrays, a table, a file, a folder, "
+            "or a data set whose items have numbers"
+        )
+    if array.dtype.names or drop:
+        return columns(array, drop=drop)
+    return _without_mask(array)
+
+
+def _without_mask(array: NDArray[Any]) -> NDArray[Any]:
+    """Write NaN where an array is masked."""
+    if not np.ma.is_masked(array):
+        return np.asarray(array)
+    return np.where(np.ma.getmaskarray(array), np.nan, np.ma.getdata(array))
 
 
 def _data(x: Store, found: Columns, name: str, say: Say) -> Data:
@@ -126,8 +155,13 @@ def _data(x: Store, found: Columns, name: str, say: Say) -> Data:
     return Data(x, factors, names, sizes, values, name)
 
 
+CHANNELS = (1, 2, 3, 4)
+"""Numbers of channels: grey, two of any kind, colours, colours and transparency."""
+
+
 def _items(array: NDArray[Any], say: Say) -> Store:
     """Convert images or vectors to a form that `Data` keeps."""
+    array = _without_mask(array)
     if array.ndim < 2 or not array.size:
         raise ValueError(
             f"x has shape {array.shape}; expected (n, k) or (n, h, w) or (n, h, w, c), none of "
@@ -138,65 +172,61 @@ def _items(array: NDArray[Any], say: Say) -> Store:
             f"x is {array.dtype}; expected numbers: leave out columns of text, or name them in "
             "labels"
         )
-    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
+    if array.ndim == 4 and array.shape[1] in CHANNELS and array.shape[3] not in CHANNELS:
         say(f"channels are moved last: {array.shape[1:]} to {(*array.shape[2:], array.shape[1])}")
         array = np.moveaxis(array, 1, 3)
     if array.dtype.kind == "f":
-        return _floats(array)
+        x = single(array)
+        if x.ndim > 2 and (x.min() < 0 or x.max() > 1):
+            say(f"x holds numbers from {x.min():g} to {x.max():g}, kept as they are")
+        return x
     low, high = array.min(), array.max()
     if low >= 0 and high <= 1:
         say("x holds zeros and ones, kept as bits")
         return Bits.pack(array)
     if array.dtype != np.uint8 and not (low >= 0 and high <= 255 and array.ndim > 2):
         say(f"x holds whole numbers from {low} to {high}, kept as floats as they are")
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return single(array)
     say("x holds bytes, which stand for 0 to 255 out of 255")
     return np.ascontiguousarray(array, dtype=np.uint8)
 
 
-def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
-    finite = np.isfinite(array).reshape(len(array), -1)  # (n, numbers of an item)
-    broken = ~finite.all(1)
-    if broken.any():
-        raise ValueError(
-            f"x has NaN or infinite numbers in {broken.sum():,} of {len(array):,} items, the first "
-            f"{broken.argmax()}: leave these out, or mend them"
-        )
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def _rows(labels: object, n: int) -> Columns:
+def _rows(labels: object, n: int, say: Say) -> Columns:
     """Read labels that lie beside x row by row; an array's single column is called "label"."""
     if labels is None:
         return {}
-    found = columns(labels)
+    found = columns(labels, say=say)
     length = len(next(iter(found.values())))
     if length != n:
         raise ValueError(
             f"x has {n:,} items and the labels {length:,} rows; expected a row for each item"
         )
+    if len(found) > 1:
+        return without_identifiers(found, say)
     return {"label": found["0"]} if list(found) == ["0"] else found
 
 
-def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[Any], Columns]:
+def _separated(
+    parts: Columns, chosen: Sequence[str] | None, say: Say
+) -> tuple[NDArray[Any], Columns]:
     """Separate x from the columns of the arrays that are labels."""
     _check_names(chosen or (), parts)
-    labels, rest = [], []
-    for key, array in parts.items():
-        is_label = array.ndim == 1 if chosen is None else key in chosen
-        if is_label:
-            labels.append(key)
-        elif array.ndim > 1:
-            rest.append(key)
+    rest = [key for key, array in parts.items() if array.ndim > 1 and key not in (chosen or ())]
     if len(rest) != 1:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in parts.items())
         raise ValueError(
             f"the arrays {shapes} leave {' and '.join(rest) or 'none'} for x; expected one of two "
-            "dimensions or more: name those that are labels, labels=[…], and leave out what is "
-            "neither"
+            "dimensions or more: name those that are labels, labels=[…] (`--labels NAMES`), and "
+            "leave out what is neither, drop=[…] (`--drop NAMES`)"
         )
     x = parts[rest[0]]
-    own = columns({key: parts[key] for key in labels}) if labels else {}
+    if chosen is None:
+        chosen = [key for key, array in parts.items() if array.shape == x.shape[:1]]
+    others = [key for key in parts if key not in (*chosen, rest[0])]
+    if others:
+        say(f"left out, as no labels of {rest[0]}'s {len(x):,} items: {_few(others)}")
+    labels = {key: array for key, array in parts.items() if key in chosen}
+    own = columns(labels) if labels else {}
     for key, column in own.items():
         if len(column) != len(x):
             raise ValueError(
@@ -213,18 +243,22 @@ def _numbers(
     if missing not in ("refuse", "mean"):
         raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'mean'")
     rest = {name: column for name, column in table.items() if name not in chosen}
+    rest = without_identifiers(rest, say)
     text = [name for name, column in rest.items() if column.dtype.kind in "UO"]
     if text:
+        listed = ",".join(text[:3])
         raise ValueError(
             f"{_few(text)} hold text; expected numbers in x: name them as labels, "
-            f"labels={text[:3]}, or leave them out"
+            f"labels={text[:3]} (`--labels {listed}`), or leave them out, drop={text[:3]} "
+            f"(`--drop {listed}`)"
         )
     gaps = _gaps(rest)
     if gaps and missing == "refuse":
         n = len(next(iter(rest.values())))
         raise ValueError(
-            f"numbers are missing in {_few(gaps)} of {n:,} rows: fill "
-            "them, leave these rows or columns out, or read with missing='mean'"
+            f"numbers are missing in {_few(gaps)} of {n:,} rows: fill them, leave these rows or "
+            "columns out (drop=[…], `--drop NAMES`), or put the column's mean there "
+            "(missing='mean', `--missing mean`)"
         )
     values = {name: _filled(column.astype(np.float64)) for name, column in rest.items()}
     constant = [name for name, column in values.items() if np.ptp(column) == 0]
@@ -239,7 +273,7 @@ def _numbers(
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
         say(f"missing numbers are their column's mean: {_few(gaps)}")
-    return _floats(np.stack([values[name] for name in kept], axis=1))
+    return single(np.stack([values[name] for name in kept], axis=1), kept)
 
 
 def _gaps(table: Columns) -> list[str]:

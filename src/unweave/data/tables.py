@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unweave.data import delimited
+from unweave.data.identifiers import counts_rows
+from unweave.data.labels import Say
+
 Column: TypeAlias = NDArray[Any]
 Columns: TypeAlias = dict[str, Column]
+Names: TypeAlias = Sequence[str]
 
 
-def columns(source: object) -> Columns:
+def columns(source: object, *, drop: Names = (), say: Say = print) -> Columns:
     """Read a table's columns, each n items long, by name and in order.
 
     Columns keep the table's names. The columns of an array are called "0", "1", …; those of an
@@ -24,12 +29,15 @@ def columns(source: object) -> Columns:
     Numbers become int64 or float64, truths bool, and everything that is written in letters, dates
     too, text. Missing entries (an empty field or NA in a CSV, null in Arrow, None in Python) become
     NaN among numbers and truths, which are float64 then, and None among text, whose array then has
-    the dtype object. An index that pandas added is left out.
+    the dtype object. An index that pandas added is left out. `delimited.read` says which forms of
+    text it reads.
 
     Args:
         source: A file that ends in .npy, .npz, .csv, .tsv or .parquet; a data frame of pandas,
             polars or Arrow (anything with `__arrow_c_stream__`); a mapping from names to arrays; or
             an array (n,) or (n, k).
+        drop: Names of columns, or of arrays in an .npz or mapping, that are left out unread.
+        say: A function that is told what was converted or left out.
 
     Returns:
         The columns by name.
@@ -38,6 +46,7 @@ def columns(source: object) -> Columns:
         ValueError: If the ending is unknown, columns have different lengths or the same name, rows
             of a CSV have different lengths, there is no row or no column, or values are neither
             numbers, truths nor text.
+        KeyError: If `drop` names a column that is not there.
         FileNotFoundError: If there is no such file.
 
     >>> columns(np.array([[1.5, 2.0], [0.5, 1.0]]))
@@ -46,18 +55,38 @@ def columns(source: object) -> Columns:
     {'shape': array(['heart', None], dtype=object), 'scale': array([1, 2])}
     """
     if isinstance(source, str | Path):
-        return _file(Path(source))
+        return _file(Path(source), drop, say)
     if isinstance(source, Mapping):
-        return _named(source, "the mapping")
+        return _named(without(source, drop), "the mapping")
     if hasattr(source, "__arrow_c_stream__"):
-        return _frame(source)
-    return _array(np.asanyarray(source), "the array")
+        return _frame(source, drop)
+    return without(_array(np.asanyarray(source), "the array"), drop)
 
 
-def arrays(path: Path) -> Columns:
-    """Read the arrays of an .npz by name, or that of an .npy as ``{"": array}``, never by pickle.
+def without(named: Mapping[str, Any], drop: Names) -> dict[str, Any]:
+    """Leave out what `drop` names.
 
     Raises:
+        KeyError: If it names what is not there.
+    """
+    for name in drop:
+        if name not in named:
+            raise KeyError(f"no column {name!r} to drop; there are {', '.join(map(str, named))}")
+    return {name: values for name, values in named.items() if name not in drop}
+
+
+def arrays(path: Path, drop: Names = (), say: Say = print) -> Columns:
+    """Read the arrays of an .npz by name, or that of an .npy as ``{"": array}``, never by pickle.
+
+    Arrays of an .npz that only pickle reads are left out, unless there are no others.
+
+    Args:
+        path: The file.
+        drop: Names of arrays of an .npz that are left out unread.
+        say: A function that is told what is left out.
+
+    Raises:
+        KeyError: If `drop` names an array that is not there.
         FileNotFoundError: If there is no such file.
         ValueError: If NumPy cannot read it without pickle.
     """
@@ -68,7 +97,7 @@ def arrays(path: Path) -> Columns:
         if isinstance(found, np.ndarray):
             return {"": found}
         with found:
-            return {name: found[name] for name in found.files}
+            return _members(found, drop, path, say)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error) and "Object arrays" in str(error):
             raise ValueError(
@@ -80,7 +109,26 @@ def arrays(path: Path) -> Columns:
         ) from None
 
 
-def _file(path: Path) -> Columns:
+def _members(archive: Any, drop: Names, path: Path, say: Say) -> Columns:
+    found: Columns = {}
+    refused: list[str] = []
+    for name in without(dict.fromkeys(archive.files), drop):
+        try:
+            found[name] = archive[name]
+        except ValueError as error:
+            if "Object arrays" not in str(error):
+                raise
+            refused.append(name)
+            reason = error
+    if refused and not found:
+        raise reason
+    if refused:
+        listed = ", ".join(refused)
+        say(f"{path.name}: left out, as only pickle reads it, and that runs code: {listed}")
+    return found
+
+
+def _file(path: Path, drop: Names, say: Say) -> Columns:
     ending = path.suffix.lower()
     if ending not in READERS:
         raise ValueError(
@@ -91,63 +139,40 @@ def _file(path: Path) -> Columns:
         raise FileNotFoundError(f"{path}: no such file")
     if not path.stat().st_size:
         raise ValueError(f"{path}: the file is empty; expected a table: write it again")
-    return READERS[ending](path)
+    return READERS[ending](path, drop, say)
 
 
-def _npy(path: Path) -> Columns:
-    return _array(arrays(path)[""], str(path))
+def _npy(path: Path, drop: Names, say: Say) -> Columns:
+    return without(_array(arrays(path)[""], str(path)), drop)
 
 
-def _npz(path: Path) -> Columns:
-    return _named(arrays(path), str(path))
+def _npz(path: Path, drop: Names, say: Say) -> Columns:
+    return _named(arrays(path, drop, say), str(path))
 
 
-def _csv(path: Path) -> Columns:
-    from pyarrow import ArrowInvalid, csv
-
-    # one block, so that a column's type depends on all of its rows
-    whole = min(path.stat().st_size + 1, 2**31 - 1)
-    tab = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        table = csv.read_csv(
-            path,
-            csv.ReadOptions(block_size=whole),
-            csv.ParseOptions(delimiter=tab),
-            csv.ConvertOptions(strings_can_be_null=True),
-        )
-    except ArrowInvalid as error:
-        raise ValueError(
-            f"{path}: {error}; expected a line of column names, and lines with as many fields: "
-            "mend that line, or quote text that holds a delimiter"
-        ) from None
-    names = table.column_names
-    marks = [mark for mark in ";\t|" if names and mark in names[0]]
-    if len(names) == 1 and marks:
-        raise ValueError(
-            f"{path}: the first line is {names[0]!r}, delimited by {marks[0]!r}; expected {tab!r}: "
-            "replace it"
-        )
-    from_0 = [str(k) for k in range(len(names))]
-    from_1 = [str(k + 1) for k in range(len(names))]
-    if all(map(_is_number, names)) and names not in (from_0, from_1):
-        raise ValueError(
-            f"{path}: the first line has numbers, {', '.join(names[:3])}, …; expected the columns' "
-            f"names: put a line of names before it, such as {','.join(from_0[:3])},…"
-        )
-    return _from_arrow(table, str(path))
+def _csv(path: Path, drop: Names, say: Say) -> Columns:
+    table = delimited.read(path, say)
+    for k, name in reversed(list(enumerate(table.column_names))):
+        column = table.column(k)
+        is_empty = column.null_count == len(column)
+        if name == "" and (is_empty or counts_rows(column.to_numpy())):
+            why = "is empty" if is_empty else "counts the rows"
+            say(f"{path.name}: column {k + 1} has no name, {why} and is left out")
+            table = table.remove_column(k)
+    return _from_arrow(table, str(path), drop)
 
 
-def _parquet(path: Path) -> Columns:
+def _parquet(path: Path, drop: Names, say: Say) -> Columns:
     from pyarrow import ArrowInvalid, parquet
 
     try:
         table = parquet.read_table(path)
     except (ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: no Parquet file ({error}): save it again") from None
-    return _from_arrow(table, str(path))
+    return _from_arrow(table, str(path), drop)
 
 
-READERS: dict[str, Callable[[Path], Columns]] = {
+READERS: dict[str, Callable[[Path, Names, Say], Columns]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".csv": _csv,
@@ -156,7 +181,7 @@ READERS: dict[str, Callable[[Path], Columns]] = {
 }
 
 
-def _frame(source: Any) -> Columns:
+def _frame(source: Any, drop: Names) -> Columns:
     import pyarrow
 
     if hasattr(source, "to_frame"):
@@ -164,7 +189,7 @@ def _frame(source: Any) -> Columns:
             f"a {type(source).__name__} is one column; expected a table: give .to_frame()"
         )
     try:
-        return _from_arrow(pyarrow.table(source), "the data frame")
+        return _from_arrow(pyarrow.table(source), "the data frame", drop)
     except (
         pyarrow.ArrowInvalid,
         pyarrow.ArrowTypeError,
@@ -175,10 +200,11 @@ def _frame(source: Any) -> Columns:
         ) from None
 
 
-def _from_arrow(table: Any, where: str) -> Columns:
+def _from_arrow(table: Any, where: str, drop: Names) -> Columns:
+    without(dict.fromkeys(table.column_names), drop)  # all of `drop` is there
     index = "__index_level_"  # of pandas
     columns = enumerate(table.column_names)
-    kept = {k: name for k, name in columns if not name.startswith(index)}
+    kept = {k: name for k, name in columns if not name.startswith(index) and name not in drop}
     _check_names(list(kept.values()), where)
     found = {name: _arrow_column(table.column(k), name, where) for k, name in kept.items()}
     return _checked(found, where)
@@ -311,11 +337,3 @@ def _checked(found: Columns, where: str) -> Columns:
             f"{where}: columns have different numbers of rows ({listed}); expected the same in all"
         )
     return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

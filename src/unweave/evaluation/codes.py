@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Data
+from ..data.data import some
 from ..metrics import battery, clustering_accuracy
 from ..metrics.score import Score, described, named
 from ..models.model import Model, code, is_discrete, unit_names
@@ -124,8 +125,9 @@ def metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, 
         ValueError: If no factor has two classes, or there are too few items.
     """
     columns = [code(node).flatten(1) for node in seen.values()]
-    codes = torch.cat([column[:most] for column in columns], -1)  # (items, units)
-    found = battery.scores(codes.numpy(), test.factors[:most])
+    codes = torch.cat(columns, -1).numpy()  # (items, units)
+    few = some(len(test), most)
+    found = battery.scores(codes[few], test.factors[few])
     table = {}
     for key, score in zip(battery.METRICS, found, strict=True):
         plain = _plain(score, test.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data import Data
+from ..data.data import shuffled, some
 from ..models.model import Model, hard, is_discrete, mean, seeded, unit_names
 from ..trace.node import Node
 from ..trace.trace import Trace
@@ -27,7 +29,7 @@ Array = np.ndarray[Any, Any]
 def shown_items(test: Data, most: int = 20) -> tuple[Array, Array]:
     """Return a few items of each class in turn, and their labels."""
     labels = labels_of(test)
-    chosen = _spread(labels, most)
+    chosen = _in_turn(labels, most)
     return test.floats(chosen), labels[chosen]
 
 
@@ -38,20 +40,12 @@ def labels_of(data: Data) -> Array:
     return data.factors[:, 0]
 
 
-def _spread(labels: Array, most: int) -> list[int]:
-    """Return item numbers of each class in turn.
-
-    Items of a class may stand in an order, so each class is begun at another place.
-    """
-    kinds = []
-    for k, c in enumerate(np.unique(labels)):
-        items = np.flatnonzero(labels == c)
-        share = 0.618 * k % 1  # spread over [0, 1) as k grows
-        begin = int(share * len(items))
-        kinds.append(np.roll(items, -begin))
-    chosen: list[int] = []
-    for turn in range(most):
-        chosen += [int(items[turn]) for items in kinds if turn < len(items)]
+def _in_turn(labels: Array, most: int) -> list[int]:
+    """Return the numbers of items of each class in turn, from all over."""
+    order = shuffled(len(labels))
+    kinds = [order[labels[order] == c][:most].tolist() for c in np.unique(labels)]
+    turns = itertools.zip_longest(*kinds)
+    chosen = [item for turn in turns for item in turn if item is not None]
     return chosen[:most]
 
 
@@ -151,7 +145,8 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
     Raises:
         ValueError: If an item's code is one number.
     """
-    trace = model.posterior(test.floats(slice(most)))
+    few = test.subset(some(len(test), most))
+    trace = model.posterior(few.floats())
     columns = []
     for node in trace.values():
         at: Tensor = node.value if node.dist is None else node.dist.mean
@@ -159,7 +154,7 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
     codes = torch.cat(columns, -1).numpy()  # (items, numbers)
     if codes.shape[1] < 2:
         raise ValueError("one number an item is no place in a plane")
-    labels = {"embedding_labels": labels_of(test)[:most]}
+    labels = {"embedding_labels": labels_of(few)}
     if codes.shape[1] == 2:
         names: list[str] = []
         for site, node in trace.items():

@@ -35,8 +35,16 @@ def own(
     *,
     data: Annotated[str, "A folder of images, or an .npy, .npz, .csv, .tsv or .parquet file."],
     labels: Annotated[
-        str | None, "Columns or arrays that are labels, with commas; of a folder, a table."
+        str | None,
+        "Columns or arrays that are labels, with commas; of a folder or an .npy, the table's file.",
     ] = None,
+    drop: Annotated[
+        str | None,
+        "Columns or arrays to leave out, with commas; those that name the rows always are.",
+    ] = None,
+    missing: Annotated[
+        Literal["refuse", "mean"], "mean: a missing number becomes its column's mean."
+    ] = "refuse",
     size: Annotated[
         int | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."
     ] = None,
@@ -60,9 +68,11 @@ def own(
     Normal reach the networks with mean 0 and standard deviation 1 over the training part; densities
     and codes are of the columns as they are.
     """
-    is_folder = Path(data).is_dir()  # whose labels are the path of one table
-    names = labels if labels is None or is_folder else labels.split(",")
-    whole = uw.data.read(data, labels=names, size=size, say=_say)
+    path = Path(data)
+    has_table = path.is_dir() or path.suffix.lower() == ".npy"  # whose path the labels are
+    named = labels if labels is None or has_table else _names(labels)
+    dropped = _names(drop) if drop else ()
+    whole = uw.data.read(data, labels=named, size=size, missing=missing, drop=dropped, say=_say)
     shape = tuple(whole.shape)
     if net == "auto":
         net = _net_for(shape)
@@ -93,6 +103,10 @@ def own(
         patience=patience,
         seed=seed,
     )
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",")]
 
 
 def _say(text: str) -> None:

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.datasets import array_of
+from ..data.identifiers import counts_rows, names_rows
+from ..data.labels import FEW
 from ..data.tables import arrays, columns
 from ..metrics.information import information
 from ..metrics.score import BINS, Pairs, paired
@@ -63,14 +66,15 @@ def read(
     """
     remarks = [_TRAINING] if getattr(encoder, "training", False) else []
     made = encode(encoder, codes) if encoder else codes
-    z = _table(made, "z", code_names)
-    v = _table(factors, "v", factor_names)
+    z = _table(made, "z", code_names, remarks)
+    v = _table(factors, "v", factor_names, remarks)
     _check_rows(z, v)
     z = _numbers(_without_row_numbers(z, "code", remarks))
     v = _without_row_numbers(v, "factor", remarks)
     v = {name: _classed(column) for name, column in v.items()}
     v = _worth_scoring(v, paired(_stack(z), _stack(v)), remarks)
     pairs = paired(_stack(z), _stack(v))
+    remarks += _suspicions(z, v)
     remarks += _remarks(pairs, list(z), list(v))
     return Inputs(_stack(z), _stack(v), tuple(z), tuple(v), pairs, tuple(remarks))
 
@@ -90,11 +94,21 @@ def encode(encoder: Callable[[Any], Any], items: Any, chunk: int = CHUNK) -> Flo
     >>> encode(lambda x: x.sum(1), np.ones((3, 4)), chunk=2).ravel().tolist()
     [4.0, 4.0, 4.0]
     """
-    x = arrays(Path(items))[""] if isinstance(items, str | Path) else items
+    x = _one_array(Path(items)) if isinstance(items, str | Path) else items
     if not len(x):
         raise ValueError("there are no items: expected one or more to encode")
     parts = [_encoded(encoder, x[start : start + chunk]) for start in range(0, len(x), chunk)]
     return np.concatenate(parts)
+
+
+def _one_array(path: Path) -> NDArray[Any]:
+    found = arrays(path)
+    if len(found) > 1:
+        raise ValueError(
+            f"{path} has the arrays {listed(list(found))}: expected one of items to encode: give "
+            f"np.load({path.name!r})[NAME]"
+        )
+    return next(iter(found.values()))
 
 
 def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
@@ -105,7 +119,7 @@ def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
             f"the encoder returned {kind}: expected codes ({len(x)}, codes): give one that picks "
             "the mean out of it, such as `lambda x: encoder(x)[0]`"
         )
-    codes = _array(made)
+    codes = array_of(made)
     if codes.ndim == 1:
         codes = codes[:, None]  # (items, 1)
     if codes.ndim != 2 or len(codes) != len(x):
@@ -116,21 +130,13 @@ def _encoded(encoder: Callable[[Any], Any], x: Any) -> Floats:
     return codes.astype(np.float64)
 
 
-def _array(values: Any) -> NDArray[Any]:
-    """Return an array of an array or of a tensor, wherever it is and whatever its precision."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if values.is_floating_point():
-            values = values.double()  # numpy knows no bfloat16
-    return np.asarray(values)
-
-
-def _table(source: Any, letter: str, names: Sequence[str] | None) -> Table:
+def _table(source: Any, letter: str, names: Sequence[str] | None, remarks: list[str]) -> Table:
     """Return the columns that names choose, or name.
 
     The columns of an array are z[0], z[1], …; the one column of a file is called by its stem.
     """
-    table = columns(_array(source) if hasattr(source, "detach") else source)
+    given = array_of(source) if hasattr(source, "detach") else source
+    table = columns(given, say=remarks.append)
     unnamed = list(table) == [str(k) for k in range(len(table))]
     if unnamed and len(table) == 1 and isinstance(source, str | Path):
         table = {Path(source).stem: table["0"]}
@@ -168,17 +174,15 @@ def _check_rows(codes: Table, factors: Table) -> None:
 
 def _without_row_numbers(table: Table, what: str, remarks: list[str]) -> Table:
     """Leave out columns that count the rows, such as an index that was saved along."""
-    index = [name for name, column in table.items() if _counts_rows(column)]
+    index = []
+    for name, column in table.items():
+        is_name = what == "code" and names_rows(name, column)
+        if is_name or counts_rows(column):
+            index.append(name)
     if index and len(index) < len(table):
         remarks.append(f"{what} {listed(index)} numbers the rows and is left out")
         return {name: column for name, column in table.items() if name not in index}
     return table
-
-
-def _counts_rows(column: NDArray[Any]) -> bool:
-    if column.dtype.kind not in "if" or len(column) <= 2 or column[0] not in (0, 1):
-        return False
-    return bool(np.all(column - np.arange(len(column)) == column[0]))
 
 
 def _numbers(codes: Table) -> Table:
@@ -227,6 +231,25 @@ def _worth_scoring(factors: Table, pairs: Pairs, remarks: list[str]) -> Table:
             "classes"
         )
     return kept
+
+
+def _suspicions(codes: Table, factors: Table) -> list[str]:
+    """Ask whether codes and factors are swapped, if classes are scored against other numbers."""
+    others = [name for name, column in factors.items() if not _are_classes(column)]
+    if not others or not all(map(_are_classes, codes.values())):
+        return []
+    return [
+        f"are codes and factors swapped? Codes {listed(list(codes))} have few values, as factors "
+        f"have, and factor {listed(others)} fractions of more than {FEW} values, as codes have: "
+        "codes come first"
+    ]
+
+
+def _are_classes(column: Floats) -> bool:
+    """Return whether numbers are whole, or have few values that occur again."""
+    held = column[~np.isnan(column)]
+    different = len(np.unique(held))
+    return bool(np.all(held % 1 == 0)) or different <= min(FEW, len(held) // 2)
 
 
 def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list[str]:
