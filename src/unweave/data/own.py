@@ -23,6 +23,7 @@ def read(
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     missing: Literal["refuse", "mean"] = "refuse",
+    like: Mapping[str, Any] | None = None,
     name: str | None = None,
     say: Say = print,
 ) -> Data:
@@ -55,6 +56,8 @@ def read(
             any has colours.
         missing: "refuse" to refuse missing numbers in a table's x, or "mean" to put the column's
             mean there.
+        like: `Data.prepared` of data that were read before, or a model's `inputs.prepared`: size,
+            colour and columns are the same.
         name: The data's name; the file's or folder's name if not given.
         say: A function that is told each decision: `print`, or for instance a list's `append`.
 
@@ -80,11 +83,14 @@ def read(
     if path is not None and not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     called = name or (path.resolve().stem if path else "data")
+    before = like or {}
     if path is not None and path.is_dir():
+        size, colour = before.get("size", size), before.get("colour", colour)
         pixels, files = folder.images(path, size, colour, say)
+        prepared = {"size": list(pixels.shape[1:3]), "colour": pixels.ndim == 4}
         within = folder.subfolders(files)
         found = folder.beside(path, labels, files, say) if labels is not None else {}
-        return _data(pixels, within | found, called, say)
+        return _data(pixels, within | found, called, say, prepared)
     if size is not None or colour is not None:
         raise ValueError(
             "size and colour are for folders of images; expected neither here: resize the arrays "
@@ -100,7 +106,11 @@ def read(
     chosen = _names(labels) or ()
     _check_names(chosen, table)
     own = {column: table[column] for column in chosen}
-    return _data(_numbers(table, chosen, missing, say), own, called, say)
+    if "columns" in before:
+        x, kept = _same_numbers(table, before["columns"]), before["columns"]
+    else:
+        x, kept = _numbers(table, chosen, missing, say)
+    return _data(x, own, called, say, {"columns": list(kept)})
 
 
 def _parts(source: object, path: Path | None) -> NDArray[Any] | Columns:
@@ -118,12 +128,14 @@ def _parts(source: object, path: Path | None) -> NDArray[Any] | Columns:
     return columns(array) if array.dtype.names else array
 
 
-def _data(x: Store, found: Columns, name: str, say: Say) -> Data:
+def _data(
+    x: Store, found: Columns, name: str, say: Say, prepared: Mapping[str, Any] | None = None
+) -> Data:
     factors, names, sizes, values = classes(found, len(x), say)
     for column, one in zip(names, factors.T, strict=True):
         if (one < 0).any():
             say(f"{column} is missing in {(one < 0).sum():,} of {len(x):,} items")
-    return Data(x, factors, names, sizes, values, name)
+    return Data(x, factors, names, sizes, values, name, prepared=prepared or {})
 
 
 def _items(array: NDArray[Any], say: Say) -> Store:
@@ -208,8 +220,8 @@ def _separated(parts: Columns, chosen: Sequence[str] | None) -> tuple[NDArray[An
 
 def _numbers(
     table: Columns, chosen: Sequence[str], missing: Literal["refuse", "mean"], say: Say
-) -> NDArray[np.float32]:
-    """Stack the columns that are no labels, (n, columns)."""
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Stack the columns that are no labels, (n, columns), and return their names, too."""
     if missing not in ("refuse", "mean"):
         raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'mean'")
     rest = {name: column for name, column in table.items() if name not in chosen}
@@ -239,7 +251,16 @@ def _numbers(
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
         say(f"missing numbers are their column's mean: {_few(gaps)}")
-    return _floats(np.stack([values[name] for name in kept], axis=1))
+    return _floats(np.stack([values[name] for name in kept], axis=1)), kept
+
+
+def _same_numbers(table: Columns, names: Sequence[str]) -> NDArray[np.float32]:
+    """Stack the columns of these names, (n, columns), as they are."""
+    _check_names(names, table)
+    text = [name for name in names if table[name].dtype.kind in "UO"]
+    if text:
+        raise ValueError(f"{_few(text)} hold text; expected numbers, as before: mend these columns")
+    return _floats(np.stack([table[name] for name in names], axis=1))
 
 
 def _gaps(table: Columns) -> list[str]:
