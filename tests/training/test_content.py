@@ -31,7 +31,7 @@ def one_other(array, value):
 def test_equal_data_have_equal_fingerprints_and_others_do_not():
     assert fingerprint(DIGITS) == fingerprint(changed(x=DIGITS.x.copy(), name="others"))
     items = changed(x=one_other(DIGITS.x, 0))
-    factors = changed(factors=one_other(DIGITS.factors, 5 - DIGITS.factors[7]))
+    factors = changed(factors=one_other(DIGITS.factors, -1))
     for other, part in (
         (items, "items"),
         (factors, "factors"),
@@ -67,7 +67,7 @@ def test_of_large_data_some_items_are_read_from_all_over(monkeypatch, tmp_path, 
     [
         ({"data": changed(x=one_other(DIGITS.x, 0))}, "the content of the training items differs"),
         (
-            {"data": changed(factors=one_other(DIGITS.factors, 9))},
+            {"data": changed(factors=one_other(DIGITS.factors, -1))},
             "the content of the training factors differs",
         ),
         ({"test": changed(x=one_other(DIGITS.x, 0))}, "the content of the test items differs"),
@@ -134,6 +134,6 @@ def test_relative_paths_work_from_elsewhere_and_a_changed_file_is_named(
         os.utime(home / "pics" / picture, (time.time() + 60, time.time() + 60))
     for word in ("evaluate", "resume"):
         said = command(word, home / "run")
-        assert said.startswith("1: Error: "), said
+        assert said.startswith("1: "), said
         assert "trained on other data than there are now: the content of the " in said
         assert "(changed since it began: pics/03.png, pics/11.png)" in said
