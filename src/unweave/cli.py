@@ -5,12 +5,13 @@ Nothing here imports torch before work begins, so that help and usage errors are
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -165,7 +166,8 @@ def resume(
     before = read_config(run)
     threads = threads or before.get("threads", 1)
     device = device or before.get("device")
-    _fit(lambda: _recipe_of(run), run, threads, resume=True, device=device)
+    with _where_it_began(run) as folder:
+        _fit(lambda: _recipe_of(folder), folder, threads, resume=True, device=device)
 
 
 @app.command()
@@ -181,9 +183,13 @@ def evaluate(
     """Score a finished run again, and write its report."""
     from .evaluation.evaluate import evaluate as evaluate_run
     from .pages.run import write
-    from .runs.artifact import load
+    from .runs.artifact import load, read_config
+    from .training import content
 
-    evaluate_run(_recipe_of(run), load(run), run, points=points)
+    with _where_it_began(run) as folder:
+        recipe = _recipe_of(folder)
+        content.check(read_config(folder), content.described(recipe), folder)
+        evaluate_run(recipe, load(folder), folder, points=points)
     typer.echo(f"report: {write(run)}")
 
 
@@ -493,6 +499,23 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+@contextlib.contextmanager
+def _where_it_began(run: Path) -> Iterator[Path]:
+    """Work where a run was started, as relative paths in its flags begin there.
+
+    Where that folder is gone, they begin in the current one.
+
+    Yields:
+        The run's folder, an absolute path.
+    """
+    from .runs.artifact import read_config
+
+    folder = run.absolute()
+    began = Path(read_config(run).get("cwd", "."))
+    with contextlib.chdir(began if began.is_dir() else "."):
+        yield folder
 
 
 def _recipe_of(run: Path) -> Any:

@@ -1,6 +1,7 @@
 """Data as arrays: items x, and the class of each of their factors of variation."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +28,8 @@ class Data:
         name: The data's name in tables and errors.
         missing: True if NaN in x stands for numbers that are missing, such as frames beyond a
             sequence's end.
+        prepared: How `read` prepared the items, so that others can be read alike: a folder's
+            size and colour, or the names of a table's columns.
 
     Raises:
         ValueError: If the arrays and the words disagree, or x has infinite numbers, NaN that is
@@ -50,6 +53,7 @@ class Data:
     values: tuple[tuple[str, ...], ...]
     name: str
     missing: bool = False
+    prepared: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_arrays()

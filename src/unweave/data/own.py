@@ -26,6 +26,7 @@ def read(
     colour: bool | None = None,
     missing: Literal["refuse", "mean"] = "refuse",
     drop: str | Sequence[str] = (),
+    like: Mapping[str, Any] | None = None,
     name: str | None = None,
     say: Say = print,
 ) -> Data:
@@ -61,6 +62,8 @@ def read(
         missing: "refuse" to refuse missing numbers in a table's x, or "mean" to put the column's
             mean there.
         drop: Names of columns, or of arrays in an .npz or mapping, to leave out.
+        like: `Data.prepared` of data that were read before, or a model's `inputs.prepared`: size,
+            colour and columns are the same.
         name: The data's name; the file's or folder's name if not given.
         say: A function that is told each decision: `print`, or for instance a list's `append`.
 
@@ -87,13 +90,16 @@ def read(
         raise FileNotFoundError(f"{path}: no such file or folder")
     called = name or (path.resolve().stem if path else "data")
     drop = [drop] if isinstance(drop, str) else drop
+    before = like or {}
     if path is not None and path.is_dir():
         if drop:
             raise ValueError(f"drop is for tables; expected none for the folder {path}")
+        size, colour = before.get("size", size), before.get("colour", colour)
         pixels, files = folder.images(path, size, colour, say)
+        prepared = {"size": list(pixels.shape[1:3]), "colour": pixels.ndim == 4}
         within = folder.subfolders(files)
         found = folder.beside(path, labels, files, say) if labels is not None else {}
-        return _data(pixels, within | found, called, say)
+        return _data(pixels, within | found, called, say, prepared)
     if size is not None or colour is not None:
         raise ValueError(
             "size and colour are for folders of images; expected neither here: resize the arrays "
@@ -112,7 +118,11 @@ def read(
     chosen = _names(labels) or ()
     _check_names(chosen, table)
     own = {column: table[column] for column in chosen}
-    return _data(_numbers(table, chosen, missing, say), own, called, say)
+    if "columns" in before:
+        x, kept = _same_numbers(table, before["columns"]), before["columns"]
+    else:
+        x, kept = _numbers(table, chosen, missing, say)
+    return _data(x, own, called, say, {"columns": list(kept)})
 
 
 def _parts(
@@ -147,12 +157,14 @@ def _without_mask(array: NDArray[Any]) -> NDArray[Any]:
     return np.where(np.ma.getmaskarray(array), np.nan, np.ma.getdata(array))
 
 
-def _data(x: Store, found: Columns, name: str, say: Say) -> Data:
+def _data(
+    x: Store, found: Columns, name: str, say: Say, prepared: Mapping[str, Any] | None = None
+) -> Data:
     factors, names, sizes, values = classes(found, len(x), say)
     for column, one in zip(names, factors.T, strict=True):
         if (one < 0).any():
             say(f"{column} is missing in {(one < 0).sum():,} of {len(x):,} items")
-    return Data(x, factors, names, sizes, values, name)
+    return Data(x, factors, names, sizes, values, name, prepared=prepared or {})
 
 
 CHANNELS = (1, 2, 3, 4)
@@ -238,8 +250,8 @@ def _separated(
 
 def _numbers(
     table: Columns, chosen: Sequence[str], missing: Literal["refuse", "mean"], say: Say
-) -> NDArray[np.float32]:
-    """Stack the columns that are no labels, (n, columns)."""
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Stack the columns that are no labels, (n, columns), and return their names, too."""
     if missing not in ("refuse", "mean"):
         raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'mean'")
     rest = {name: column for name, column in table.items() if name not in chosen}
@@ -273,7 +285,16 @@ def _numbers(
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
         say(f"missing numbers are their column's mean: {_few(gaps)}")
-    return single(np.stack([values[name] for name in kept], axis=1), kept)
+    return single(np.stack([values[name] for name in kept], axis=1), kept), kept
+
+
+def _same_numbers(table: Columns, names: Sequence[str]) -> NDArray[np.float32]:
+    """Stack the columns of these names, (n, columns), as they are."""
+    _check_names(names, table)
+    text = [name for name in names if table[name].dtype.kind in "UO"]
+    if text:
+        raise ValueError(f"{_few(text)} hold text; expected numbers, as before: mend these columns")
+    return single(np.stack([table[name] for name in names], axis=1), names)
 
 
 def _gaps(table: Columns) -> list[str]:

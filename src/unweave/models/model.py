@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..trace.concrete import Concrete
 from ..trace.marginals import unit_shape
 from ..trace.node import Node
 from ..trace.trace import Trace
+from .inputs import Inputs, numbers
 
 
 class Model(nn.Module):
@@ -23,52 +24,73 @@ class Model(nn.Module):
 
     The decoder must accept x = None (nothing to score) and `q.free(n)` (nothing encoded). `config`
     says how to build the model again, see `family`; a model without one is saved, but must be built
-    by its user to be loaded.
+    by its user to be loaded. `inputs` are the items that it was trained on, and decide what the
+    methods below take.
 
     Args:
         encoder: Fills q.
         decoder: Fills p from x and q.
+        sequences: Whether items are sequences of any length, the first number of their shape.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, sequences: bool = False) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
+        self.sequences = sequences
         self.config: dict[str, Any] | None = None
+        self.inputs: Inputs | None = None
 
     def forward(self, x: Tensor, **labels: Tensor) -> tuple[Trace, Trace]:
         q = self.encoder(x, **labels)
         return q, self.decoder(x, q)
 
     @torch.no_grad()
-    def posterior(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Trace:
+    def posterior(self, x: Any, *, seed: int = 0) -> Trace:
         """Return the encoder's trace for items x (n, …); enumerated classes are drawn, too.
 
         The draws have a random state of their own, from `seed`.
-        """
-        with seeded(seed):
-            trace: Trace = self.encoder(self._tensor(x))
-            return trace.draw()
 
-    def encode(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
+        Raises:
+            ValueError: If the items are not as those that the model was trained on.
+        """
+        return self._posterior(self._tensor(x), seed)
+
+    def encode(self, x: Any, *, seed: int = 0) -> Tensor:
         """Return codes (n, units): posterior means, and class numbers for discrete sites.
 
         Columns are as in `units`. Sites that depend on a drawn site are given that draw, repeatable
         by `seed`.
+
+        Args:
+            x: Items (n, …): an array of any precision, a tensor, a list, a data frame or a mapping
+                of columns, whose names bring them in order (`Inputs.tensor`).
+            seed: The seed of the draws.
+
+        Raises:
+            ValueError: If the items are not as those that the model was trained on.
         """
         q = self.posterior(x, seed=seed)
         codes = [code(node).flatten(1) for node in q.values()]
         return torch.cat(codes, -1)
 
     @torch.no_grad()
-    def decode(self, **codes: Tensor) -> Tensor:
-        """Return the decoder's mean for chosen values of every latent site, each (n, …)."""
-        values = {name: self._tensor(value) for name, value in codes.items()}
+    def decode(self, **codes: Any) -> Tensor:
+        """Return the decoder's mean for chosen values of every latent site, each (n, …).
+
+        Classes are one-hot, or numbers of an integer type.
+
+        Raises:
+            KeyError: If a site is unknown, or not given.
+            ValueError: If a site's values have another shape than its units.
+        """
+        sites = self._sites()
+        values = {name: self._code(name, value, sites) for name, value in codes.items()}
         with seeded(0):  # a decoder without data draws it, though only its mean is asked for
             return mean(self.decoder(None, Trace.given(**values)))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor | np.ndarray[Any, Any], *, seed: int = 0) -> Tensor:
-        """Return the decoder's mean at the encoder's mean codes."""
+    def reconstruct(self, x: Any, *, seed: int = 0) -> Tensor:
+        """Return the decoder's mean at the encoder's mean codes; x as for `encode`."""
         q = self.posterior(x, seed=seed)
         codes = {name: hard(node) for name, node in q.items()}
         return self.decode(**codes)
@@ -85,7 +107,7 @@ class Model(nn.Module):
             raise ValueError(
                 "this model does not know its data's shape: run its decoder on `q.free(n)` instead"
             )
-        item = self._tensor(np.zeros((1, *shape), np.float32))
+        item = self._zeros(1, shape)
         with seeded(seed):
             q = self.encoder(item)
             if all(node.dist is None for node in q.values()):
@@ -98,18 +120,63 @@ class Model(nn.Module):
     def units(self) -> list[str]:
         """Return the names of the latent units, in the order of the columns of `encode`."""
         shape = self.config["shape"] if self.config else ()
-        q = self.posterior(np.zeros((2, *shape), np.float32))
+        q = self._posterior(self._zeros(2, shape))
         names = []
         for site, node in q.items():
             names += unit_names(site, node)
         return names
 
-    def _tensor(self, x: Tensor | np.ndarray[Any, Any]) -> Tensor:
-        """Return items as the networks take them; bytes are pixels that stand for value / 255."""
-        values = x if isinstance(x, Tensor) else np.asarray(x)
-        device = next(self.parameters()).device
-        t = torch.as_tensor(values, device=device)
-        return t.float() / 255 if t.dtype == torch.uint8 else t
+    @torch.no_grad()
+    def _posterior(self, items: Tensor, seed: int = 0) -> Trace:
+        with seeded(seed):
+            trace: Trace = self.encoder(items)
+            return trace.draw()
+
+    def _tensor(self, x: Any) -> Tensor:
+        """Return items as the networks take them."""
+        known = self.inputs
+        if known is None:
+            known = Inputs(tuple(self.config["shape"]) if self.config else None)
+        return known.tensor(x, next(self.parameters()), sequences=self.sequences)
+
+    def _zeros(self, n: int, shape: Sequence[int]) -> Tensor:
+        return next(self.parameters()).new_zeros((n, *shape))
+
+    def _sites(self) -> Trace | None:
+        """Return a posterior with all latent sites, if they are known and do not depend on x."""
+        if self.config is None or self.sequences:
+            return None
+        modes = [(part, part.training) for part in self.modules()]
+        self.eval()  # two items of zeros are not to move what batch normalisation has seen
+        sites = self._posterior(self._zeros(2, self.config["shape"]))
+        for part, mode in modes:
+            part.training = mode
+        return sites
+
+    def _code(self, name: str, value: Any, sites: Trace | None) -> Tensor:
+        """Return a site's values as the decoder takes them; class numbers stay whole."""
+        weight = next(self.parameters())
+        if sites is None:
+            given = numbers(value)
+            may_be_classes = given.ndim == 1 and not given.is_floating_point()
+            return given.long().to(weight.device) if may_be_classes else given.to(weight)
+        if name not in sites:
+            raise KeyError(f"no site {name!r}; the model's latent sites are {', '.join(sites)}")
+        node = sites[name]
+        unit = tuple(node.value.shape[1:])
+        given = numbers(value, unit_names(name, node))
+        are_classes = is_discrete(node) and not given.is_floating_point()
+        if are_classes and given.ndim == len(unit):
+            return given.long().to(weight.device)
+        shape = tuple(given.shape)
+        if len(shape) <= len(unit) or shape[len(shape) - len(unit) :] != unit:
+            expected = ", ".join(map(str, ("n", *unit)))
+            classes = ", or class numbers of an integer type" if is_discrete(node) else ""
+            raise ValueError(
+                f"site {name!r}: the values have shape {shape}; expected ({expected}){classes}: "
+                f"one row an item, {name}[None] for a single one"
+            )
+        return given.to(weight)
 
 
 def unit_names(site: str, node: Node) -> list[str]:

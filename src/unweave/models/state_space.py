@@ -326,7 +326,7 @@ def deep_markov(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Mo
         normals: Units of z_t.
         hidden: Units of the hidden layers.
     """
-    return Model(_Backward(shape, normals, hidden), _Markov(shape, normals, hidden))
+    return Model(_Backward(shape, normals, hidden), _Markov(shape, normals, hidden), sequences=True)
 
 
 @family
@@ -345,7 +345,11 @@ def switching_linear(
         hidden: Units of the hidden layers.
         states: Discrete states.
     """
-    return Model(_Backward(shape, normals, hidden), _Switching(shape, normals, hidden, states))
+    return Model(
+        _Backward(shape, normals, hidden),
+        _Switching(shape, normals, hidden, states),
+        sequences=True,
+    )
 
 
 @family
@@ -359,7 +363,7 @@ def linear_dynamics(shape: Sequence[int], normals: int = 16) -> Model:
         normals: Units of z_t.
     """
     p = _Linear(shape, normals)
-    return Model(_Exact(p), p)
+    return Model(_Exact(p), p, sequences=True)
 
 
 @family
@@ -371,4 +375,4 @@ def static_frames(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> 
         normals: Units of z_t.
         hidden: Units of the hidden layers.
     """
-    return Model(_Alone(shape, normals, hidden), _Frames(shape, normals, hidden))
+    return Model(_Alone(shape, normals, hidden), _Frames(shape, normals, hidden), sequences=True)

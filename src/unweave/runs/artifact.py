@@ -5,6 +5,7 @@ Reading them runs nothing from the folder.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import save as to_bytes
 
 from .. import models
 from ..models import Model
+from ..models.inputs import Inputs
 from .files import read_json, replacing, write_json
 
 FORMAT = 1
@@ -30,7 +32,8 @@ def save(model: Model, folder: str | Path, config: dict[str, Any] | None = None)
     with replacing(folder / "model.safetensors") as draft:
         # safetensors' own writer does not say that a disk is full
         draft.write_bytes(to_bytes(state))
-    write_config(folder, {**(config or {}), "model": model.config})
+    inputs = asdict(model.inputs) if model.inputs else None
+    write_config(folder, {**(config or {}), "model": model.config, "inputs": inputs})
     return folder
 
 
@@ -65,7 +68,20 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
             f"the tensors in {path} do not fit the model that {folder}/config.json describes: "
             f"{error}"
         ) from None
+    model.inputs = _inputs(config.get("inputs"), folder)
     return model.eval()
+
+
+def _inputs(config: Any, folder: Path) -> Inputs | None:
+    """Return the items that a config says a model was trained on, if it says so."""
+    if config is None:
+        return None
+    try:
+        return Inputs(**{**config, "shape": tuple(config["shape"])})
+    except (TypeError, KeyError) as error:
+        raise ValueError(
+            f"{folder}/config.json does not describe the model's inputs: {error}"
+        ) from None
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..data import Data
 from ..data.store import Bits, Store
+from ..models.inputs import Inputs
 from .recipe import Recipe
 
 
@@ -96,6 +98,17 @@ class Items:
             x = x.expand(self.samples, *x.shape)  # (samples, batch, *shape)
             labels = {site: y.expand(self.samples, *y.shape) for site, y in labels.items()}
         return x, labels
+
+
+def inputs_of(data: Data) -> Inputs:
+    """Return what a model that is trained on these items keeps of them."""
+    prepared, shape = dict(data.prepared), tuple(data.shape)
+    if isinstance(data.x, Bits) or data.x.dtype == np.uint8:
+        kept: Literal["bits", "bytes"] = "bits" if isinstance(data.x, Bits) else "bytes"
+        return Inputs(shape, kept, 0.0, 1.0, data.missing, prepared)
+    axis = 0 if "columns" in prepared else None
+    low, high = np.nanmin(data.x, axis=axis), np.nanmax(data.x, axis=axis)
+    return Inputs(shape, "floats", low.tolist(), high.tolist(), data.missing, prepared)
 
 
 def epoch_order(recipe: Recipe, items: Items, epoch: int) -> Tensor:

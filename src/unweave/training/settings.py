@@ -18,16 +18,17 @@ from ..fused import native
 from ..models import Model
 from ..objective.objective import Objective
 from ..ranks import world
+from . import content
 from .recipe import Recipe
 
 FIXED = (
     "recipe",
     "flags",
+    "data",
     "model",
     "groups",
     "objective",
     "estimator",
-    "data",
     "seed",
     "batch",
     "lr",
@@ -51,7 +52,7 @@ def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, An
         "circled": _circled(objective),
         "estimator": recipe.estimator,
         "backend": native.status(),
-        "data": _data(recipe),
+        "data": content.described(recipe),
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "batch": recipe.batch,
@@ -60,6 +61,7 @@ def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, An
         "versions": _versions(),
         "threads": torch.get_num_threads(),
         "machine": f"{os.cpu_count()} x {_processor()}, {torch.get_num_threads()} threads",
+        "cwd": str(Path.cwd()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": str(device),
         "ranks": world()[1],
@@ -81,7 +83,9 @@ def check_unchanged(config: Mapping[str, Any], settings: Mapping[str, Any], fold
         ValueError: If one of `FIXED` differs.
     """
     for key in FIXED:
-        if config.get(key) != settings[key]:
+        if key == "data":
+            content.check(config, settings[key], folder)
+        elif config.get(key) != settings[key]:
             raise ValueError(
                 f"{folder} was trained with {key} = {config.get(key)!r}, not {settings[key]!r}: "
                 "resume it as it was, or train into another folder"
@@ -94,16 +98,6 @@ def _circled(objective: Objective) -> str:
         return objective.circled()
     except ValueError:
         return ""
-
-
-def _data(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "name": recipe.data.name,
-        "n": recipe.n,
-        "held_out": recipe.held_out,
-        "test": len(recipe.test) if recipe.test else 0,
-        "shape": list(recipe.data.x.shape[1:]),
-    }
 
 
 def _versions() -> dict[str, str]:

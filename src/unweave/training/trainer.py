@@ -37,7 +37,7 @@ from ..ranks import (
 from ..runs import artifact
 from ..trace.trace import Trace
 from .faults import NonFinite, diagnose
-from .items import Items, epoch_order
+from .items import Items, epoch_order, inputs_of
 from .recipe import Recipe, check, check_range, decomposition
 
 STATE = ("step", "seconds", "sums", "counted", "best", "stale", "stopped", "alarmed")
@@ -87,6 +87,7 @@ class Trainer:
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
         self.model = recipe.model().to(self.device).train()
+        self.model.inputs = inputs_of(recipe.data)
         check_range(self.model, recipe.data)
         share(self.model.state_dict().values())
         rank = world()[0]
