@@ -59,7 +59,7 @@ NEEDS = [
     ("uw.data.digits()", "unweave.data.digits", "scikit-learn", "metrics"),
     ("uw.metrics.mig", "unweave.metrics.information", "scipy", "metrics"),
     ("uw.data.dsprites()", "unweave.data.files", "pooch", "data"),
-    ("uw.data.read('table.csv')", "unweave.data.tables", "pyarrow", "data"),
+    ("uw.data.read('table.csv')", "unweave.data.delimited", "pyarrow", "data"),
     ("uw.plots", "unweave.plots.codes", "matplotlib", "report"),
     ("import unweave.cli", "unweave.cli", "typer", "cli"),
 ]
