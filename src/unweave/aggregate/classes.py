@@ -14,7 +14,7 @@ from ..trace.marginals import unwrap
 from ..trace.node import Node
 from ..trace.parameters import lacking
 from ..trace.trace import Trace
-from .question import Coefficient
+from .question import Coefficient, sites_of
 
 Case = tuple[Tensor, Block]
 """Items (a boolean tensor), and what is left of a block for them."""
@@ -36,16 +36,22 @@ def classes_summed(q: Trace, posterior: Trace, block: Block, batch_dim: int) -> 
     if not enumerated:
         return ()
     site_of = {dim: site for site, dim in enumerated.items()}
-    held = {site for site, _ in block if q[site].role == "enumerated"}
-    summed = {site for site, _ in block if site in enumerated} - held
-    waiting = [site for site, _ in block]
+    waiting = sites_of([block])
+    held = set[str]()
+    summed = set[str]()
+    for site in waiting:
+        if q[site].role == "enumerated":
+            held.add(site)
+        elif site in enumerated:
+            summed.add(site)
     while waiting:
-        dims = _dims_it_depends_on(posterior[waiting.pop()], batch_dim)
-        parents = {site_of[dim] for dim in dims if dim in site_of}
-        new = parents - held - summed
-        summed |= new
-        waiting += new
-    return tuple(site for site in enumerated if site in summed)
+        site = waiting.pop()
+        for dim in _dims_it_depends_on(posterior[site], batch_dim):
+            parent = site_of.get(dim)
+            if parent is not None and parent not in held | summed:
+                summed.add(parent)
+                waiting.append(parent)
+    return tuple([site for site in enumerated if site in summed])
 
 
 def _dims_it_depends_on(node: Node, batch_dim: int) -> list[int]:
@@ -63,17 +69,19 @@ def _dims_it_depends_on(node: Node, batch_dim: int) -> list[int]:
 def cases_of(q: Trace, posterior: Trace, block: Block) -> list[Case]:
     """Return the block, and what is left of it for items whose labels are known.
 
-    Of the cases that an item is in, the last one counts.
+    The last case that an item is in counts.
     """
     everywhere = torch.ones((), dtype=torch.bool)
     cases: list[Case] = [(everywhere, block)]
     for site, _ in block:
-        observed = q[site].observed
-        roles = (q[site].role, posterior[site].role)
+        node = q[site]
+        observed = node.observed
+        roles = (node.role, posterior[site].role)
         if "enumerated" in roles and isinstance(observed, Tensor):
             for seen, left in list(cases):
-                others = tuple(part for part in left if part[0] != site)
-                cases.append((seen & observed, others))
+                both = seen & observed
+                others = tuple([part for part in left if part[0] != site])
+                cases.append((both, others))
     return cases
 
 
@@ -89,8 +97,12 @@ def choose_case(cases: Sequence[Case], log_q: Mapping[Block, Tensor]) -> Tensor:
 def classes_held(q: Trace, block: Block) -> tuple[int, ...]:
     """Return the sizes of the enumerated dimensions, one where a block's values do not differ."""
     depth = len(q.classes())
-    shapes = [q[site].value.shape[:depth] for site, _ in block]
-    return tuple(torch.broadcast_shapes(*shapes))
+    shapes = []
+    for site, _ in block:
+        value = q[site].value
+        shapes.append(value.shape[:depth])
+    sizes = torch.broadcast_shapes(*shapes)
+    return tuple(sizes)
 
 
 def sum_over_classes(coefficient: Coefficient, held: tuple[int, ...]) -> Coefficient:
@@ -108,8 +120,8 @@ def holds_drawn_classes(
     has_samples = batch_dim > len(posterior.classes())
     if has_samples or q.classes() or not summed:
         return False
-    held = {site for site, _ in block}
-    return held.issuperset(summed)
+    held = sites_of([block])
+    return set(summed).issubset(held)
 
 
 def is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str]) -> bool:
@@ -119,10 +131,12 @@ def is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str])
     to be folded.
     """
     foldable = (Normal, Concrete, OneHotCategorical)
-    for site, _ in block:
+    sites = sites_of([block])
+    for site in sites:
         dist = posterior[site].dist
         if dist is not None and not isinstance(unwrap(dist), foldable):
             return False
-    if q.classes():
-        return len(q.classes()) == len(posterior.classes())
-    return not any(site in summed for site, _ in block)
+    depth = len(q.classes())
+    if depth:
+        return depth == len(posterior.classes())
+    return set(summed).isdisjoint(sites)

@@ -92,7 +92,8 @@ def weighted(batch: int, n: int) -> tuple[float, float, float]:
     Biased: it estimates q(z)/N or so, and shifts a total correlation over D units by about
     (D−1)·log N nats. The gradient is of use, the value is not.
     """
-    return (1 / (n * batch),) * 3
+    each = 1 / (n * batch)
+    return each, each, each
 
 
 # -- estimators ------------------------------------------------------------------------------------
@@ -137,16 +138,18 @@ class minibatch:
                 "drawn without replacement from the data set of n items; set n to its size and "
                 "drop a last batch of one"
             )
-        own, following, other = (
-            math.log(w) if w > 0 else -math.inf for w in self.weights(batch, self.n)
-        )
+        own, following, other = self.weights(batch, self.n)
+        log_w = (_log(own), _log(following), _log(other))
         posterior = gathered(q, batch_dim) if ranks > 1 else q
-        log_w = (own, following, other)
         return log_mixture(q, posterior, blocks, log_w, batch_dim, first=rank * rows, ahead=ahead)
 
     def __repr__(self) -> str:
         local = "" if self.gather else ", gather=False"
         return f"minibatch(n={self.n}, weights={self.weights.__name__}{local})"
+
+
+def _log(weight: float) -> float:
+    return math.log(weight) if weight > 0 else -math.inf
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,8 @@ class exact:
         batch_dim += depth
         posterior = with_samples(posterior, q)
         n = count_components(q, posterior, batch_dim)
-        log_w = (-math.log(n),) * 3
+        log_1_n = -math.log(n)
+        log_w = (log_1_n, log_1_n, log_1_n)
         log_q = log_mixture(q, posterior, blocks, log_w, batch_dim, self.budget, ahead=ahead)
         return [t.reshape(t.shape[depth:]) for t in log_q]
 

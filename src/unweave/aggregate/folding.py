@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from ..trace.node import Node
 from ..trace.trace import Trace
 from .layout import bare_dist
 from .pairs import log_mixture_fused
-from .question import Coefficient, LogWeights
+from .question import Coefficient, LogWeights, first_with_dist, sites_of
 
 
 def with_samples(posterior: Trace, q: Trace) -> Trace:
@@ -27,7 +27,7 @@ def with_samples(posterior: Trace, q: Trace) -> Trace:
     depth = len(posterior.classes())
     if not depth:
         return posterior
-    name = next(name for name, node in posterior.items() if node.dist is not None)
+    name = first_with_dist(posterior)
     count = q[name].value.ndim - posterior[name].value.ndim
     if count <= 0:
         return posterior
@@ -38,13 +38,15 @@ def with_samples(posterior: Trace, q: Trace) -> Trace:
         own = depth - lacks  # the class dimensions that it has
         if own <= 0:
             return t
-        return t.reshape(*t.shape[:own], *ones, *t.shape[own:])
+        classes, rest = t.shape[:own], t.shape[own:]
+        return t.reshape(*classes, *ones, *rest)
 
     nodes = {}
     for name, node in posterior.items():
         axes = node.axes
         if axes is not None:
-            axes = replace(axes, lead=(*ones, *axes.lead))
+            lead = (*ones, *axes.lead)
+            axes = replace(axes, lead=lead)
         nodes[name] = node.changed(insert, axes=axes)
     return Trace.of(nodes, posterior)
 
@@ -93,30 +95,27 @@ def sum_folded(
     batch_dim: int,
     ahead: Sequence[Coefficient] | None,
     first: int,
-) -> Iterable[Tensor]:
+) -> list[Tensor]:
     """Ask the fused estimator about (class, item) pairs: summed classes join the items."""
-    names = list(dict.fromkeys(site for block in blocks for site, _ in block))
+    names = sites_of(blocks)
     classes = posterior.classes()
     fold = _Fold([classes[site] for site in summed], batch_dim)
     mine, theirs = list[int](), list[int]()  # how many classes rows and components have
     for site, d in zip(summed, fold.dims, strict=True):
-        mine.append(max(q[name].value.shape[d] for name in names))
+        of_rows = [q[name].value.shape[d] for name in names]
+        mine.append(max(of_rows))
         theirs.append(posterior[site].value.shape[d])
 
     rows, components = {}, {}
     for name in names:
-        node, other = q[name], posterior[name]
-        value = fold.fold(node.value, mine)
-        observed = False if node.role == "enumerated" else node.observed
-        if isinstance(observed, Tensor):
-            observed = fold.fold(observed, mine)
-        rows[name] = Node(value, "sampled", node.dist, observed)
-        bare = Node(other.value, "sampled", bare_dist(other))
-        components[name] = bare.changed(lambda t, lacks: fold.fold(t, theirs, lacks))
+        rows[name] = _fold_row(fold, q[name], mine)
+        components[name] = _fold_component(fold, posterior[name], theirs)
     log_v = torch.zeros(())
     for site in summed:
-        log_v = log_v + posterior[site].log_weight(len(classes))
-    log_v = fold.fold(log_v, theirs, batch_dim + 1 - log_v.ndim)
+        weight = posterior[site].log_weight(len(classes))
+        log_v = log_v + weight
+    lacks = batch_dim + 1 - log_v.ndim
+    log_v = fold.fold(log_v, theirs, lacks)
     if ahead is not None:
         ahead = [fold.fold(c, mine) if isinstance(c, Tensor) else c for c in ahead]
     log_q = log_mixture_fused(
@@ -130,7 +129,22 @@ def sum_folded(
         classes=(math.prod(mine), math.prod(theirs)),
         log_v=log_v,
     )
-    return (fold.unfold(t, mine) for t in log_q)
+    return [fold.unfold(t, mine) for t in log_q]
+
+
+def _fold_row(fold: _Fold, node: Node, sizes: Sequence[int]) -> Node:
+    """Return a site of the rows whose classes have joined the items."""
+    value = fold.fold(node.value, sizes)
+    observed = False if node.role == "enumerated" else node.observed
+    if isinstance(observed, Tensor):
+        observed = fold.fold(observed, sizes)
+    return Node(value, "sampled", node.dist, observed)
+
+
+def _fold_component(fold: _Fold, node: Node, sizes: Sequence[int]) -> Node:
+    """Return a site of the components whose classes have joined the items."""
+    bare = Node(node.value, "sampled", bare_dist(node))
+    return bare.changed(lambda t, lacks: fold.fold(t, sizes, lacks))
 
 
 # -- classes one by one ----------------------------------------------------------------------------
@@ -143,7 +157,7 @@ def sum_class_by_class(
     sites: Sequence[str],
     log_w: float,
     batch_dim: int,
-) -> Iterable[Tensor]:
+) -> list[Tensor]:
     """Return Σ_j w q(y_i|x_j) q(rest_i|x_j, y_i) for drawn classes y_i.
 
     The rows of the same classes meet the components at those classes.
@@ -153,21 +167,27 @@ def sum_class_by_class(
     value = q[sites[0]].value
     rest = [_without(block, sites) for block in blocks]
     wanted = [block for block in rest if block]
-    names = dict.fromkeys(name for block in wanted for name, _ in block)
-    own = [q[site].value.argmax(-1).flatten() for site in sites]
+    names = sites_of(wanted)
+    own = []
+    for site in sites:
+        numbers = q[site].value.argmax(-1)
+        own.append(numbers.flatten())
     classes_of_rows = torch.stack(own, -1)  # (rows, sites)
     n_rows = len(classes_of_rows)
     log_q = [value.new_zeros(n_rows) for _ in blocks]
     for classes in classes_of_rows.unique(dim=0):
         at = dict(zip(dims, classes.tolist(), strict=True))
-        rows = (classes_of_rows == classes).all(1).nonzero().squeeze(1)
+        is_here = (classes_of_rows == classes).all(1)
+        rows = is_here.nonzero().squeeze(1)
         mine = q.take(rows, batch_dim=batch_dim)
-        components = Trace.of({name: _at_classes(posterior[name], at) for name in names})
+        nodes = {name: _at_classes(posterior[name], at) for name in names}
+        components = Trace.of(nodes)
         log_v = torch.zeros(())
         for site in sites:
             weight = posterior[site].log_weight(len(enumerated), given=False)
             log_v = log_v + _narrow(weight, at)
-        classes_alone = log_v.logsumexp(-1).squeeze() + log_w
+        of_components = log_v.logsumexp(-1).squeeze()
+        classes_alone = of_components + log_w
         found: dict[Block, Tensor] = {(): classes_alone}
         if wanted:
             weights = (log_w,) * 3
@@ -176,11 +196,12 @@ def sum_class_by_class(
         for total, block in zip(log_q, rest, strict=True):
             total[rows] = found[block].flatten()
     shape = value.shape[: batch_dim + 1]
-    return (total.reshape(shape) for total in log_q)
+    return [total.reshape(shape) for total in log_q]
 
 
 def _without(block: Block, sites: Sequence[str]) -> Block:
-    return tuple((site, units) for site, units in block if site not in sites)
+    """Return the parts of a block that are of other sites."""
+    return tuple([part for part in block if part[0] not in sites])
 
 
 def _at_classes(node: Node, at: Mapping[int, int]) -> Node:

@@ -39,13 +39,21 @@ def gathered(q: Trace, batch_dim: int) -> Trace:
     q.along(dim, find)
     # those that carry gradients come first
     order = sorted(found, key=lambda key: not found[key].requires_grad)
-    rows = [found[key].movedim(key[1], 0) for key in order]  # (batch, …) each
-    learned = sum(t[0].numel() for t in rows if t.requires_grad)
+    rows = []  # (batch, …) each
+    learned = 0
+    for key in order:
+        _, at = key
+        row = found[key].movedim(at, 0)
+        rows.append(row)
+        if row.requires_grad:
+            learned += row[0].numel()
     _check_form(q, rows, learned)
-    parts = dict(zip(order, _exchange(rows, learned), strict=True))
+    exchanged = _exchange(rows, learned)
+    parts = dict(zip(order, exchanged, strict=True))
 
     def replace_by_all(t: Tensor, at: int) -> Tensor:
-        return parts[id(t), at].movedim(0, at)
+        part = parts[id(t), at]
+        return part.movedim(0, at)
 
     return q.along(dim, replace_by_all)
 
@@ -55,7 +63,8 @@ def _without_gradients_of_values(q: Trace) -> Trace:
     nodes = {}
     for name, node in q.items():
         if node.dist is not None:
-            nodes[name] = replace(node, value=node.value.detach(), score=None)
+            value = node.value.detach()
+            nodes[name] = replace(node, value=value, score=None)
     return Trace.of(nodes, q)
 
 
@@ -68,12 +77,15 @@ def _exchange(rows: Sequence[Tensor], learned: int) -> list[Tensor]:
     dtype = next(t.dtype for t in flat if t.is_floating_point())
     for t in flat:
         dtype = torch.promote_types(dtype, t.dtype)
-    message = torch.cat([t.to(dtype) for t in flat], 1)  # (batch, columns)
+    alike = [t.to(dtype) for t in flat]
+    message = torch.cat(alike, 1)  # (batch, columns)
     whole: Tensor = _Gather.apply(message, learned)  # (ranks · batch, columns)
-    columns = whole.split([t.shape[1] for t in flat], 1)
+    widths = [t.shape[1] for t in flat]
+    columns = whole.split(widths, 1)
     parts = []
     for column, t in zip(columns, rows, strict=True):
-        part = column.reshape(-1, *t.shape[1:])
+        _, *rest = t.shape
+        part = column.reshape(-1, *rest)
         parts.append(part.to(t.dtype))
     return parts
 
@@ -88,9 +100,11 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor, learned: int) -> Tensor:
         rank, ranks = world()
         ctx.shape, ctx.learned, ctx.rank = own.shape, learned, rank
-        whole = own.new_empty(ranks * len(own), own.shape[1])
+        batch, columns = own.shape
+        whole = own.new_empty(ranks * batch, columns)
+        by_rank = list(whole.split(batch))
         with talking():
-            dist.all_gather(list(whole.split(len(own))), own)
+            dist.all_gather(by_rank, own)
         return whole
 
     @staticmethod
@@ -114,7 +128,8 @@ def _check_form(q: Trace, rows: Sequence[Tensor], learned: int) -> None:
     sites = {}
     for name, node in q.items():
         if node.dist is not None:
-            sites[name] = (node.role, tuple(node.value.shape))
+            shape = tuple(node.value.shape)
+            sites[name] = (node.role, shape)
     shapes = [(tuple(t.shape), t.dtype) for t in rows]
     form = repr((sites, learned, shapes))
     number = zlib.crc32(form.encode())
@@ -124,8 +139,11 @@ def _check_form(q: Trace, rows: Sequence[Tensor], learned: int) -> None:
     if same.tolist() != [number, -number]:
         forms = []
         for rank, its in enumerate(everyone(sites)):
-            said = [f"{name} {role} {shape}" for name, (role, shape) in its.items()]
-            forms.append(f"rank {rank}: {', '.join(said)}")
+            said = []
+            for name, (role, shape) in its.items():
+                said.append(f"{name} {role} {shape}")
+            listed = ", ".join(said)
+            forms.append(f"rank {rank}: {listed}")
         raise ValueError(
             "the ranks' posteriors differ in form, so they cannot be gathered "
             f"({'; '.join(forms)}): give each rank as many items and the same sites (a categorical "

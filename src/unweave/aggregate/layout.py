@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,16 @@ def kind_of(dist: Distribution) -> str:
     return "other"
 
 
+class Site(NamedTuple):
+    """A site's rows and components, and the kind of place that its units have."""
+
+    name: str
+    rows: Node
+    components: Node
+    dist: Distribution  # of the components, without `Independent` around it
+    kind: str
+
+
 # -- where blocks find their units -----------------------------------------------------------------
 
 
@@ -54,11 +64,18 @@ class Addresses(NamedTuple):
     bases: tuple[tuple[int, ...], ...]  # of each base, the pairs that are added up in it
 
 
+class _Places(NamedTuple):
+    """The numbers of columns and of pairs."""
+
+    columns: dict[tuple[str, int], int]  # of each Normal unit its column
+    pairs: dict[tuple[str, Units], int]  # of each class variable, or subset of others, its pair
+
+
 @lru_cache(maxsize=256)
 def addresses(blocks: tuple[Block, ...], kinds: Kinds) -> Addresses:
     """Number the units: each Normal unit is a column, each class variable a pair.
 
-    Of other sites each subset that a block names is a pair.
+    Each subset that a block names of another site's units is a pair.
     """
     subsets: dict[str, list[Units]] = {site: [] for site, _ in kinds}
     for block in blocks:
@@ -67,37 +84,53 @@ def addresses(blocks: tuple[Block, ...], kinds: Kinds) -> Addresses:
                 subsets[site].append(units)
     named: dict[str, list[int]] = {}
     for site, some in subsets.items():
-        named[site] = sorted({unit for units in some for unit in units})
+        every = set[int]().union(*some)
+        named[site] = sorted(every)
 
-    columns: dict[tuple[str, int], int] = {}
-    places: dict[tuple[str, Units], int] = {}
+    places = _number(kinds, named, subsets)
+    bases: dict[tuple[int, ...], int] = {}
+    translated = []
+    for block in blocks:
+        added, own = _translate(block, places)
+        base = bases.setdefault(added, len(bases))
+        translated.append((base, own))
+    return Addresses(named, subsets, tuple(translated), tuple(bases))
+
+
+def _number(kinds: Kinds, named: dict[str, list[int]], subsets: dict[str, list[Units]]) -> _Places:
+    """Give each Normal unit a column, and each class variable or subset of others a pair."""
+    places = _Places({}, {})
+    columns, pairs = places
     for site, kind in kinds:
         if kind == "normal":
             for unit in named[site]:
                 columns[site, unit] = len(columns)
         elif kind == "classes":
             for unit in named[site]:
-                places[site, (unit,)] = len(places)
+                pairs[site, (unit,)] = len(pairs)
         else:
             for units in subsets[site]:
-                places[site, units] = len(places)
+                pairs[site, units] = len(pairs)
+    return places
 
-    bases: dict[tuple[int, ...], int] = {}
-    translated = []
-    for block in blocks:
-        added, own = set[int](), list[int]()
-        for site, units in block:
-            if (site, units) in places:
-                added.add(places[site, units])
-                continue
-            for unit in units:
-                if (site, unit) in columns:
-                    own.append(columns[site, unit])
-                else:
-                    added.add(places[site, (unit,)])
-        base = bases.setdefault(tuple(sorted(added)), len(bases))
-        translated.append((base, tuple(own)))
-    return Addresses(named, subsets, tuple(translated), tuple(bases))
+
+def _translate(block: Block, places: _Places) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the pairs of a block, and its columns."""
+    pairs = set[int]()
+    columns = list[int]()
+    for site, units in block:
+        if (site, units) in places.pairs:
+            pair = places.pairs[site, units]
+            pairs.add(pair)
+            continue
+        for unit in units:
+            if (site, unit) in places.columns:
+                column = places.columns[site, unit]
+                columns.append(column)
+            else:
+                pair = places.pairs[site, (unit,)]
+                pairs.add(pair)
+    return tuple(sorted(pairs)), tuple(columns)
 
 
 # -- the shape of rows and components --------------------------------------------------------------
@@ -117,33 +150,38 @@ class Layout:
     sets: int
     dtype: torch.dtype
 
-    @property
+    @cached_property
     def lead(self) -> int:
         """The number of leading dimensions, (*samples, batch)."""
         return len(self.samples) + 1
 
-    @property
+    @cached_property
     def samples_of_sets(self) -> tuple[int, ...]:
         """The samples, or ones if they are among the rows."""
-        return self.samples if self.sets > 1 else (1,) * len(self.samples)
+        if self.sets > 1:
+            return self.samples
+        return (1,) * len(self.samples)
 
-    @property
+    @cached_property
     def rows_of_a_set(self) -> int:
         """R, the rows of one set."""
-        return self.n_rows * math.prod(self.samples) // self.sets
+        n_samples = math.prod(self.samples)
+        return self.n_rows * n_samples // self.sets
 
     def rows(self, t: Tensor, tail: tuple[int, ...]) -> Tensor:
         """Return (P, R, *tail) of (*samples, batch, *tail), or of what broadcasts to it."""
-        t = _expand(t, (*self.samples, self.n_rows, *tail))
-        return t.reshape(self.sets, self.rows_of_a_set, *tail)
+        full = (*self.samples, self.n_rows, *tail)
+        return _expand(t, full).reshape(self.sets, self.rows_of_a_set, *tail)
 
     def components(self, t: Tensor, tail: tuple[int, ...]) -> Tensor:
         """Return (P, C, *tail) of (*some leading, *some tail)."""
         missing = self.lead + len(tail) - t.ndim
         if missing > 0:
-            t = t.reshape(*[1] * missing, *t.shape)
-        t = _expand(t, (*self.samples_of_sets, self.n_comps, *tail))
-        return t.reshape(self.sets, self.n_comps, *tail).to(self.dtype)
+            ones = (1,) * missing
+            t = t.reshape(*ones, *t.shape)
+        full = (*self.samples_of_sets, self.n_comps, *tail)
+        t = _expand(t, full).reshape(self.sets, self.n_comps, *tail)
+        return t.to(self.dtype)
 
     def latent(self, node: Node, tail: tuple[int, ...]) -> Tensor | None:
         """Return where a site is latent (P, R, *tail), None for everywhere.
@@ -155,7 +193,9 @@ class Layout:
         latent = ~torch.as_tensor(node.observed, device=node.value.device)
         shape = latent.shape if latent.ndim else (1,) * self.lead
         missing = self.lead + len(tail) - len(shape)
-        return self.rows(latent.reshape(*shape, *[1] * missing), tail)
+        ones = (1,) * missing
+        latent = latent.reshape(*shape, *ones)
+        return self.rows(latent, tail)
 
 
 def _expand(t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -163,23 +203,28 @@ def _expand(t: Tensor, shape: tuple[int, ...]) -> Tensor:
     return t if t.shape == shape else t.expand(shape)
 
 
-def layout(sites: Sequence[tuple[Node, Node]], batch_dim: int) -> Layout:
-    """Return the layout of sites, each given as the nodes of its rows and of its components."""
+def layout(sites: Sequence[Site], batch_dim: int) -> Layout:
+    """Return the layout of some sites, whose items stand in dimension `batch_dim` of the rows."""
     lead = batch_dim + 1
-    shapes = {node.value.shape[:lead] for node, _ in sites}
-    shape = shapes.pop() if len(shapes) == 1 else torch.broadcast_shapes(*shapes)
-    *samples, n_rows = shape
+    shapes = set[torch.Size]()
     n_comps = 0
     varies = False  # whether parameters differ between samples
     dtype = torch.float32
-    for node, component in sites:
-        dist, value, other = bare_dist(component), node.value, component.value
+    for _, node, component, dist, _ in sites:
+        value, other = node.value, component.value
+        shapes.add(value.shape[:lead])
         missing = value.ndim - other.ndim  # components may have no samples
         n_comps = max(n_comps, other.shape[batch_dim - missing])
         n_unit_dims = value.ndim - len(dist.event_shape) - lead
         before_items = max(len(dist.batch_shape) - n_unit_dims - 1, 0)
-        varies |= math.prod(dist.batch_shape[:before_items]) > 1
+        repeats = dist.batch_shape[:before_items]
+        varies |= math.prod(repeats) > 1
         dtype = torch.promote_types(dtype, value.dtype)
         dtype = torch.promote_types(dtype, other.dtype)
+    if len(shapes) == 1:
+        (shape,) = shapes
+    else:
+        shape = torch.broadcast_shapes(*shapes)
+    *samples, n_rows = shape
     sets = math.prod(samples) if varies else 1
     return Layout(tuple(samples), n_rows, n_comps, sets, dtype)

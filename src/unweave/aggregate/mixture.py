@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -128,15 +128,16 @@ def _sum_classes(question: Question) -> list[Tensor]:
         known.update(zip(question.blocks, question.ahead, strict=True))
     for group, blocks in groups.items():
         ahead = None
-        if all(block in known for block in blocks):
+        if known.keys() >= set(blocks):
             ahead = [sum_over_classes(known[block], group.held) for block in blocks]
-        log_q.update(zip(blocks, _sum_group(question, group, blocks, ahead), strict=True))
+        sums = _sum_group(question, group, blocks, ahead)
+        log_q.update(zip(blocks, sums, strict=True))
     return [choose_case(some, log_q) for some in cases]
 
 
 def _sum_group(
     question: Question, group: _Group, blocks: list[Block], ahead: list[Coefficient] | None
-) -> Iterable[Tensor]:
+) -> list[Tensor]:
     """Return the sums of blocks that are alike, by the cheapest way that there is."""
     rows, components, log_w = question.rows, question.components, question.log_w
     batch_dim, summed = question.batch_dim, group.summed
@@ -144,7 +145,8 @@ def _sum_group(
         return _sum_fused(question, blocks, ahead)
     if group.drawn and len(set(log_w)) == 1:
         return sum_class_by_class(rows, components, blocks, summed, log_w[0], batch_dim)
-    if all(is_foldable(rows, components, block, summed) for block in blocks):
+    foldable = [block for block in blocks if is_foldable(rows, components, block, summed)]
+    if len(foldable) == len(blocks):
         return sum_folded(rows, components, blocks, summed, log_w, batch_dim, ahead, question.first)
     weights, budget = question.log_weights(), question.budget
     return log_mixture_unfused(rows, components, blocks, summed, weights, batch_dim, budget)

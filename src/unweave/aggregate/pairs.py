@@ -9,17 +9,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..fused.plan import Body, Units
 from ..fused.sweep import Mixture, Pair, mixture
 from ..trace.concrete import Concrete
 from ..trace.groups import Block
 from ..trace.marginals import log_marginals
-from ..trace.node import Node
 from ..trace.trace import Trace
-from .layout import Layout, addresses, bare_dist, kind_of, layout
-from .question import Coefficient, LogWeights
+from .layout import Layout, Site, addresses, bare_dist, kind_of, layout
+from .question import Coefficient, LogWeights, sites_of
 
 
 def log_mixture_fused(
@@ -37,8 +35,8 @@ def log_mixture_fused(
 ) -> Tensor:
     r"""Return log Σ_j w_ij q(block_i | x_j) for items i of `q` and components j of `posterior`.
 
-    Normal, Concrete and categorical sites are taken a few rows at a time. Of other distributions
-    the matrix (batch, components) is held if gradients reach it.
+    Normal, Concrete and categorical sites are taken a few rows at a time. The matrix (batch,
+    components) of another distribution is held if gradients reach it.
 
     >>> q = Trace()
     >>> z = q.normal(torch.zeros(4, 2), torch.ones(4, 2), name="z")
@@ -66,25 +64,24 @@ def log_mixture_fused(
     Returns:
         log q (blocks, *samples, batch), in nats.
     """
-    names = dict.fromkeys(site for block in blocks for site, _ in block)
-    kinds = {site: kind_of(bare_dist(posterior[site])) for site in names}
-    found = addresses(tuple(blocks), tuple(kinds.items()))
-    nodes = [(q[site], posterior[site]) for site in kinds]
-    lay = layout(nodes, batch_dim)
+    sites = _find_sites(q, posterior, blocks)
+    kinds = tuple([(site.name, site.kind) for site in sites])
+    found = addresses(tuple(blocks), kinds)
+    lay = layout(sites, batch_dim)
     normals = list[_Normals]()
     pairs = list[Pair]()
     row_bytes = 0
-    for site, kind in kinds.items():
-        node, dist = q[site], bare_dist(posterior[site])
-        if kind == "normal":
-            normals.append(_normal_units(lay, node, dist, found.units[site]))
-        elif kind == "classes":
-            pairs += _class_units(lay, node, dist, found.units[site])
+    for site in sites:
+        each = found.units[site.name]
+        if site.kind == "normal":
+            normals.append(_normal_units(lay, site, each))
+        elif site.kind == "classes":
+            pairs += _class_units(lay, site, each)
         else:
-            pairs += _other_units(lay, node, dist, found.subsets[site])
-            n_units = math.prod(node.value.shape[lay.lead :])
-            row_bytes += lay.sets * lay.n_comps * n_units * lay.dtype.itemsize
-    joined = _join(lay, normals, like=q[next(iter(kinds))].value)
+            subsets = found.subsets[site.name]
+            pairs += _other_units(lay, site, subsets)
+            row_bytes += _bytes_of_a_row(lay, site)
+    joined = _join(lay, normals, like=sites[0].rows.value)
     rows_item, comps_item = _items(lay, classes, first, joined.z)
     m = Mixture(
         log_w=log_w,
@@ -97,10 +94,25 @@ def log_mixture_fused(
         row_bytes=row_bytes,
         body=body,
     )
-    weights = None if log_v is None else lay.components(log_v, ())
-    coefficients = None if ahead is None else _coefficients(lay, ahead, joined.z)
+    weights, coefficients = None, None
+    if log_v is not None:
+        weights = lay.components(log_v, ())  # (P, C)
+    if ahead is not None:
+        coefficients = _coefficients(lay, ahead, joined.z)  # (blocks, P, R)
+    # (blocks, P, R)
     log_q = mixture(m, joined.z, joined.mean, joined.std, pairs, weights, coefficients)
     return log_q.view(len(blocks), *lay.samples, lay.n_rows)
+
+
+def _find_sites(q: Trace, posterior: Trace, blocks: Sequence[Block]) -> list[Site]:
+    """Return the sites that blocks name, with their rows and components."""
+    sites = []
+    for name in sites_of(blocks):
+        component = posterior[name]
+        dist = bare_dist(component)
+        kind = kind_of(dist)
+        sites.append(Site(name, q[name], component, dist, kind))
+    return sites
 
 
 def _items(
@@ -110,23 +122,28 @@ def _items(
     of_rows, of_comps = classes
     n_items = lay.n_rows // of_rows
     n_rows = z.shape[1]
-    rows = torch.arange(first, first + n_items, device=z.device)
-    rows = rows.repeat(n_rows // n_items)
+    times = n_rows // n_items
+    items = torch.arange(first, first + n_items, device=z.device)
+    rows_item = items.repeat(times)
     if of_comps == 1:
-        return rows, None
-    comps = torch.arange(lay.n_comps // of_comps, device=z.device)
-    return rows, comps.repeat(of_comps)
+        return rows_item, None
+    n_comps_items = lay.n_comps // of_comps
+    items = torch.arange(n_comps_items, device=z.device)
+    return rows_item, items.repeat(of_comps)
 
 
 def _coefficients(lay: Layout, ahead: Sequence[Coefficient], like: Tensor) -> Tensor:
     """Return the coefficients (blocks, P, R)."""
-    if not any(isinstance(a, Tensor) for a in ahead):
-        numbers = like.new_tensor(ahead)[:, None, None]
-        return numbers.expand(-1, *like.shape[:2])
+    tensors = [a for a in ahead if isinstance(a, Tensor)]
+    if not tensors:
+        sets, n_rows, _ = like.shape
+        numbers = like.new_tensor(ahead)[:, None, None]  # (blocks, 1, 1)
+        return numbers.expand(-1, sets, n_rows)
     full = []
     for a in ahead:
         t = torch.as_tensor(a, dtype=like.dtype, device=like.device)
-        full.append(lay.rows(t.detach(), ()))
+        t = t.detach()
+        full.append(lay.rows(t, ()))
     return torch.stack(full)
 
 
@@ -142,24 +159,31 @@ class _Normals(NamedTuple):
     keep: Tensor | None  # (P, R, D), or None for everywhere
 
 
-def _normal_units(lay: Layout, node: Node, dist: Any, each: list[int]) -> _Normals:
+def _normal_units(lay: Layout, site: Site, each: list[int]) -> _Normals:
+    """Return the units of a Normal site that blocks name."""
+    node = site.rows
+    dist: Any = site.dist
     units = tuple(node.value.shape[lay.lead :])
     count = math.prod(units)
-    z = lay.rows(node.value, units).to(lay.dtype)
+    z = lay.rows(node.value, units)
+    z = z.to(lay.dtype)
     keep = lay.latent(node, units)
     if keep is not None:
         z = torch.where(keep, z, 0.0)  # an observed value may be anything
 
     def columns(t: Tensor) -> Tensor:
-        """Return the columns (P, R or C, D) that blocks name."""
+        """(P, R or C, *units) -> (P, R or C, D), the columns that blocks name."""
         if len(units) != 1:
-            t = t.reshape(*t.shape[:2], count)
-        return t if len(each) == count else t[..., each]
+            sets, n, *_ = t.shape
+            t = t.reshape(sets, n, count)
+        if len(each) == count:
+            return t
+        return t[..., each]
 
-    mean = columns(lay.components(dist.loc, units))
-    std = columns(lay.components(dist.scale, units))
+    loc = lay.components(dist.loc, units)
+    scale = lay.components(dist.scale, units)
     kept = None if keep is None else columns(keep)
-    return _Normals(columns(z), mean, std, kept)
+    return _Normals(columns(z), columns(loc), columns(scale), kept)
 
 
 def _join(lay: Layout, normals: list[_Normals], like: Tensor) -> _Normals:
@@ -167,46 +191,59 @@ def _join(lay: Layout, normals: list[_Normals], like: Tensor) -> _Normals:
     if len(normals) == 1:
         return normals[0]
     if not normals:
-        rows = like.new_empty((lay.sets, lay.rows_of_a_set, 0), dtype=lay.dtype)
-        components = like.new_empty((lay.sets, lay.n_comps, 0), dtype=lay.dtype)
+        of_rows = (lay.sets, lay.rows_of_a_set, 0)
+        of_comps = (lay.sets, lay.n_comps, 0)
+        rows = like.new_empty(of_rows, dtype=lay.dtype)
+        components = like.new_empty(of_comps, dtype=lay.dtype)
         return _Normals(rows, components, components, None)
-    z = torch.cat([n.z for n in normals], -1)
-    mean = torch.cat([n.mean for n in normals], -1)
-    std = torch.cat([n.std for n in normals], -1)
-    if all(n.keep is None for n in normals):
+    values, means, stds, keeps = zip(*normals, strict=True)
+    z = torch.cat(values, -1)
+    mean = torch.cat(means, -1)
+    std = torch.cat(stds, -1)
+    masked = [keep for keep in keeps if keep is not None]
+    if not masked:
         return _Normals(z, mean, std, None)
-    keeps = [_everywhere(n.z) if n.keep is None else n.keep for n in normals]
-    return _Normals(z, mean, std, torch.cat(keeps, -1))
+    full = []
+    for value, keep in zip(values, keeps, strict=True):
+        full.append(_everywhere(value) if keep is None else keep)
+    return _Normals(z, mean, std, torch.cat(full, -1))
 
 
 def _everywhere(t: Tensor) -> Tensor:
+    """Return True for each entry of a tensor."""
     return torch.ones_like(t, dtype=torch.bool)
 
 
 # -- class variables -------------------------------------------------------------------------------
 
 
-def _class_units(lay: Layout, node: Node, dist: Any, each: list[int]) -> list[Pair]:
+def _class_units(lay: Layout, site: Site, each: list[int]) -> list[Pair]:
     """Return one pair a unit: a matrix product, or a look-up, a chunk."""
+    node = site.rows
+    dist: Any = site.dist
     tail = tuple(node.value.shape[lay.lead :])
     *shape, classes = tail
     units = math.prod(shape)
     flat = (lay.sets, -1, units, classes)
-    values = lay.rows(node.value, tail).to(lay.dtype).reshape(flat)
-    logits = lay.components(dist.logits, tail).reshape(flat)
+    values = lay.rows(node.value, tail)
+    values = values.to(lay.dtype).reshape(flat)  # (P, R, D, classes)
+    logits = lay.components(dist.logits, tail)
+    logits = logits.reshape(flat)  # (P, C, D, classes)
     latent = lay.latent(node, tuple(shape))
     if latent is not None:
-        latent = latent.reshape(lay.sets, -1, units)
+        latent = latent.reshape(lay.sets, -1, units)  # (P, R, D)
     pairs = []
     for unit in each:
         keep = None if latent is None else latent[..., unit]
         value = values[..., unit, :]  # (P, R, classes)
         logit = logits[..., unit, :]  # (P, C, classes)
         if isinstance(dist, Concrete):
-            fn = partial(_concrete, float(dist.temperature), keep)
+            temperature = float(dist.temperature)
+            fn = partial(_concrete, temperature, keep)
             pairs.append(Pair(fn, value, logit))
         else:
-            fn = partial(_one_hot, value.argmax(-1), keep)
+            index = value.argmax(-1)  # (P, R)
+            fn = partial(_one_hot, index, keep)
             pairs.append(Pair(fn, None, logit))
     return pairs
 
@@ -214,39 +251,54 @@ def _class_units(lay: Layout, node: Node, dist: Any, each: list[int]) -> list[Pa
 def _concrete(
     temperature: float, keep: Tensor | None, p: int, rows: slice, y: Tensor, logits: Tensor
 ) -> Tensor:
-    log_prob = Concrete(logits, temperature).log_prob(y[:, None])  # (rows, C)
+    dist = Concrete(logits, temperature)  # (C, classes)
+    log_prob = dist.log_prob(y[:, None])  # (rows, C)
     return _kept(log_prob, keep, p, rows)
 
 
 def _one_hot(
     index: Tensor, keep: Tensor | None, p: int, rows: slice, _: None, logits: Tensor
 ) -> Tensor:
-    log_prob = logits.T[index[p, rows]]  # (rows, C)
+    of_rows = index[p, rows]
+    log_prob = logits.T[of_rows]  # (rows, C)
     return _kept(log_prob, keep, p, rows)
 
 
 def _kept(pair: Tensor, keep: Tensor | None, p: int, rows: slice) -> Tensor:
-    return pair if keep is None else torch.where(keep[p, rows, None], pair, 0.0)
+    if keep is None:
+        return pair
+    some = keep[p, rows, None]  # (rows, 1)
+    return torch.where(some, pair, 0.0)
 
 
 # -- all other sites -------------------------------------------------------------------------------
 
 
-def _other_units(lay: Layout, node: Node, dist: Distribution, subsets: list[Units]) -> list[Pair]:
+def _bytes_of_a_row(lay: Layout, site: Site) -> int:
+    """Return what the densities of one more row take, in bytes."""
+    units = site.rows.value.shape[lay.lead :]
+    numbers = lay.sets * lay.n_comps * math.prod(units)
+    return numbers * lay.dtype.itemsize
+
+
+def _other_units(lay: Layout, site: Site, subsets: list[Units]) -> list[Pair]:
     """Return one pair a subset of the units, by broadcasting.
 
     Rows (R, *samples, 1, *units) meet components (*samples, C, *units). Where gradients reach the
     densities, they are made at once, for autograd to remember; else chunk by chunk.
     """
+    node = site.rows
     samples = lay.samples_of_sets
 
     def items_first(t: Tensor) -> Tensor:
         """(P, R, …) -> (R, *samples, 1, …)"""
-        n_rows, *tail = t.shape[1:]
-        return t.movedim(0, 1).reshape(n_rows, *samples, 1, *tail)
+        _, n_rows, *tail = t.shape
+        t = t.movedim(0, 1)
+        return t.reshape(n_rows, *samples, 1, *tail)
 
     units = tuple(node.value.shape[lay.lead :])
-    values = items_first(lay.rows(node.value, units))
+    rows = lay.rows(node.value, units)
+    values = items_first(rows)
     told_apart: tuple[int, ...] = ()  # the units that are observed one by one
     if isinstance(node.observed, Tensor):
         told_apart = tuple(node.observed.shape[lay.lead :])
@@ -259,15 +311,21 @@ def _other_units(lay: Layout, node: Node, dist: Distribution, subsets: list[Unit
         some = values[start:stop]
         kept = None if keep is None else keep[start:stop]
         made = []
-        for t in log_marginals(dist, some, lay.lead + 1, subsets, kept):
+        for t in log_marginals(site.dist, some, lay.lead + 1, subsets, kept):
             t = t.expand(-1, *samples, lay.n_comps)
             t = t.reshape(len(some), lay.sets, lay.n_comps)
-            made.append(t.movedim(1, 0).to(lay.dtype))
+            t = t.movedim(1, 0)  # (P, rows, C)
+            made.append(t.to(lay.dtype))
         return made
 
-    if any(t.requires_grad for t in densities(0, 1)):
+    learned = [t for t in densities(0, 1) if t.requires_grad]
+    if learned:
         return [Pair(_given, t) for t in densities(0, None)]
-    return [Pair(partial(_made, densities, k)) for k in range(len(subsets))]
+    pairs = []
+    for k in range(len(subsets)):
+        fn = partial(_made, densities, k)
+        pairs.append(Pair(fn))
+    return pairs
 
 
 def _given(p: int, rows: slice, densities: Tensor, _: None) -> Tensor:
@@ -277,4 +335,5 @@ def _given(p: int, rows: slice, densities: Tensor, _: None) -> Tensor:
 def _made(
     densities: Callable[[int, int], list[Tensor]], k: int, p: int, rows: slice, *_: None
 ) -> Tensor:
-    return densities(rows.start, rows.stop)[k][p]
+    of_subsets = densities(rows.start, rows.stop)
+    return of_subsets[k][p]

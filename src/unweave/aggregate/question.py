@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,15 +66,27 @@ class Question:
                 [1., 2., 0.]])
         """
         own, following, other = self.log_w
-        n, like = self.n_components, _some_value(self.rows)
+        n = self.n_components
+        like = _some_value(self.rows)
         if own == following == other:
             return like.new_full((1, n), other)
-        row = torch.arange(like.shape[self.batch_dim], device=like.device)
+        n_rows = like.shape[self.batch_dim]
+        row = torch.arange(n_rows, device=like.device)
         item = self.first + row
-        matrix = like.new_full((len(row), n), other)
-        matrix[row, (item + 1) % n] = following
+        after = (item + 1) % n
+        matrix = like.new_full((n_rows, n), other)
+        matrix[row, after] = following
         matrix[row, item] = own
         return matrix
+
+
+def sites_of(blocks: Iterable[Block]) -> list[str]:
+    """Return the sites that blocks name, in the order in which they are first named."""
+    names: dict[str, None] = {}
+    for block in blocks:
+        for site, _ in block:
+            names[site] = None
+    return list(names)
 
 
 def count_rows(q: Trace, batch_dim: int) -> int:
@@ -84,11 +96,16 @@ def count_rows(q: Trace, batch_dim: int) -> int:
 
 def count_components(rows: Trace, components: Trace, batch_dim: int) -> int:
     """Return how many items `components` has; it may lack the sample dimensions of `rows`."""
-    sites = components.items()
-    name, value = next((name, node.value) for name, node in sites if node.dist is not None)
+    name = first_with_dist(components)
+    value = components[name].value
     missing = rows[name].value.ndim - value.ndim
     return value.shape[batch_dim - missing]
 
 
+def first_with_dist(q: Trace) -> str:
+    """Return the first site that has a distribution."""
+    return next(name for name, node in q.items() if node.dist is not None)
+
+
 def _some_value(q: Trace) -> Tensor:
-    return next(node.value for node in q.values() if node.dist is not None)
+    return q[first_with_dist(q)].value

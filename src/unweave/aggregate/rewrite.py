@@ -7,7 +7,7 @@ others given the component: what is left to do is a sum of products.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..trace.groups import Block, Part
 from ..trace.marginals import is_factorised, log_marginals
 from ..trace.node import Law, Node
 from ..trace.trace import Trace
-from .question import Question
+from .question import Coefficient, Question, sites_of
 
 PAIRS = 2**22
 """How many numbers a conditional site's pairs of rows and components take at a time, about."""
@@ -50,64 +50,76 @@ class Masked:
     def undo(self, log_q: Sequence[Tensor]) -> list[Tensor]:
         """Return the answers for the blocks as they were asked, from those to `question`."""
         found = dict(zip(self.question.blocks, log_q, strict=True))
-        own, following, other = (math.exp(log_w) for log_w in self.question.log_w)
+        own, following, other = [math.exp(log_w) for log_w in self.question.log_w]
         others = self.question.n_components - 2
-        total = math.log(own + following + others * other)
+        sum_of_weights = own + following + others * other
+        total = math.log(sum_of_weights)
         lowest = torch.finfo(log_q[0].dtype).min  # no component at all: log q is −∞
         answers = []
         for block, masks, given in zip(self.joint, self.masks, self.given, strict=True):
             answer = found[block]
             if masks:
                 whole = found[given] if given else total
-                answer = answer - (found[masks].clamp_min(lowest) - whole)
+                complete = found[masks].clamp_min(lowest)
+                answer = answer - (complete - whole)
             answers.append(answer)
         return answers
 
 
 def with_masks(question: Question) -> Masked | None:
     """Return the question with a mask beside each site that some components lack, None if none."""
-    names: dict[str, str] = {}
-    for block in question.blocks:
-        for site, _ in block:
-            if question.components[site].exists is not True:
-                names[site] = f"{site} exists"
+    names: dict[str, str] = {}  # of each site that exists in part, its mask's
+    for site in sites_of(question.blocks):
+        if question.components[site].exists is not True:
+            names[site] = f"{site} exists"
     if not names:
         return None
+    joint = list[Block]()
+    masks = list[Block]()
+    given = list[Block]()
+    for block in question.blocks:
+        masked = tuple([part for part in block if part[0] in names])
+        mask = [(names[site], units) for site, units in masked]
+        classes = _classes_of_masks(question, sites_of([masked]))
+        its_classes = tuple([part for part in block if part[0] in classes])
+        joint.append((*block, *mask))
+        masks.append((*its_classes, *mask) if mask else ())
+        given.append(its_classes)
+    whole = _add_masks(question, names)
+    divisors = [block for block in (*masks, *given) if block]
+    blocks: dict[Block, Coefficient] = dict.fromkeys([*joint, *divisors], 0.0)
+    ahead = None
+    if question.ahead is not None:
+        known = zip(joint, question.ahead, strict=True)
+        blocks.update(known)
+        ahead = list(blocks.values())
+    asked = replace(whole, blocks=list(blocks), ahead=ahead)
+    return Masked(asked, joint, masks, given)
+
+
+def _add_masks(question: Question, names: Mapping[str, str]) -> Question:
+    """Return the question with the sites that exist in part made whole, and their masks by name."""
     rows, components = dict(question.rows), dict(question.components)
     for site, name in names.items():
         rows[name], components[name] = _mask_sites(question, site)
         components[site] = replace(components[site], exists=True)
-    joint, masks, given = list[Block](), list[Block](), list[Block]()
-    for block in question.blocks:
-        mask = [(names[site], units) for site, units in block if site in names]
-        classes = _classes_of_masks(question, [site for site, _ in block if site in names])
-        its_classes = tuple(part for part in block if part[0] in classes)
-        joint.append((*block, *mask))
-        masks.append((*its_classes, *mask) if mask else ())
-        given.append(its_classes)
-    blocks = dict.fromkeys([*joint, *filter(None, masks), *filter(None, given)])
-    ahead = None
-    if question.ahead is not None:
-        known = dict(zip(joint, question.ahead, strict=True))
-        ahead = [known.get(block, 0.0) for block in blocks]
-    masked = replace(
+    return replace(
         question,
         rows=Trace.of(rows, question.rows),
         components=Trace.of(components, question.components),
-        blocks=list(blocks),
-        ahead=ahead,
     )
-    return Masked(masked, joint, masks, given)
 
 
 def _classes_of_masks(question: Question, sites: Sequence[str]) -> set[str]:
     """Return the enumerated sites whose classes differ in what exists of some sites."""
-    found = set()
-    for y, dim in question.components.classes().items():
-        for site in sites:
-            exists = question.components[site].exists
-            if isinstance(exists, Tensor) and exists.shape[dim] > 1:
-                found.add(y)
+    classes = question.components.classes()
+    found = set[str]()
+    for site in sites:
+        exists = question.components[site].exists
+        if isinstance(exists, Tensor):
+            for y, dim in classes.items():
+                if exists.shape[dim] > 1:
+                    found.add(y)
     return found
 
 
@@ -116,9 +128,11 @@ def _mask_sites(question: Question, site: str) -> tuple[Node, Node]:
     row, component = question.rows[site], question.components[site]
     units, batch_dim = question.units(site), question.batch_dim
     latent = ~torch.as_tensor(row.observed)
-    held = _entries(latent, row, batch_dim, units).to(row.value.dtype)
+    held = _entries(latent, row, batch_dim, units)
+    held = held.to(row.value.dtype)
     exists = torch.as_tensor(component.exists)
-    has = _entries(exists, component, batch_dim - question.missing(site), units)
+    item_dim = batch_dim - question.missing(site)
+    has = _entries(exists, component, item_dim, units)
     return Node(held, "sampled"), Node(has, "sampled", _Existence(has))
 
 
@@ -132,19 +146,22 @@ class _Existence(Distribution):
         super().__init__(exists.shape, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        agrees = self.exists | (value == 0)
-        return value.new_zeros(()).where(agrees, -math.inf)
+        not_asked = value == 0
+        agrees = self.exists | not_asked
+        zero = value.new_zeros(())
+        return zero.where(agrees, -math.inf)
 
 
 def _entries(mask: Tensor, node: Node, batch_dim: int, units: tuple[int, ...]) -> Tensor:
     """Expand a mask over a site's entries to one number for each item and unit."""
-    lead = batch_dim + 1
     n_items = node.value.shape[batch_dim]
-    missing = max(lead + len(units) - mask.ndim, 0)
+    full = batch_dim + 1 + len(units)
+    missing = max(full - mask.ndim, 0)
+    ones = (1,) * missing
     mask = mask.to(node.value.device)
-    mask = mask.reshape(*mask.shape, *[1] * missing)
-    # (*classes and samples or ones, batch, *units)
-    return mask.expand(*mask.shape[:batch_dim], n_items, *units)
+    mask = mask.reshape(*mask.shape, *ones)
+    before_items = mask.shape[:batch_dim]  # classes and samples, or ones
+    return mask.expand(*before_items, n_items, *units)
 
 
 # -- conditional sites -----------------------------------------------------------------------------
@@ -160,7 +177,10 @@ def with_conditionals(question: Question) -> Question:
         ValueError: If a block holds a site and one that it depends on, but not all that is between
             them.
     """
-    laws = {site: node.law for site, node in question.components.items() if node.law}
+    laws: dict[str, Law] = {}
+    for site, node in question.components.items():
+        if node.law is not None:
+            laws[site] = node.law
     if not laws:
         return question
     _refuse_torn(question, laws)
@@ -170,11 +190,12 @@ def with_conditionals(question: Question) -> Question:
         held = dict(block)
         parts = list[Part]()
         for site, units in block:
-            given = laws[site].given if site in laws else ()
+            given = _given(laws, site)
             if not given or _lacking(question, held, given):
                 parts.append((site, units))
                 continue
-            name = f"{site}{list(units)} given {', '.join(given)}"
+            parents = ", ".join(given)
+            name = f"{site}{list(units)} given {parents}"
             parts.append((name, (0,)))
             if name not in rows:
                 pair = _conditional_sites(question, site, units, laws[site])
@@ -192,12 +213,17 @@ def with_conditionals(question: Question) -> Question:
     return compared
 
 
-def _refuse_torn(question: Question, laws: dict[str, Law]) -> None:
+def _given(laws: Mapping[str, Law], site: str) -> tuple[str, ...]:
+    """Return the sites that a site is given, none if it is not conditional."""
+    return laws[site].given if site in laws else ()
+
+
+def _refuse_torn(question: Question, laws: Mapping[str, Law]) -> None:
     """Raise a ValueError if a block holds a site and an ancestor, but not all that is between."""
     for block in question.blocks:
         held = dict(block)
-        for site, _ in block:
-            given = laws[site].given if site in laws else ()
+        for site in held:
+            given = _given(laws, site)
             gap = _lacking(question, held, given)
             ancestors = _ancestors(laws, gap)
             torn = [before for before in held if before in ancestors]
@@ -210,24 +236,26 @@ def _refuse_torn(question: Question, laws: dict[str, Law]) -> None:
 
 
 def _lacking(
-    question: Question, held: dict[str, tuple[int, ...]], given: Sequence[str]
+    question: Question, held: Mapping[str, tuple[int, ...]], given: Sequence[str]
 ) -> list[str]:
     """Return the sites in `given` of which a block does not hold all units."""
     lacking = []
     for site in given:
-        count = math.prod(question.units(site))
-        if len(held.get(site, ())) < count:
+        shape = question.units(site)
+        units = held.get(site, ())
+        if len(units) < math.prod(shape):
             lacking.append(site)
     return lacking
 
 
-def _ancestors(laws: dict[str, Law], sites: Sequence[str]) -> set[str]:
+def _ancestors(laws: Mapping[str, Law], sites: Sequence[str]) -> set[str]:
     """Return the sites and all that they depend on."""
-    found, waiting = set[str](), list(sites)
+    found = set[str]()
+    waiting = list(sites)
     while waiting:
         site = waiting.pop()
         found.add(site)
-        given = laws[site].given if site in laws else ()
+        given = _given(laws, site)
         waiting += [before for before in given if before not in found]
     return found
 
@@ -239,15 +267,18 @@ def _conditional_sites(
     row_lead = question.batch_dim + 1
     lead = row_lead - question.missing(site)
     own = question.units(site)
-    sites = (*law.given, site)
-    values = [question.rows[of].value for of in sites]
-    shapes = [tuple(value.shape[row_lead:]) for value in values]
+    shapes = []
+    for name in (*law.given, site):
+        value = question.rows[name].value
+        shapes.append(tuple(value.shape[row_lead:]))
+    shapes.append(own)
+    ones = (1,) * lead
     leads = [t.shape[:lead] for t in law.inputs]
-    batch = torch.broadcast_shapes(*leads, (1,) * lead)
-    dist = _Conditional(law, [*shapes, own], units, batch)
-    row = Node(_side_by_side(question.rows, site, law, row_lead, own), "sampled")
+    batch = torch.broadcast_shapes(*leads, ones)
+    dist = _Conditional(law, shapes, units, batch)
+    asked = _side_by_side(question.rows, site, law, row_lead, own)
     joined = _side_by_side(question.components, site, law, lead, own)
-    return row, Node(joined, "sampled", dist)
+    return Node(asked, "sampled"), Node(joined, "sampled", dist)
 
 
 def _side_by_side(trace: Trace, site: str, law: Law, lead: int, units: tuple[int, ...]) -> Tensor:
@@ -258,12 +289,15 @@ def _side_by_side(trace: Trace, site: str, law: Law, lead: int, units: tuple[int
     node = trace[site]
     latent = ~torch.as_tensor(node.observed)
     latent = _entries(latent, node, lead - 1, units)
-    parts = [trace[before].value for before in law.given]
-    parts += [node.value, latent.to(node.value.dtype)]
-    most = torch.broadcast_shapes(*(t.shape[:lead] for t in parts))
+    latent = latent.to(node.value.dtype)
+    given = [trace[before].value for before in law.given]
+    parts = [*given, node.value, latent]
+    leads = [t.shape[:lead] for t in parts]
+    most = torch.broadcast_shapes(*leads)
     flat = []
     for t in parts:
-        t = t.expand(*most, *t.shape[lead:])
+        entries = t.shape[lead:]
+        t = t.expand(*most, *entries)
         flat.append(t.reshape(*most, -1))
     return torch.cat(flat, -1)
 
@@ -294,21 +328,29 @@ class _Conditional(Distribution):
         inputs = [t.shape[-1] for t in self.law.inputs]
         width = sum(self.sizes) + sum(inputs)
         numbers = width * self._batch_shape.numel()
-        parts = value.split(max(1, PAIRS // numbers))
-        if len(parts) == 1 or not torch.is_grad_enabled():
-            return torch.cat([self._log_prob(part) for part in parts])
-        # The pairs are made anew on the way back rather than held.
-        return torch.cat([checkpoint(self._log_prob, part, use_reentrant=False) for part in parts])
+        step = max(1, PAIRS // numbers)
+        parts = value.split(step)
+        remade = len(parts) > 1 and torch.is_grad_enabled()
+        found = []
+        for part in parts:
+            if remade:  # on the way back, rather than held
+                log_q = checkpoint(self._log_prob, part, use_reentrant=False)
+            else:
+                log_q = self._log_prob(part)
+            found.append(log_q)
+        return torch.cat(found)
 
     def _log_prob(self, value: Tensor) -> Tensor:
         lead = value.ndim - 1
         columns = value.split(self.sizes, -1)
         parts = []
         for t, shape in zip(columns, self.shapes, strict=True):
-            parts.append(t.reshape(*t.shape[:lead], *shape))
+            leading = t.shape[:lead]
+            parts.append(t.reshape(*leading, *shape))
         *given, own, keep = parts
         dist = self.law.of(*given, *self.law.inputs)
         latent = keep != 0
         if not is_factorised(dist):  # it is latent as a whole
             latent = latent.flatten(lead)[..., 0]
-        return log_marginals(dist, own, lead, [self.units], latent)[0]
+        (log_q,) = log_marginals(dist, own, lead, [self.units], latent)
+        return log_q

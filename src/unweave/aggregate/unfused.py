@@ -15,6 +15,7 @@ from ..trace.groups import Block, Part
 from ..trace.marginals import log_marginals
 from ..trace.node import Node
 from ..trace.trace import Trace
+from .question import sites_of
 
 _ZERO = torch.zeros(())
 
@@ -51,8 +52,10 @@ def log_mixture_unfused(
     if log_w is not None:
         over.append(-1)
         front_dims.append(batch_dim)
-    names = dict.fromkeys(site for block in blocks for site, _ in block)
-    front = _Front.of([q[name].value for name in names], front_dims)
+
+    names = sites_of(blocks)
+    values = [q[name].value for name in names]
+    front = _Front.of(values, front_dims)
     items = front.without(dims)
     sites = {}
     for name in names:
@@ -61,40 +64,49 @@ def log_mixture_unfused(
         else:
             sites[name] = _site(q[name], posterior[name], front, batch_dim)
     class_terms = [_class_terms(posterior, summed, block) for block in blocks]
-    n_rows = max(len(site.rows) for site in sites.values())
+    counts = [len(site.rows) for site in sites.values()]
     if log_w is not None:
         log_w = _weights_of_rows(log_w, front.sizes, batch_dim)
-        n_rows = max(n_rows, len(log_w))
+        counts.append(len(log_w))
+    n_rows = max(counts)
     numbers = _numbers_a_row(sites, class_terms[0], log_w, len(blocks))
     step = max(1, budget // max(numbers, 1))
 
     parts = []
     for start in range(0, n_rows, step):
         rows = slice(start, min(start + step, n_rows))
-        n = rows.stop - rows.start
         base = _ZERO if log_w is None else _some_rows(log_w, rows)
         densities = _densities(sites, blocks, rows, lead=batch_dim + 2)
         part = []
         for block, terms in zip(blocks, class_terms, strict=True):
-            total = base  # (rows, *classes, *samples, components)
-            for of in block:
-                total = total + densities[of]
-            for term in terms:
-                total = total + term
-            log_q = total.logsumexp(over) if over else total
-            part.append(log_q.expand(n, *log_q.shape[1:]))
+            summands = [densities[key] for key in block]
+            summands += terms
+            total = sum(summands, base)  # (rows, *classes, *samples, components)
+            part.append(_log_sum_exp(total, over, rows.stop - start))
         parts.append(part)
-    whole = parts[0]
-    if len(parts) > 1:
+    if len(parts) == 1:
+        (whole,) = parts
+    else:
         whole = [torch.cat(chunks) for chunks in zip(*parts, strict=True)]
     return [front.back(log_q) for log_q in whole]
+
+
+def _log_sum_exp(total: Tensor, over: list[int], n_rows: int) -> Tensor:
+    """Return the log-sum-exp over some dimensions, if any, for each of the rows."""
+    log_q = total.logsumexp(over) if over else total
+    _, *leading = log_q.shape
+    return log_q.expand(n_rows, *leading)
 
 
 def _class_terms(posterior: Trace, summed: Sequence[str], block: Block) -> list[Tensor]:
     """Return log q(class|x_j) of the sites that are summed over, each in its class's dimension."""
     depth = len(posterior.classes())
-    held = {site for site, _ in block}
-    return [posterior[site].log_weight(depth, given=site not in held) for site in summed]
+    held = sites_of([block])
+    terms = []
+    for site in summed:
+        node = posterior[site]
+        terms.append(node.log_weight(depth, given=site not in held))
+    return terms
 
 
 @dataclass(frozen=True)
@@ -106,12 +118,14 @@ class _Front:
 
     @staticmethod
     def of(values: Sequence[Tensor], dims: list[int]) -> _Front:
-        return _Front(dims, [_largest(values, d) for d in dims])
+        sizes = [_largest(values, d) for d in dims]
+        return _Front(dims, sizes)
 
     def without(self, dims: Sequence[int]) -> _Front:
         size_of = dict(zip(self.dims, self.sizes, strict=True))
         kept = [d for d in self.dims if d not in dims]
-        return _Front(kept, [size_of[d] for d in kept])
+        sizes = [size_of[d] for d in kept]
+        return _Front(kept, sizes)
 
     def move(self, t: Tensor) -> Tensor:
         """Return (rows, *leading with ones, *units) of (*leading, *units).
@@ -121,12 +135,16 @@ class _Front:
         count = len(self.dims)
         if not count:
             return t.unsqueeze(0)
-        t = t.movedim(self.dims, list(range(count)))
-        if all(_is_repeated(t, d) for d in range(count)):
-            t = t[(slice(0, 1),) * count]
+        in_front = list(range(count))
+        t = t.movedim(self.dims, in_front)
+        differ = [d for d in in_front if not _is_repeated(t, d)]
+        if differ:
+            rest = t.shape[count:]
+            t = t.expand(*self.sizes, *rest)
         else:
-            t = t.expand(*self.sizes, *t.shape[count:])
-        t = t.flatten(0, count - 1)
+            first = (slice(0, 1),) * count
+            t = t[first]
+        t = t.flatten(0, count - 1)  # (rows, *other leading, *units)
         for d in sorted(self.dims):
             t = t.unsqueeze(1 + d)
         return t
@@ -135,13 +153,18 @@ class _Front:
         """Return (*leading) of (rows, *leading without the dimensions moved)."""
         if not self.dims:
             return log_q.squeeze(0)
-        t = log_q.expand(math.prod(self.sizes), *log_q.shape[1:])
+        n_rows = math.prod(self.sizes)
+        _, *leading = log_q.shape
+        t = log_q.expand(n_rows, *leading)
         t = torch.unflatten(t, 0, self.sizes)
-        return t.movedim(list(range(len(self.dims))), self.dims)
+        in_front = list(range(len(self.dims)))
+        return t.movedim(in_front, self.dims)
 
 
 def _largest(values: Sequence[Tensor], dim: int) -> int:
-    return max(value.shape[dim] for value in values)
+    """Return the largest size of a dimension."""
+    sizes = [value.shape[dim] for value in values]
+    return max(sizes)
 
 
 def _is_repeated(t: Tensor, dim: int) -> bool:
@@ -161,13 +184,16 @@ def _site(node: Node, component: Node, front: _Front, batch_dim: int) -> _Site:
     assert component.dist is not None
     keep = _latent(node, batch_dim)
     kept = None if keep is None else front.move(keep)
-    return _Site(front.move(node.value), kept, component.dist)
+    rows = front.move(node.value)
+    return _Site(rows, kept, component.dist)
 
 
 def _drawn_classes(node: Node, dim: int, items: _Front) -> _Site:
     """Return 0 at each row's class and −∞ at the others, in the class's dimension."""
-    at_class = node.value.transpose(dim, -1).squeeze(-1)  # (*classes, *samples, batch)
-    return _Site(items.move(at_class.log()))
+    at_class = node.value.transpose(dim, -1)
+    at_class = at_class.squeeze(-1)  # (*classes, *samples, batch)
+    rows = items.move(at_class.log())
+    return _Site(rows)
 
 
 def _latent(node: Node, batch_dim: int) -> Tensor | None:
@@ -176,7 +202,8 @@ def _latent(node: Node, batch_dim: int) -> Tensor | None:
         return None
     latent = ~torch.as_tensor(node.observed, device=node.value.device)
     if latent.ndim == 0:
-        latent = latent.expand(node.value.shape[: batch_dim + 1])
+        leading = node.value.shape[: batch_dim + 1]
+        latent = latent.expand(leading)
     return latent
 
 
@@ -186,7 +213,8 @@ def _weights_of_rows(log_w: Tensor, sizes: Sequence[int], batch_dim: int) -> Ten
         *classes, _ = sizes
         log_w = log_w.expand(*classes, *log_w.shape)  # (*classes, items, components)
         log_w = log_w.flatten(0, -2)
-    return log_w.reshape(len(log_w), *[1] * batch_dim, -1)
+    ones = (1,) * batch_dim
+    return log_w.reshape(len(log_w), *ones, -1)
 
 
 def _numbers_a_row(
@@ -196,26 +224,31 @@ def _numbers_a_row(
     numbers = 0
     for site in sites.values():
         if site.dist is not None:
-            event = len(site.dist.event_shape)
-            entries = site.rows.shape[1 : site.rows.ndim - event]
-            numbers += math.prod(torch.broadcast_shapes(site.dist.batch_shape, entries))
+            end = site.rows.ndim - len(site.dist.event_shape)
+            entries = site.rows.shape[1:end]
+            pairs = torch.broadcast_shapes(site.dist.batch_shape, entries)
+            numbers += math.prod(pairs)
     weights = [t.shape for t in terms]
     if log_w is not None:
         weights.append(log_w.shape[1:])
-    terms_of_a_block: int = math.prod(torch.broadcast_shapes(*weights))
-    return numbers + n_blocks * terms_of_a_block
+    of_a_block: int = math.prod(torch.broadcast_shapes(*weights))
+    return numbers + n_blocks * of_a_block
 
 
 def _densities(
     sites: Mapping[str, _Site], blocks: Iterable[Block], rows: slice, lead: int
 ) -> dict[Part, Tensor]:
     """Return the log-densities (rows, *leading, components) of each part of a block."""
-    parts = list(dict.fromkeys(part for block in blocks for part in block))
+    subsets_of: dict[str, list[tuple[int, ...]]] = {name: [] for name in sites}
+    for block in blocks:
+        for name, units in block:
+            if units not in subsets_of[name]:
+                subsets_of[name].append(units)
     densities: dict[Part, Tensor] = {}
     for name, site in sites.items():
         value = _some_rows(site.rows, rows)
         keep = None if site.keep is None else _some_rows(site.keep, rows)
-        subsets = [units for of, units in parts if of == name]
+        subsets = subsets_of[name]
         if site.dist is None:
             found = [value]
         else:
@@ -226,4 +259,5 @@ def _densities(
 
 
 def _some_rows(t: Tensor, rows: slice) -> Tensor:
+    """Return some rows of a tensor, or the one that stands for all."""
     return t if t.shape[0] == 1 else t[rows]

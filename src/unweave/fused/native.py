@@ -41,17 +41,22 @@ TUNED = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
 
 
 def status() -> str:
-    """Say what runs on the CPU, and why if it is not the native code.
-
-    Such as "pure (no C++ compiler was found)".
-    """
-    found, said = _load(os.environ.get("UNWEAVE_NATIVE", ""), os.environ.get("CXX", ""))
+    """Say what runs on the CPU, and why if it is not native, as "pure (UNWEAVE_NATIVE=0)"."""
+    found, said = _asked()
     return f"native (C++, {said})" if found else f"pure ({said})"
 
 
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernel, if there is one; compile it now if it never was."""
-    return _load(os.environ.get("UNWEAVE_NATIVE", ""), os.environ.get("CXX", ""))[0]
+    found, _ = _asked()
+    return found
+
+
+def _asked() -> tuple[ctypes.CDLL | None, str]:
+    """Return the library that the environment asks for, or nothing and the reason."""
+    wanted = os.environ.get("UNWEAVE_NATIVE", "")
+    compiler = os.environ.get("CXX", "")
+    return _load(wanted, compiler)
 
 
 @lru_cache
@@ -113,7 +118,8 @@ def _compile(command: list[str]) -> None:
 def _cache() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "unweave"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unweave"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "unweave")
 
 
 def _processor() -> tuple[str, ...]:
@@ -123,7 +129,8 @@ def _processor() -> tuple[str, ...]:
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+        listed = [line for line in lines if line.startswith(("flags", "Features"))]
+        flags = listed[0] if listed else ""
     except OSError:
         flags = platform.processor()
     return platform.system(), platform.machine(), flags
@@ -196,7 +203,8 @@ def _packed(plan: Plan) -> tuple[_Plan, Any]:
     last = [0] * len(plan.own)  # whether a unit is the last of a few that are added up first
     for run, _, _ in plan.segments:
         for unit in range(run.start, run.stop):
-            last[unit] = unit == run.stop - 1 or (unit - run.start) % 8 == 7
+            place = unit - run.start
+            last[unit] = unit == run.stop - 1 or place % 8 == 7
     parts = {slot: of for slot, of, _ in plan.sums}
     packed = _Plan(
         units=len(plan.own),
@@ -249,20 +257,28 @@ class Native:
         wanted: Sequence[bool],
     ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
         z = z.contiguous()
-        coef = None if coef is None else coef.contiguous()
-        keep = None if keep is None else keep.contiguous()
+        if coef is not None:
+            coef = coef.contiguous()
+        if keep is not None:
+            keep = keep.contiguous()
         bases = [_with_contiguous_rows(base) for base in bases]
         n_rows, count = len(z), len(bases)
         log_q = z.new_empty(self.plan.slots, n_rows)
-        dz = None if coef is None else torch.empty_like(z)
+        dz: Tensor | None = None
         dbases: list[Tensor | None] = [None] * count
         if coef is not None:
-            for k in range(count):
-                dbases[k] = z.new_zeros(n_rows, self.components) if wanted[k] else None
-        base_at = (ctypes.c_void_p * count)(*(base.data_ptr() for base in bases))
-        strides = (ctypes.c_int64 * count)(*(base.stride(0) for base in bases))
-        dbase_at = (ctypes.c_void_p * count)(*(_pointer(dbase) for dbase in dbases))
-        mean, precision, constant, linear, square = (t.data_ptr() for t in self.tensors)
+            dz = torch.empty_like(z)
+            for k, want in enumerate(wanted):
+                if want:
+                    dbases[k] = z.new_zeros(n_rows, self.components)
+        pointers = ctypes.c_void_p * count
+        base_at, dbase_at = pointers(), pointers()
+        strides = (ctypes.c_int64 * count)()
+        for k, base in enumerate(bases):
+            base_at[k] = base.data_ptr()
+            strides[k] = base.stride(0)
+            dbase_at[k] = _pointer(dbases[k])
+        mean, precision, constant, linear, square = [t.data_ptr() for t in self.tensors]
         chunk = _Chunk(
             rows=n_rows,
             components=self.components,
@@ -282,16 +298,22 @@ class Native:
             square=square,
             dbases=ctypes.addressof(dbase_at),
         )
-        self.run(ctypes.byref(self.plan), ctypes.byref(chunk), torch.get_num_threads())
+        threads = torch.get_num_threads()
+        self.run(ctypes.byref(self.plan), ctypes.byref(chunk), threads)
         return log_q, dz, dbases
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        _, precision, _, linear, square = self.tensors[:, :, : self.components]
-        return (linear * precision).T, (square * precision).T
+        tensors = self.tensors[:, :, : self.components]  # (5, D, C)
+        _, precision, _, linear, square = tensors
+        dmean = linear * precision
+        dstd = square * precision
+        return dmean.T, dstd.T
 
 
 def _with_contiguous_rows(base: Tensor) -> Tensor:
-    return base if base.stride(-1) == 1 or base.shape[1] == 1 else base.contiguous()
+    if base.stride(-1) == 1 or base.shape[1] == 1:
+        return base
+    return base.contiguous()
 
 
 def _pointer(t: Tensor | None) -> int | None:

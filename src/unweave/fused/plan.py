@@ -103,21 +103,26 @@ def plan(blocks: Blocks, units: int) -> Plan:
         base, members = blocks[b]
         return len(members) != 1, base, members
 
-    slots = sorted(range(len(blocks)), key=order)
+    numbers = range(len(blocks))
+    slots = sorted(numbers, key=order)
     base = [blocks[b][0] for b in slots]
     members = [frozenset(blocks[b][1]) for b in slots]
     own: list[list[int]] = [[] for _ in range(units)]
+    several = []
     for slot, of in enumerate(members):
         if len(of) == 1:
             (unit,) = of
             own[unit].append(slot)
+        else:
+            several.append(slot)
+    several.sort(key=lambda slot: len(members[slot]))
 
     above: list[list[int]] = [[] for _ in range(units)]
     parents: dict[int, list[int]] = {}
     sums: list[Sum] = []
-    several = [slot for slot, of in enumerate(members) if len(of) != 1]
-    for slot in sorted(several, key=lambda slot: len(members[slot])):
-        rest, parts = members[slot], list[int]()
+    for slot in several:
+        rest = members[slot]
+        parts = list[int]()
         for smaller in reversed(sums):
             of = members[smaller.slot]
             if of and of <= rest:
@@ -131,21 +136,25 @@ def plan(blocks: Blocks, units: int) -> Plan:
 
     def follows(u: int, v: int) -> bool:
         """Whether unit v goes where u goes, one slot further where it stands alone."""
+        if above[u] != above[v]:
+            return False
         after_u = [(slot + 1, base[slot]) for slot in own[u]]
         at_v = [(slot, base[slot]) for slot in own[v]]
-        return above[u] == above[v] and after_u == at_v
+        return after_u == at_v
 
     segments = []
     for run in runs(range(units), follows):
-        length = run.stop - run.start
-        alone = [slice(slot, slot + length) for slot in own[run.start]]
-        segments.append(Segment(run, alone, above[run.start]))
+        first = run.start
+        length = run.stop - first
+        alone = [slice(slot, slot + length) for slot in own[first]]
+        segments.append(Segment(run, alone, above[first]))
     return Plan(slots, base, sums, parents, own, above, segments)
 
 
 def consecutive(numbers: Iterable[int]) -> list[slice]:
     """Return the runs of consecutive numbers."""
-    return list(runs(sorted(numbers), lambda u, v: v == u + 1))
+    found = runs(sorted(numbers), lambda u, v: v == u + 1)
+    return list(found)
 
 
 def runs(numbers: Sequence[int], together: Callable[[int, int], bool]) -> Iterator[slice]:

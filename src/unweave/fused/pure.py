@@ -29,11 +29,13 @@ class Pure:
         self.constant = -std.log() - HALF_LOG_2PI
         self.slots = torch.tensor(plan.slots, dtype=torch.long, device=mean.device)
         self.place = self.slots.argsort()
-        self.row_bytes = mean.element_size() * n_comps * max(len(plan.slots), n_units)
+        most = max(len(plan.slots), n_units)
+        self.row_bytes = mean.element_size() * n_comps * most
         # nats below a row's largest that are as good as 0
         self.reach = 80.0 if mean.dtype == torch.float32 else 600.0
-        self.linear = torch.zeros_like(self.mean[:, 0])  # Σ_i K t
-        self.square = torch.zeros_like(self.mean[:, 0])  # Σ_i K (t² − 1)
+        like = self.mean[:, 0]  # (D, C)
+        self.linear = torch.zeros_like(like)  # Σ_i K t
+        self.square = torch.zeros_like(like)  # Σ_i K (t² − 1)
 
     def __call__(
         self,
@@ -46,13 +48,17 @@ class Pure:
         plan = self.plan
         n_rows, n_units = z.shape
         n_slots = len(plan.slots)
-        shape = (n_rows, self.mean.shape[-1])
-        t = self._buffer("t", n_units, *shape)
-        each = self._buffer("each", n_units, *shape)
-        scratch = self._buffer("g", max(n_slots, n_units), *shape)
+        n_comps = self.mean.shape[-1]
+        t = self._buffer("t", n_units, n_rows, n_comps)
+        each = self._buffer("each", n_units, n_rows, n_comps)
+        scratch = self._buffer("g", max(n_slots, n_units), n_rows, n_comps)
         g = scratch[:n_slots]
-        hidden = None if keep is None else ~keep.T[..., None]  # (D, r, 1)
-        torch.sub(z.T[..., None], self.mean, out=t).mul_(self.precision)
+        hidden = None
+        if keep is not None:
+            hidden = ~keep.T[..., None]  # (D, r, 1)
+        value = z.T[..., None]  # (D, r, 1)
+        torch.sub(value, self.mean, out=t)
+        t.mul_(self.precision)  # (D, r, C)
         torch.addcmul(self.constant, t, t, value=-0.5, out=each)  # (D, r, C)
         if hidden is not None:
             each.masked_fill_(hidden, 0.0)
@@ -62,26 +68,21 @@ class Pure:
             return log_q, None, [None] * len(bases)
 
         c = coef[self.slots][..., None]  # (slots, r, 1)
-        dbases = [self._of_base(base, g, c) if want else None for base, want in enumerate(wanted)]
-        for slot, _, _ in reversed(plan.sums):
-            alone = slice(slot, slot + 1)
-            _pull(g, c, [alone], plan.parents[slot], g[alone])
+        dbases: list[Tensor | None] = []
+        for base, want in enumerate(wanted):
+            dbases.append(self._of_base(base, g, c) if want else None)
         k = each  # the gradient in each unit's log-density of each pair
-        for units, own, above in plan.segments:
-            _pull(g, c, own, above, k[units])
+        self._pull_units(g, c, k)
         if hidden is not None:
             k.masked_fill_(hidden, 0.0)
-        k_rows = k.sum(1)
-        spare = scratch[:n_units]
-        k.mul_(t)
-        self.linear += k.sum(1)
-        dz = torch.mul(k, self.precision, out=spare).sum(-1).neg_()
-        self.square += torch.mul(k, t, out=spare).sum(1).sub_(k_rows)
+        dz = self._take_in(k, t, scratch[:n_units])
         return log_q, dz.T, dbases
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        precision = self.precision[:, 0]
-        return (self.linear * precision).T, (self.square * precision).T
+        precision = self.precision[:, 0]  # (D, C)
+        dmean = self.linear * precision
+        dstd = self.square * precision
+        return dmean.T, dstd.T
 
     def _add_blocks(self, each: Tensor, bases: list[Tensor], g: Tensor) -> None:
         """Write the log-densities of all slots, with their bases, to `g` (slots, r, C)."""
@@ -91,11 +92,12 @@ class Pure:
             terms += [g[run] for run in consecutive(parts)]
             _add_up(terms, g[slot])
         for slot, _, _ in plan.sums:
-            g[slot] += bases[plan.base[slot]]
+            base = plan.base[slot]
+            g[slot] += bases[base]
         for units, own, _ in plan.segments:
             for slots in own:
-                base = bases[plan.base[slots.start]]
-                torch.add(each[units], base, out=g[slots])
+                base = plan.base[slots.start]
+                torch.add(each[units], bases[base], out=g[slots])
 
     def _log_sum_exp(self, g: Tensor) -> Tensor:
         """Return log Σ_j exp(g) (blocks, r), and leave the components' shares of it in `g`."""
@@ -107,14 +109,37 @@ class Pure:
         log_q = (top - largest_share.log()).squeeze(-1)
         empty = top == -math.inf
         if bool(empty.any()):  # no component has any weight
-            log_q.masked_fill_(empty.squeeze(-1), -math.inf)
+            rows = empty.squeeze(-1)
+            log_q.masked_fill_(rows, -math.inf)
             g.masked_fill_(empty, 0.0)
         return log_q[self.place]
+
+    def _pull_units(self, g: Tensor, c: Tensor, k: Tensor) -> None:
+        """Write the gradients in the units' log-densities to `k`, from the slots' shares `g`."""
+        plan = self.plan
+        for slot, _, _ in reversed(plan.sums):
+            alone = slice(slot, slot + 1)
+            parents = plan.parents[slot]
+            _pull(g, c, [alone], parents, g[alone])
+        for units, own, above in plan.segments:
+            _pull(g, c, own, above, k[units])
+
+    def _take_in(self, k: Tensor, t: Tensor, spare: Tensor) -> Tensor:
+        """Return dz (D, r), and add to the components' gradients; `k` becomes k · t."""
+        k_rows = k.sum(1)
+        k.mul_(t)
+        self.linear += k.sum(1)
+        slope = torch.mul(k, self.precision, out=spare)
+        dz = slope.sum(-1).neg_()
+        kt2 = torch.mul(k, t, out=spare)
+        self.square += kt2.sum(1).sub_(k_rows)
+        return dz
 
     def _of_base(self, base: int, g: Tensor, c: Tensor) -> Tensor:
         """Return a base's gradient (r, C): the sum over the slots that it is added to."""
         slots = [slot for slot, its in enumerate(self.plan.base) if its == base]
-        return torch.einsum("brc,br->rc", g[slots], c[slots, :, 0])
+        coef = c[slots, :, 0]
+        return torch.einsum("brc,br->rc", g[slots], coef)
 
     def _buffer(self, name: str, *shape: int) -> Tensor:
         """Return memory for a chunk, kept for the next one, and if small for the next call.
@@ -123,11 +148,13 @@ class Pure:
         """
         size = math.prod(shape)
         key = (name, self.mean.dtype, self.mean.device)
-        small = size * self.mean.element_size() <= 2 * BUDGET["cpu"]
+        n_bytes = size * self.mean.element_size()
+        small = n_bytes <= 2 * BUDGET["cpu"]
         kept: dict[Any, Tensor] = _memory.__dict__ if small else self.large
         if key not in kept or kept[key].numel() < size:
             kept[key] = self.mean.new_empty(size)
-        return kept[key][:size].view(shape)
+        numbers = kept[key][:size]
+        return numbers.view(shape)
 
 
 _memory = threading.local()
@@ -148,19 +175,23 @@ def _add_up(terms: list[Tensor], out: Tensor) -> None:
     else:
         out.zero_()
     for term in terms[1:]:
-        out += term.sum(0) if len(term) > 1 else term[0]
+        if len(term) > 1:
+            out += term.sum(0)
+        else:
+            out += term[0]
 
 
 def _pull(g: Tensor, c: Tensor, own: list[slice], above: list[int], out: Tensor) -> None:
     """Write Σ_own c·g + Σ_above g to `out`."""
-    start = g[above[0]] if above else None
-    first = own[0] if own else None
-    if first is not None and start is not None:
-        torch.addcmul(start, g[first], c[first], out=out)
-    elif first is not None:
+    if own and above:
+        first, slot = own[0], above[0]
+        torch.addcmul(g[slot], g[first], c[first], out=out)
+    elif own:
+        first = own[0]
         torch.mul(g[first], c[first], out=out)
-    elif start is not None:
-        out.copy_(start)
+    elif above:
+        slot = above[0]
+        out.copy_(g[slot])
     else:
         out.zero_()
     for slots in own[1:]:

@@ -16,9 +16,8 @@ chunks Rabe and Staats, "Self-attention does not need O(n²) memory" (2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -65,9 +64,13 @@ def value_and_grad(
     Returns:
         (log q,) or (log q, dz, dmean, dstd, [dbase]), log q being (R, blocks), in nats.
     """
-    plain = tuple((base, tuple(units)) for base, units in blocks)
+    plain = []
+    for number, units in blocks:
+        plain.append((number, tuple(units)))
+    _, n_units = z.shape
+    adding = plan(tuple(plain), n_units)
     make = body or backend(z)
-    made = make(mean, std, plan(plain, z.shape[1]))
+    made = make(mean, std, adding)
     wanted = [coef is not None] * len(bases)
     by_block = None if coef is None else coef.T
     log_q, dz, found = made(z, keep, bases, by_block, wanted)
@@ -76,7 +79,9 @@ def value_and_grad(
     dmean, dstd = made.finish()
     dbases = []
     for base, gradient in zip(bases, found, strict=True):
-        dbases.append(torch.zeros_like(base) if gradient is None else gradient)
+        if gradient is None:
+            gradient = torch.zeros_like(base)
+        dbases.append(gradient)
     return log_q.T, dz, dmean, dstd, dbases
 
 
@@ -134,7 +139,8 @@ class Mixture:
         own, following, other = self.log_w
         item = self.rows_item[rows, None]
         if own == following == other:
-            return like.new_full((1, 1), other).expand(len(item), components)
+            one = like.new_full((1, 1), other)
+            return one.expand(len(item), components)
         log_w = like.new_full((len(item), components), other)
         after = (item + 1) % self.items
         if self.comps_item is not None:
@@ -166,11 +172,12 @@ def mixture(
         ahead: The coefficients (blocks, P, R), up to a common factor, of the sum that will be
             differentiated.
     """
-    fns = [pair.fn for pair in pairs]
+    fns = []
     tensors = [z, mean, std, log_v]
-    for pair in pairs:
-        tensors += [pair.rows, pair.components]
-    learned = any(t is not None and t.requires_grad for t in tensors)
+    for fn, rows, components in pairs:
+        fns.append(fn)
+        tensors += [rows, components]
+    learned = [t for t in tensors if t is not None and t.requires_grad]
     if learned and torch.is_grad_enabled():
         out: Tensor = _Fused.apply(m, fns, ahead, *tensors)
         return out
@@ -180,23 +187,28 @@ def mixture(
 
 
 class _Fused(torch.autograd.Function):
+    """The sweep as a function of z, mean, std, log_v, and two tensors for each pair."""
+
     @staticmethod
     def forward(
         ctx: Any, m: Mixture, fns: Sequence[_Fn], ahead: Tensor | None, *tensors: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(*tensors)
         ctx.mixture, ctx.fns, ctx.ahead = m, fns, ahead
-        log_q, ctx.gradient = _sweep(m, fns, tensors, ahead, ctx.needs_input_grad[3:])
+        _, _, _, *needs = ctx.needs_input_grad
+        log_q, ctx.gradient = _sweep(m, fns, tensors, ahead, needs)
         return log_q
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, coef: Tensor) -> Any:
-        factor = None if ctx.ahead is None else _common_factor(coef, ctx.ahead)
+        factor = None
+        if ctx.ahead is not None:
+            factor = _common_factor(coef, ctx.ahead)
         if factor is not None:
             gradient = [None if g is None else g * factor for g in ctx.gradient]
         else:
-            needs = ctx.needs_input_grad[3:]
+            _, _, _, *needs = ctx.needs_input_grad
             _, gradient = _sweep(ctx.mixture, ctx.fns, ctx.saved_tensors, coef, needs)
         return None, None, None, *gradient
 
@@ -206,8 +218,10 @@ def _common_factor(coef: Tensor, ahead: Tensor) -> Tensor | None:
     pivot = ahead.abs().argmax()
     largest = coef.take(pivot)
     factor = largest / ahead.take(pivot)
-    gap = torch.addcmul(coef, factor, ahead, value=-1).abs_().amax()
-    rounding = 16 * torch.finfo(coef.dtype).eps * largest.abs()
+    difference = torch.addcmul(coef, factor, ahead, value=-1)
+    gap = difference.abs_().amax()
+    eps = torch.finfo(coef.dtype).eps
+    rounding = 16 * eps * largest.abs()
     return factor if bool(gap <= rounding) else None
 
 
@@ -234,78 +248,115 @@ def _sweep(
     bodies = [make(mean[p], std[p], adding) for p in range(sets)]
     log_q = z.new_empty(len(m.blocks), sets, n_rows)
     dz = torch.empty_like(z)
-    moved = needs if coef is not None else [False] * len(needs)
-    dlog_v = _sink(log_v, moved[3])
-    dothers = [_sink(t, need) for t, need in zip(others, moved[4:], strict=True)]
-    inputs, sinks = _in_twos(others), _in_twos(dothers)
-    learned = set()
+    sinks: list[Tensor | None] = [None] * len(tensors)
+    if coef is not None:
+        sinks = _sinks(tensors, needs)
+    _, _, _, dlog_v, *dothers = sinks
+    inputs, outputs = _in_twos(others), _in_twos(dothers)
+    wanted = _wanted(m, dlog_v, outputs)
+
+    step = _rows_at_a_time(m, bodies[0], z, n_comps)
+    for start in range(0, n_rows, step):
+        rows = slice(start, min(start + step, n_rows))
+        log_w = m.log_weights(rows, n_comps, z)  # (r, C)
+        for p, body in enumerate(bodies):
+            pairs = []
+            for fn, its, gradients in zip(fns, inputs, outputs, strict=True):
+                pairs.append(_PairChunk(fn, p, rows, its, gradients))
+            weights, keep, part = log_w, None, None
+            if log_v is not None:
+                weights = log_w + log_v[p]
+            if m.keep is not None:
+                keep = m.keep[p, rows]
+            if coef is not None:
+                part = coef[:, p, rows]
+            bases = [_add_pairs(weights, pairs, used) for used in m.bases]
+            log_q_part, dz_part, dbases = body(z[p, rows], keep, bases, part, wanted)
+            log_q[:, p, rows] = log_q_part
+            if dz_part is None:
+                continue
+            dz[p, rows] = dz_part
+            if dlog_v is not None:
+                of_comps = [dbase.sum(0) for dbase in dbases if dbase is not None]
+                dlog_v[p] += sum(of_comps)
+            _pull_pairs(pairs, m.bases, dbases)
+
+    if coef is None:
+        return log_q, sinks
+    dmean, dstd = [], []
+    for body in bodies:
+        of_mean, of_std = body.finish()
+        dmean.append(of_mean)
+        dstd.append(of_std)
+    return log_q, [dz, _stack(dmean), _stack(dstd), dlog_v, *dothers]
+
+
+def _sinks(tensors: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
+    """Return the zeros to which tensors' gradients are added, None where none is needed."""
+    sinks: list[Tensor | None] = [None] * 3  # those of z, mean and std are made elsewhere
+    for t, need in zip(tensors[3:], needs[3:], strict=True):
+        sinks.append(torch.zeros_like(t) if need and t is not None else None)
+    return sinks
+
+
+def _wanted(m: Mixture, dlog_v: Tensor | None, sinks: Sequence[_Two]) -> list[bool]:
+    """Return whether the gradient of each base is wanted: for log_v, or for a pair in it."""
+    if dlog_v is not None:
+        return [True] * len(m.bases)
+    learned = set[int]()
     for k, (of_rows, of_comps) in enumerate(sinks):
         if of_rows is not None or of_comps is not None:
             learned.add(k)
-    wanted = [dlog_v is not None or not learned.isdisjoint(used) for used in m.bases]
-
-    for rows in _chunks(n_rows, _rows_at_a_time(m, bodies[0], z, n_comps)):
-        log_w = m.log_weights(rows, n_comps, z)
-        for p in range(sets):
-            pairs = []
-            for fn, its, gradients in zip(fns, inputs, sinks, strict=True):
-                pairs.append(_PairChunk(fn, p, rows, its, gradients))
-            weights = log_w if log_v is None else log_w + log_v[p]
-            bases = [_add_pairs(weights, pairs, used) for used in m.bases]
-            keep = None if m.keep is None else m.keep[p, rows]
-            part = None if coef is None else coef[:, p, rows]
-            log_q_part, dz_part, dbases = bodies[p](z[p, rows], keep, bases, part, wanted)
-            log_q[:, p, rows] = log_q_part
-            if dz_part is not None:
-                dz[p, rows] = dz_part
-            if dlog_v is not None:
-                dlog_v[p] += sum(d.sum(0) for d in dbases if d is not None)
-            for k, pair in enumerate(pairs):
-                mine = [d for d, used in zip(dbases, m.bases, strict=True) if k in used]
-                pair.pull(mine)
-
-    if coef is None:
-        return log_q, [None] * len(tensors)
-    ends = [body.finish() for body in bodies]
-    dmean = _stack([dmean for dmean, _ in ends])
-    dstd = _stack([dstd for _, dstd in ends])
-    return log_q, [dz, dmean, dstd, dlog_v, *dothers]
-
-
-def _sink(t: Tensor | None, moved: bool) -> Tensor | None:
-    """Return the zeros to which a tensor's gradient is added, None where none is needed."""
-    return torch.zeros_like(t) if t is not None and moved else None
+    return [not learned.isdisjoint(used) for used in m.bases]
 
 
 def _in_twos(tensors: list[Tensor | None]) -> list[_Two]:
     """Return the tensors pair by pair: of its rows, and of its components."""
-    return list(zip(tensors[::2], tensors[1::2], strict=True))
+    of_rows, of_comps = tensors[::2], tensors[1::2]
+    return list(zip(of_rows, of_comps, strict=True))
 
 
 def _add_pairs(weights: Tensor, pairs: list[_PairChunk], used: Sequence[int]) -> Tensor:
     """Return a base (rows, components): the weights and the pairs that are used in it."""
     base = weights
     for k in used:
-        base = base + pairs[k].density.detach()
+        density = pairs[k].density
+        base = base + density.detach()
     return base
 
 
 def _rows_at_a_time(m: Mixture, body: Body, z: Tensor, n_comps: int) -> int:
     """Return how many rows a chunk has, for its largest tensor to fit the budget."""
-    base_bytes = z.element_size() * n_comps * len(m.bases)
-    row_bytes = max(body.row_bytes, base_bytes, m.row_bytes)
+    matrix_bytes = z.element_size() * n_comps
+    base_bytes = matrix_bytes * len(m.bases)
+    row_bytes = max(body.row_bytes, base_bytes, m.row_bytes, 1)
     budget = BUDGET.get(z.device.type, BUDGET["cpu"])
-    return max(1, budget // max(row_bytes, 1))
+    return max(1, budget // row_bytes)
 
 
-def _chunks(n: int, step: int) -> Iterator[slice]:
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
+def _pull_pairs(
+    pairs: Sequence[_PairChunk],
+    bases: Sequence[Sequence[int]],
+    dbases: Sequence[Tensor | None],
+) -> None:
+    """Hand the gradients of the bases on to the pairs that are added up in them."""
+    for k, pair in enumerate(pairs):
+        if not pair.ends:
+            continue
+        inward: Tensor | None = None
+        for used, dbase in zip(bases, dbases, strict=True):
+            if dbase is not None and k in used:
+                inward = dbase if inward is None else inward + dbase
+        if inward is not None:
+            pair.pull(inward)
 
 
 def _stack(parts: list[Tensor]) -> Tensor:
     """Stack the sets' tensors; one alone is not copied."""
-    return torch.stack(parts) if len(parts) > 1 else parts[0][None]
+    if len(parts) > 1:
+        return torch.stack(parts)
+    (alone,) = parts
+    return alone[None]
 
 
 class _PairChunk:
@@ -316,19 +367,19 @@ class _PairChunk:
         leaves: list[Tensor | None] = []
         self.ends: list[tuple[Tensor, Tensor]] = []
         for t, sink, at in zip(tensors, sinks, places, strict=True):
-            leaf = None if t is None else t[at].detach()
+            if t is None:
+                leaves.append(None)
+                continue
+            leaf = t[at].detach()
             leaves.append(leaf)
-            if leaf is not None and sink is not None:
-                self.ends.append((leaf.requires_grad_(), sink[at]))
+            if sink is not None:
+                leaf.requires_grad_()
+                self.ends.append((leaf, sink[at]))
         with torch.set_grad_enabled(bool(self.ends)):
             self.density = fn(p, rows, *leaves)
 
-    def pull(self, gradients: Sequence[Tensor | None]) -> None:
-        """Add the gradients of the tensors, given those in the densities."""
-        known = [g for g in gradients if g is not None]
-        if not self.ends or not known:
-            return
-        inward = reduce(torch.add, known)
+    def pull(self, inward: Tensor) -> None:
+        """Add the gradients of the tensors, given that in the densities."""
         leaves = [leaf for leaf, _ in self.ends]
         found = torch.autograd.grad(self.density, leaves, inward)
         for (_, sink), gradient in zip(self.ends, found, strict=True):

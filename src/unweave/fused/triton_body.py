@@ -65,7 +65,8 @@ def _unusable(wanted: str) -> str:
     if not torch.cuda.is_available():
         return "no GPU was found"
     try:
-        _one[(1,)](out := torch.zeros(1, device="cuda"), enable_fp_fusion=False)
+        out = torch.zeros(1, device="cuda")
+        _one[(1,)](out, enable_fp_fusion=False)
         return "" if out.item() == 1 else "a kernel gave a wrong number"
     except Exception as error:  # no compiler, an old driver, an old GPU, another vendor's
         return f"a kernel failed: {error}"
@@ -291,19 +292,25 @@ def _bases(
 
 
 class _Lists(NamedTuple):
+    """Lists of numbers that lie end to end, and where each starts."""
+
     start: Tensor
     numbers: Tensor
 
 
 def _lists(rows: Sequence[Sequence[int]], device: torch.device) -> _Lists:
-    start, numbers = [0], list[int]()
+    start = [0]
+    numbers = list[int]()
     for row in rows:
         numbers += row
         start.append(len(numbers))
-    return _Lists(
-        torch.tensor(start, dtype=torch.int64, device=device),
-        torch.tensor(numbers or [0], dtype=torch.int64, device=device),
-    )
+    starts = _numbers(start, device)
+    flat = _numbers(numbers or [0], device)
+    return _Lists(starts, flat)
+
+
+def _numbers(values: list[int], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device=device)
 
 
 class _Tables(NamedTuple):
@@ -326,20 +333,21 @@ def _tables(plan: Plan, device: torch.device) -> _Tables:
     for slot, parts, runs in plan.sums:  # small ones first
         units = set[int]()
         for run in runs:
-            units.update(range(run.start, run.stop))
+            in_run = range(run.start, run.stop)
+            units.update(in_run)
         for part in parts:
             units.update(members[part])
         members[slot] = sorted(units)
     singles = len(plan.slots) - len(plan.sums)
     above: list[list[int]] = [[] for _ in plan.own]
-    for slot in range(singles, len(members)):
-        for unit in members[slot]:
-            above[unit].append(slot - singles)
-    slots = torch.tensor(plan.slots, dtype=torch.int64, device=device)
+    for number, sum_members in enumerate(members[singles:]):
+        for unit in sum_members:
+            above[unit].append(number)
+    slots = _numbers(plan.slots, device)
     return _Tables(
         slots=slots,
         place=slots.argsort(),
-        base=torch.tensor(plan.base, dtype=torch.int64, device=device),
+        base=_numbers(plan.base, device),
         members=_lists(members, device),
         own=_lists(plan.own, device),
         above=_lists(above, device),
@@ -352,7 +360,8 @@ def _holds(plan: Plan, wanted: tuple[int, ...], device: torch.device) -> _Lists:
     rows: list[list[int]] = [[] for _ in wanted]
     for slot, base in enumerate(plan.base):
         if base in wanted:
-            rows[wanted.index(base)].append(slot)
+            place = wanted.index(base)
+            rows[place].append(slot)
     return _lists(rows, device)
 
 
@@ -368,7 +377,8 @@ class Triton:
         constant = precision.log() - HALF_LOG_2PI
         self.params = torch.stack([mean.T, precision, constant])  # (3, D, C)
         self.sums = torch.zeros_like(self.params[:2])  # Σ_i g t and Σ_i g (t² − 1)
-        self.row_bytes = mean.element_size() * mean.shape[0] * len(plan.sums)
+        n_comps, _ = mean.shape
+        self.row_bytes = mean.element_size() * n_comps * len(plan.sums)
 
     def __call__(
         self,
@@ -393,26 +403,32 @@ class Triton:
         _, units, comps = self.params.shape
         rows, slots, sums = len(z), len(plan.slots), len(plan.sums)
         base = bases[0][None] if len(bases) == 1 else torch.stack(bases)  # (bases, r, C)
-        hidden = z if keep is None else keep.T.contiguous().view(torch.uint8)
-        pairs = (z.T.contiguous(), hidden, self.params, base)
+        by_unit = z.T.contiguous()  # (D, r)
+        hidden = z  # a pointer that no kernel reads
+        if keep is not None:
+            hidden = keep.T.contiguous().view(torch.uint8)  # (D, r)
+        pairs = (by_unit, hidden, self.params, base)
         members = (*tables.members, tables.base)
         strides = base.stride()
         masked = keep is not None
 
         def launch(kernel: Any, count: int, tile: dict[str, int], *args: Any) -> None:
             """Run `count` programs for each tile of rows, or of components."""
-            tiles = -(-rows // tile["R"]) if tile is _ROWS else -(-comps // tile["C"])
+            length, size = (rows, tile["R"]) if tile is _ROWS else (comps, tile["C"])
+            tiles = -(-length // size)
             programs = count * tiles
             if programs:
                 kernel[(programs,)](*args, *strides, KEEP=masked, enable_fp_fusion=False, **tile)
 
         top, total = z.new_empty(2, slots, rows)
         launch(_values, slots, _ROWS, *pairs, *members, top, total, rows, comps, units, slots)
-        log_q = (top + total.log())[tables.place]
+        log_q = top + total.log()  # (slots, r)
+        log_q = log_q[tables.place]  # (blocks, r)
         if coef is None:
             return log_q, None, [None] * len(bases)
 
-        factor = torch.where(total == 0, 0.0, coef[tables.slots] / total)
+        shares = coef[tables.slots] / total
+        factor = torch.where(total == 0, 0.0, shares)
         weights = z.new_empty(sums, rows, comps)
         launch(
             _weights, sums, _ROWS, *pairs, *members, top, factor, weights,
@@ -436,5 +452,6 @@ class Triton:
         return log_q, dz.T, dbases
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        linear, square = self.sums * self.params[1]
-        return linear.T, square.T
+        _, precision, _ = self.params
+        dmean, dstd = self.sums * precision
+        return dmean.T, dstd.T
