@@ -40,7 +40,7 @@ def _kl_of_units(
     name: str, node: Node, q: Distribution, p: Distribution, lead: int
 ) -> Tensor | None:
     """Return a site's divergence, (*classes, *samples, batch, units), None where none is known."""
-    if isinstance(q, OneHotCategorical):
+    if isinstance(q, OneHotCategorical) and _may_lack_classes(q.logits):
         q, p = changed(q, _finite), changed(p, _finite)
     try:
         kl = kl_divergence(q, p)
@@ -55,6 +55,12 @@ def _kl_of_units(
     if kl.ndim <= lead:
         return kl.unsqueeze(-1)
     return kl.flatten(lead)
+
+
+def _may_lack_classes(logits: Tensor) -> bool:
+    """Whether a class may have no weight; elsewhere than on the CPU a look would wait."""
+    on_cpu = logits.device.type == "cpu"
+    return not on_cpu or bool((logits == -math.inf).any())
 
 
 def _finite(t: Tensor, _: int) -> Tensor:
