@@ -56,12 +56,6 @@ class Concrete(Distribution):
         return joint
 
     @property
-    def _of_classes(self) -> float | Tensor:
-        """The temperature, as it broadcasts with logits."""
-        t = self.temperature
-        return t.unsqueeze(-1) if isinstance(t, Tensor) else t
-
-    @property
     def mean(self) -> Tensor:
         """Class probabilities of the relaxed variable (the mean of its argmax, written one-hot)."""
         return self.logits.softmax(-1)
@@ -79,7 +73,10 @@ class Concrete(Distribution):
         noise.exponential_()
         least = torch.finfo(noise.dtype).tiny
         gumbel = -noise.clamp_min(least).log()
-        scaled = (self.logits + gumbel) / self._of_classes
+        t = self.temperature
+        if isinstance(t, Tensor):
+            t = t.unsqueeze(-1)  # (*batch, 1)
+        scaled = (self.logits + gumbel) / t
         return scaled.softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -106,7 +103,7 @@ class Concrete(Distribution):
         """
         t = self.temperature
         a = self.logits
-        b = -self._of_classes * log_y
+        b = -(t.unsqueeze(-1) if isinstance(t, Tensor) else t) * log_y
         are_pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
         if not are_pairs or isinstance(t, Tensor) or t > 0.9:
             terms = a + b

@@ -29,7 +29,7 @@ def check_scale(name: str, scale: float | Tensor) -> None:
     Raises:
         ValueError: There is one.
     """
-    least = _least(name, "scale", scale)
+    least = _least(name, "scale", scale) if isinstance(scale, Tensor) else scale
     if least < 0:
         raise ValueError(
             f"site {name!r}: its scale is as low as {least:g}, and a Normal takes a standard "
@@ -44,7 +44,9 @@ def check_temperature(name: str, temperature: float | Tensor) -> None:
     Raises:
         ValueError: There is one.
     """
-    least = _least(name, "temperature", temperature)
+    least = temperature
+    if isinstance(temperature, Tensor):
+        least = _least(name, "temperature", temperature)
     if least <= 0:
         raise ValueError(
             f"site {name!r}: its temperature is as low as {least:g}, expected above 0: give 0.66 "
@@ -130,14 +132,12 @@ def _refuse_beyond(name: str, value: Tensor) -> None:
     )
 
 
-def _least(name: str, what: str, number: float | Tensor) -> float:
+def _least(name: str, what: str, t: Tensor) -> float:
     """Return the least entry of a parameter, infinity where there is no look at it."""
-    if not isinstance(number, Tensor):
-        return number
-    on_cpu = number.device.type == "cpu"
-    if not number.numel() or not (on_cpu or _is_due(name, what, number)):
+    on_cpu = t.device.type == "cpu"
+    if not t.numel() or not (on_cpu or _is_due(name, what, t)):
         return math.inf
-    return float(plain(number.detach()).min())
+    return float(t.detach().min())
 
 
 def _is_due(name: str, what: str, t: Tensor) -> bool:
