@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from support.programs import (
     balanced_row,
     covariances,
@@ -276,9 +278,73 @@ def test_circled_terms_of_forms_beside_the_table():
     assert (-uw.tc[1:]).circled() == "ⓘ"
     assert (-uw.kl[-1]).circled() == "Ⓑ*"  # over single units, as ⓘⓘ is
     assert (uw.elbo + 2 * uw.label).circled() == "① + ② + ③ + ④ + 2·log q(y|x)"
-    for form in (uw.kl[2], Objective({uw.Atom("q"): 1.0}), Objective({uw.Atom("p", 1): 1.0})):
+    for form in (Objective({uw.Atom("q"): 1.0}), Objective({uw.Atom("p", 1): 1.0})):
         with pytest.raises(ValueError, match="is no sum of the terms"):
             form.circled()
+
+
+CIRCLES = {
+    "①": "(uw.recon - uw.evidence)", "②": "(-uw.mi)", "③": "uw.evidence", "·": "*",
+    "tc[": "uw.tc[", "kl[": "uw.kl[",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (uw.kl[2], "kl[2]"),
+        (-uw.mi - uw.kl[2], "② - kl[2]"),
+        (
+            uw.recon - uw.mi - 6 * uw.tc[0] - 3 * uw.tc[1] - 2 * uw.tc[2:] - uw.kl[-1],
+            "① + ② + ③ - 6·tc[0] - 3·tc[1] - 2·tc[2:] - kl[-1]",
+        ),
+        (uw.tc[1:3] - 2 * uw.tc[3:], "tc[1:3] - 2·tc[3:]"),
+        (3 * uw.tc[1] + uw.tc[-2], "3·tc[1] + tc[-2]"),
+        (-uw.tc[2:-1], "-tc[2:-1]"),
+        (-2 * uw.tc[-1] - uw.kl[-1], "-2·tc[-1] - kl[-1]"),
+    ],
+)
+def test_objectives_on_deeper_trees_are_written_by_their_levels(form, text):
+    """Read back as Python, the text is the objective."""
+    assert form.circled() == text
+    for sign, code in CIRCLES.items():
+        text = text.replace(sign, code)
+    gap = eval(text, {"uw": uw}) - form
+    assert all(abs(c) < 1e-12 for c in gap.coefficients.values())
+
+
+def test_two_things_have_two_names():
+    form = uw.elbo + uw.kl[0].of("y") + uw.mi.of("y") + 10 * uw.label
+    assert str(form) == (
+        "log p(x|z) + 10·log q(labels|x) - log q(z|x) + log q(y|x) + log p(z) - log p(y)"
+    )
+    assert str(uw.corex(2.0, "z")) == (
+        "log p(x|z) - log q(all|x) + 2·log q(z|x) - 2·log q(z) + log p(all)"
+    )
+    form = uw.elbo + 2 * uw.mi.of("y") + 3 * uw.mi.of("z")
+    assert form.circled() == "① + ② + ③ + ④ - 2②ᵃ(y) - 3②ᵃ(z)"
+
+
+def test_coefficients_that_meet_are_added():
+    """Restricted, or at a step, terms can become one."""
+    z, w = uw.mi.of("z"), uw.mi.of("w")
+    assert (z + 2 * w).of("z") == 3 * z
+    assert uw.corex(1.0, "z").of("w") == uw.recon - uw.kl[0].of("w")
+    assert uw.corex(3.0, "z").of("w") == uw.recon - uw.kl[0].of("w") + 2 * w
+    q = encode((4,))
+    d = uw.Densities(q, decode(q), aggregate=uw.minibatch(9), kl="sampled")
+    parts = [d.score(term.of("z", "w")) for term in (uw.recon, uw.mi, uw.kl[0])]
+    recon, mi, kl = parts
+    same(d.score(uw.corex(1.5, "y").of("z", "w")), recon - mi - kl + 1.5 * mi)
+
+
+@given(st.lists(st.tuples(st.sampled_from("zwu"), st.floats(-3, 3)), min_size=1, max_size=5))
+def test_restriction_is_linear(parts):
+    forms = [c * (uw.mi - uw.tc[0]).of(site) for site, c in parts]
+    form = sum(forms[1:], forms[0])
+    total = sum(c for _, c in parts) * (uw.mi - uw.tc[0]).of("y")
+    gap = form.of("y") - total
+    assert all(abs(c) < 1e-9 for c in gap.coefficients.values())
 
 
 def test_objectives_form_a_vector_space():

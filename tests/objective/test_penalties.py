@@ -26,6 +26,7 @@ from torch.distributions import (
     Normal,
     OneHotCategorical,
     TransformedDistribution,
+    kl_divergence,
     transforms,
 )
 
@@ -609,3 +610,47 @@ def test_what_the_penalties_are_for():
     ]:
         d, *_ = after(uw.elbo - weight * penalty)
         assert one(d, penalty) < one(plain, penalty)
+
+
+# -- restricted to some latents --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        (uw.mmd("imq", 2.0), uw.mmd("imq", 2.0, of=("z",))),
+        (uw.covariances(), uw.covariances("z")),
+        (uw.variances(total=True), uw.variances("z", total=True)),
+        (uw.capacity(uw.mi + uw.kl[0], 5.0), uw.capacity((uw.mi + uw.kl[0]).of("z"), 5.0)),
+        (uw.critic_tc(hidden=(8,)), uw.critic_tc(hidden=(8,), of=("z",))),
+        (uw.conditioned(uw.mi), uw.conditioned(uw.mi.of("z"))),
+    ],
+)
+def test_penalties_are_restricted_to_some_latents(whole, part):
+    assert whole.of("z") == part != whole
+    assert (uw.elbo - 3 * whole).of("z") == uw.elbo.of("z") - 3 * part
+    assert (whole + part).of("z") == 2 * part
+    assert str(whole.of("z")) == str(part)
+
+
+def test_a_restricted_penalty_is_that_of_a_model_with_those_latents_alone():
+    """And not that of all, and a restricted covariance is a block of the whole one."""
+    torch.manual_seed(0)
+    mean, scale = torch.randn(6, 3), torch.rand(6, 3) + 0.3
+    q, p = uw.Trace(), uw.Trace()
+    q.normal(mean, scale, name="z")
+    q.normal(torch.randn(6, 2), 1.0, name="w")
+    for name in ("z", "w"):
+        p.normal(0.0, 1.0, value=q[name], name=name)
+    d = uw.Densities(q, p)
+    centred = mean - mean.mean(0)
+    off = (centred.mT @ centred / 6).triu(1).square().sum() * 2
+    same(d.score(uw.covariances().of("z")), off.expand(6))
+    kl = kl_divergence(q["z"].dist, STANDARD).sum(-1).mean()
+    same(d.score(uw.capacity(uw.mi + uw.kl[0], 5.0).of("z")), (kl - 5).abs().expand(6))
+
+
+def test_a_term_that_cannot_be_restricted_says_so():
+    form = uw.elbo + uw.Objective({torch.sum: 1.0})
+    with pytest.raises(TypeError, match=r"cannot be restricted to 'z': .*give it a method on"):
+        form.of("z")

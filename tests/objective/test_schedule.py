@@ -88,3 +88,18 @@ def test_terms_that_change_are_taken_at_the_step():
     form = uw.recon - uw.Objective({Wanted(ramp(0, 25, last=10)): 2.0})
     d = uw.Densities(q, decode(q))
     same(d.score(form.at(5)), d.score(uw.recon) - 25)
+
+
+def test_terms_that_meet_at_a_step_are_added():
+    up, down = ramp(0, 10, last=10), ramp(10, 0, last=10)
+    q = encode((4,))
+    d = uw.Densities(q, decode(q), aggregate=uw.minibatch(9), kl="sampled")
+    form = 2 * uw.capacity(uw.kl[0], up) + 3 * uw.capacity(uw.kl[0], down)
+    spent = d.score(uw.kl[0]).mean()
+    for step in (4, 5, 6):
+        value = 2 * (spent - up(step)).abs() + 3 * (spent - down(step)).abs()
+        same(d.score(form.at(step)), value.expand(4))
+    assert form.at(5) == 5 * uw.capacity(uw.kl[0], 5.0)
+    assert uw.conditioned(up * uw.mi).at(5) == uw.conditioned(5.0 * uw.mi)
+    both = uw.conditioned(up * uw.mi) + uw.conditioned(down * uw.mi)
+    assert both.at(5) == 2 * uw.conditioned(5.0 * uw.mi)

@@ -41,6 +41,10 @@ class Atom(NamedTuple):
     level: int = 0
     of: tuple[str, ...] = ()
 
+    def on(self, *latents: str) -> Atom:
+        """Return the density of some of the latents; those without latents stay as they are."""
+        return self if self.kind in WITHOUT_LATENTS else self._replace(of=latents)
+
     def __str__(self) -> str:
         if self.kind in WITHOUT_LATENTS:
             return WITHOUT_LATENTS[self.kind]
@@ -54,8 +58,32 @@ class Atom(NamedTuple):
 
 def printed(form: Mapping[Any, Coefficient]) -> str:
     """Return a linear form as people write it: atoms by kind and level, then other terms."""
-    terms = sorted(form.items(), key=_place)
-    return printed_sum((c, str(term), "·") for term, c in terms)
+    table = dict(sorted(form.items(), key=_place))
+    names = names_of(table)
+    return printed_sum((c, names[term], "·") for term, c in table.items())
+
+
+def names_of(terms: Iterable[Any]) -> dict[Any, str]:
+    """Return the terms' names, with other words where one letter would stand for two things.
+
+    All latents are called "all" beside terms of a site that is called "z", and labels are called
+    "labels" beside log q(y|x) of a latent y.
+
+    >>> names_of([Atom("label"), Atom("posterior", of=("y",))])[Atom("label")]
+    'log q(labels|x)'
+    """
+    names = {term: str(term) for term in terms}
+    latents = {term: getattr(term, "of", None) for term in names}
+    if ("z",) in latents.values():
+        for term, of in latents.items():
+            if of == ():
+                whole = term.on("all")
+                names[term] = str(whole)
+    of_y = Atom("posterior", of=("y",))
+    label = Atom("label")
+    if label in names and of_y in names:
+        names[label] = "log q(labels|x)"
+    return names
 
 
 def printed_sum(terms: Iterable[tuple[Coefficient, str, str]]) -> str:

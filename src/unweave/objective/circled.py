@@ -5,26 +5,25 @@
 With a tree of groups, ④ falls into Ⓐ, the correlation between the top groups, and Ⓑ, what is below;
 with single units too, Ⓑ falls into ⓘ, the correlation within groups, and ⓘⓘ, the KL of each unit.
 A star marks units that stand where groups would.
+
+What a deeper tree adds is written by its levels, in the terms tc[l] and kl[l] of `literature`:
+
+    >>> import unweave as uw
+    >>> print((uw.recon - uw.mi - 6 * uw.tc[0] - 3 * uw.tc[1] - uw.kl[2]).circled())
+    ① + ② + ③ - 6·tc[0] - 3·tc[1] - kl[2]
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
-from .atoms import Atom, Coefficient, is_zero, printed, printed_sum
+from .atoms import Atom, Coefficient, is_zero, names_of, printed, printed_sum
 
 RECON = Atom("recon")
 EVIDENCE = Atom("evidence")
 POSTERIOR = Atom("posterior")
-P = Atom("p")
-P_GROUPS = Atom("p", 1)
-P_UNITS = Atom("p", -1)
-Q = Atom("q")
-Q_GROUPS = Atom("q", 1)
-Q_UNITS = Atom("q", -1)
-ATOMS = (RECON, EVIDENCE, POSTERIOR, P, P_GROUPS, P_UNITS, Q, Q_GROUPS, Q_UNITS)
-"""The atoms of which circled terms are made."""
 
 CIRCLES = "①②③④ⒶⒷⓘ"
 
@@ -37,18 +36,12 @@ def circled(form: Mapping[Any, Coefficient]) -> str:
     Raises:
         ValueError: It is no sum of those terms.
     """
-    table: dict[Atom, Coefficient] = dict.fromkeys(ATOMS, 0)
-    others: dict[Any, Coefficient] = {}
-    for term, c in form.items():
-        if term in table:
-            table[term] = c
-        else:
-            others[term] = c
-    are_apart = all(_is_apart(term, c) for term, c in others.items())
-    if not are_apart or not _is_balanced(table):
+    others = {term: c for term, c in form.items() if not _is_circled(term)}
+    if not _is_balanced(form):
         raise ValueError(f"{printed(form)} is no sum of the terms ① to ④, Ⓐ, Ⓑ, ⓘ and ⓘⓘ")
-    named = _first_three(table) + _divergences(table, P_GROUPS in form) + _anchors(others)
-    named += [(c, str(term)) for term, c in others.items()]
+    named = _first_three(form) + _divergences(form) + _anchors(others)
+    for term, name in names_of(others).items():
+        named.append((others[term], name))
     terms = []
     for c, name in named:
         is_circled = name[0] in CIRCLES
@@ -57,49 +50,96 @@ def circled(form: Mapping[Any, Coefficient]) -> str:
     return printed_sum(terms)
 
 
-def _is_balanced(table: Mapping[Atom, Coefficient]) -> bool:
+def _is_circled(term: Any) -> bool:
+    """Whether a term is an atom of the circled terms: one of all latents, recon or evidence."""
+    return isinstance(term, Atom) and term.kind != "label" and not term.of
+
+
+def _levels(form: Mapping[Any, Coefficient]) -> list[int]:
+    """Return the levels of q and p in a form, from coarse to fine."""
+    levels = set()
+    for term, c in form.items():
+        is_of_a_level = _is_circled(term) and term.kind in ("q", "p")
+        if is_of_a_level and not is_zero(c):
+            levels.add(term.level)
+    coarse = [level for level in levels if level >= 0]
+    fine = [level for level in levels if level < 0]
+    return sorted(coarse) + sorted(fine)
+
+
+def _is_balanced(form: Mapping[Any, Coefficient]) -> bool:
     """Whether q[l] comes with −p[l] at each level, apart from the information −②."""
-    top = table[Q] + table[P] + table[POSTERIOR]
-    groups = table[Q_GROUPS] + table[P_GROUPS]
-    units = table[Q_UNITS] + table[P_UNITS]
-    return all(is_zero(gap, 1e-9) for gap in (top, groups, units))
+    gaps: dict[int, Coefficient] = {0: form.get(POSTERIOR, 0)}
+    for term, c in form.items():
+        if _is_circled(term) and term.kind in ("q", "p"):
+            gap = gaps.get(term.level, 0)
+            gaps[term.level] = gap + c
+    return all(is_zero(gap, 1e-9) for gap in gaps.values())
 
 
-def _is_apart(term: Any, c: Coefficient) -> bool:
-    """Whether a term may stand behind the circled ones, as atoms of all latents may not."""
-    if isinstance(term, Atom) and term.kind != "label" and not term.of:
-        return is_zero(c, 1e-9)
-    return True
-
-
-def _first_three(table: Mapping[Atom, Coefficient]) -> Named:
-    one = table[RECON]
-    two = -table[POSTERIOR]
-    three = one + table[EVIDENCE]
+def _first_three(form: Mapping[Any, Coefficient]) -> Named:
+    one = form.get(RECON, 0)
+    two = -form.get(POSTERIOR, 0)
+    three = one + form.get(EVIDENCE, 0)
     return [(one, "①"), (two, "②"), (three, "③")]
 
 
-def _divergences(table: Mapping[Atom, Coefficient], has_groups: bool) -> Named:
+def _divergences(form: Mapping[Any, Coefficient]) -> Named:
     """Write p's coefficients as those of ④ or of its parts, in as few terms as it takes."""
-    across = table[P]
-    within = across + table[P_GROUPS]
-    units = within + table[P_UNITS]
+    levels = _levels(form)
+    if not set(levels) <= {0, 1, -1}:
+        return _by_levels(form, levels)
+    p, p_groups, p_units = Atom("p"), Atom("p", 1), Atom("p", -1)
+    across = form.get(p, 0)
+    within = across + form.get(p_groups, 0)
+    units = within + form.get(p_units, 0)
     if across == within == units:
         return [(across, "④")]
     if within == units:
         return [(across, "Ⓐ"), (units, "Ⓑ")]
-    if across == within and not has_groups:
+    if across == within and 1 not in levels:
         return [(across, "Ⓐ*"), (units, "Ⓑ*")]
     return [(across, "Ⓐ"), (within, "ⓘ"), (units, "ⓘⓘ")]
 
 
+def _by_levels(form: Mapping[Any, Coefficient], levels: list[int]) -> Named:
+    """Write Σ c_l kl[l] as correlations between the levels that are named, and the last level."""
+    named: Named = []
+    total: Coefficient = 0
+    names = [_between(level, below) for level, below in pairwise(levels)]
+    names.append(f"kl[{levels[-1]}]")
+    for level, name in zip(levels, names, strict=True):
+        log_p = Atom("p", level)
+        total = total - form.get(log_p, 0)
+        named.append((total, name))
+    return named
+
+
+def _between(level: int, below: int) -> str:
+    """Return the correlations between two partitions as `literature.tc` is asked for them."""
+    first = level if level >= 0 else level + 1
+    stop = below if below >= 0 else below + 1
+    if below == level + 1:
+        return f"tc[{first}]"
+    if below == -1:
+        return f"tc[{first}:]"
+    return f"tc[{first}:{stop}]"
+
+
 def _anchors(others: dict[Any, Coefficient]) -> Named:
     """Take informations in some latents, posterior − q[0] of them, out of `others`."""
-    named: Named = []
+    found: dict[str, Coefficient] = {}
     for term, c in list(others.items()):
         if isinstance(term, Atom) and term.kind == "posterior":
             aggregate = Atom("q", 0, term.of)
-            if others.get(aggregate) == -c:
-                del others[term], others[aggregate]
-                named.append((-c, "②ᵃ"))
+            given = others.get(aggregate)
+            if given == -c:
+                latents = ",".join(term.of)
+                found[latents] = given
+                del others[term]
+                del others[aggregate]
+    named: Named = []
+    for latents, c in found.items():
+        name = "②ᵃ" if len(found) == 1 else f"②ᵃ({latents})"
+        named.append((c, name))
     return named

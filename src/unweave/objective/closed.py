@@ -6,11 +6,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, OneHotCategorical, kl_divergence
 
 from ..trace.groups import Part
 from ..trace.marginals import is_factorised, unwrap
 from ..trace.node import Node
+from ..trace.parameters import changed
 from .pair import Pair, units_of
 from .prior import Prior
 
@@ -39,6 +40,8 @@ def _kl_of_units(
     name: str, node: Node, q: Distribution, p: Distribution, lead: int
 ) -> Tensor | None:
     """Return a site's divergence, (*classes, *samples, batch, units), None where none is known."""
+    if isinstance(q, OneHotCategorical) and _may_lack_classes(q.logits):
+        q, p = changed(q, _finite), changed(p, _finite)
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:
@@ -52,3 +55,15 @@ def _kl_of_units(
     if kl.ndim <= lead:
         return kl.unsqueeze(-1)
     return kl.flatten(lead)
+
+
+def _may_lack_classes(logits: Tensor) -> bool:
+    """Whether a class may have no weight; elsewhere than on the CPU a look would wait."""
+    on_cpu = logits.device.type == "cpu"
+    return not on_cpu or bool((logits == -math.inf).any())
+
+
+def _finite(t: Tensor, _: int) -> Tensor:
+    """Return finite logits: 0 · −∞, of a class without weight, would be a gradient of NaN."""
+    lowest = torch.finfo(t.dtype).min
+    return t.clamp_min(lowest)

@@ -22,6 +22,10 @@ class Conditioned:
         """Return the term of one step, with numbers for schedules."""
         return Conditioned(self.form.at(step))
 
+    def on(self, *latents: str) -> Conditioned:
+        """Return the same term of some of the latents; the weights stay as they are."""
+        return Conditioned(self.form.of(*latents))
+
     def __call__(self, d: Densities) -> Tensor:
         value = d.score(self.form)  # (*samples, batch)
         samples = tuple(range(value.ndim - 1))

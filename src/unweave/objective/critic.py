@@ -18,7 +18,7 @@ network; `Critics` holds the networks. Training a `Recipe` does all of it; by ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from .atoms import Atom, Coefficient
 from .densities import Densities, Term
 from .latents import drawn_numbers, latent_blocks
 from .literature import elbo
-from .objective import Objective
+from .objective import Objective, summed
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class Critic:
     hidden: tuple[int, ...] = (1000,) * 6
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
+
+    def on(self, *latents: str) -> Critic:
+        """Return the same term of some of the latents, for a network of its own."""
+        return replace(self, of=latents)
 
     def __call__(self, d: Densities) -> Tensor:
         raise ValueError(
@@ -190,12 +194,12 @@ class Critics:
 
     def bind(self, objective: Objective, d: Densities) -> Objective:
         """Return the objective with networks in the place of its critics."""
-        bound: dict[Atom | Term, Coefficient] = {}
+        bound: list[tuple[Atom | Term, Coefficient]] = []
         for term, c in objective.coefficients.items():
             if isinstance(term, Critic):
                 term = self._network(term, d)
-            bound[term] = c
-        return Objective(bound)
+            bound.append((term, c))
+        return summed(bound)
 
     def _network(self, critic: Critic, d: Densities) -> Discriminator:
         if critic not in self.networks:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from ..aggregate import Aggregate
@@ -204,7 +205,10 @@ class Densities:
         return total
 
     def _evidence(self) -> Tensor:
-        """Return log 1/S Σ_s p(x, z_s)/q(z_s|x), classes by their weights, at every sample."""
+        """Return log 1/S Σ_s p(x, z_s)/q(z_s|x), classes by their weights, at every sample.
+
+        Classes that q gives no weight are left out, as q never draws them.
+        """
         pair = self.pair
         if pair.batch_dim == pair.depth:
             raise ValueError(
@@ -213,6 +217,7 @@ class Densities:
             )
         log_joint = self._atom(Atom("recon")) + self._atom(Atom("p"))
         log_w = log_joint - self._atom(Atom("posterior")) + pair.log_class
+        log_w = torch.where(pair.log_class > -math.inf, log_w, -math.inf)
         samples = log_w.shape[pair.depth : pair.batch_dim]
         total = log_w.logsumexp(tuple(range(pair.batch_dim)), keepdim=True)
         mean = total - math.log(math.prod(samples))  # (1, …, 1, batch)

@@ -11,7 +11,7 @@ log p(x|z) - 4·log q(z|x) + 4·log p(z)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -43,10 +43,8 @@ class Objective:
     def __add__(self, other: Objective) -> Objective:
         if not isinstance(other, Objective):
             return NotImplemented
-        total = dict(self.coefficients)
-        for term, c in other.coefficients.items():
-            total[term] = total.get(term, 0.0) + c
-        return _without_zeros(total)
+        total = summed([*self.coefficients.items(), *other.coefficients.items()])
+        return _without_zeros(total.coefficients)
 
     def __mul__(self, factor: Coefficient) -> Objective:
         if not isinstance(factor, (int, float, Ramp)):
@@ -71,12 +69,13 @@ class Objective:
         """
         if not self._changes:
             return self
-        now: dict[Atom | Term, Coefficient] = {}
+        now: list[tuple[Atom | Term, Coefficient]] = []
         for term, c in self.coefficients.items():
             term_at: Callable[[int], Any] | None = getattr(term, "at", None)
             term_now = term_at(step) if term_at else term
-            now[term_now] = c(step) if isinstance(c, Ramp) else c
-        return Objective(now)
+            c_now = c(step) if isinstance(c, Ramp) else c
+            now.append((term_now, c_now))
+        return summed(now)
 
     @cached_property
     def _changes(self) -> bool:
@@ -87,16 +86,26 @@ class Objective:
     def of(self, *latents: str) -> Objective:
         """Return the same form on some of the latents.
 
-        `mi.of("y")` is I(x;y), `tc[-1].of("z")` the correlation within z. Latents are written as in
-        groups ("z", "z[:5]", "z[3]"); level l of the tree keeps its blocks' parts.
+        `mi.of("y")` is I(x;y), `tc[-1].of("z")` the correlation within z, `mmd().of("z")` the
+        distance of q(z) and p(z). Latents are written as in groups ("z", "z[:5]", "z[3]"); level l
+        of the tree keeps its blocks' parts. They replace those of an earlier `of`. `recon`, `label`
+        and `evidence` stay as they are; other terms have a method `on(*latents)` of their own.
+
+        Raises:
+            TypeError: A term has none.
         """
-        restricted: dict[Atom | Term, Coefficient] = {}
+        restricted: list[tuple[Atom | Term, Coefficient]] = []
         for term, c in self.coefficients.items():
-            if isinstance(term, Atom) and term.kind in ("posterior", "q", "p"):
-                restricted[term._replace(of=latents)] = c
-            else:
-                restricted[term] = c
-        return Objective(restricted)
+            on: Callable[..., Any] | None = getattr(term, "on", None)
+            if on is None:
+                named = ", ".join(map(repr, latents))
+                raise TypeError(
+                    f"{term} cannot be restricted to {named}: restrict the other terms before it "
+                    "is added, or give it a method on(*latents)"
+                )
+            restricted.append((on(*latents), c))
+        total = summed(restricted)
+        return _without_zeros(total.coefficients)
 
     def __call__(
         self,
@@ -121,10 +130,20 @@ class Objective:
     def circled(self) -> str:
         """Return the objective in the circled terms of the paper, for a tree of groups and units.
 
+        Terms of a deeper tree follow ① to ③ by their levels, `tc[1]` and `kl[-1]`.
+
         Raises:
             ValueError: It is no sum of those terms.
         """
         return circled(self.coefficients)
+
+
+def summed(terms: Iterable[tuple[Atom | Term, Coefficient]]) -> Objective:
+    """Return the sum of terms with coefficients; those of equal terms are added."""
+    total: dict[Atom | Term, Coefficient] = {}
+    for term, c in terms:
+        total[term] = total[term] + c if term in total else c
+    return Objective(total)
 
 
 def _without_zeros(table: Mapping[Atom | Term, Coefficient]) -> Objective:

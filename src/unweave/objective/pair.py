@@ -129,11 +129,16 @@ class Pair:
         return total
 
     def mean_over_classes(self, t: Tensor) -> Tensor:
-        """Return Σ q(y|x) t over the classes of enumerated sites, (*samples, batch)."""
+        """Return Σ q(y|x) t over the classes of enumerated sites, (*samples, batch).
+
+        A class without weight adds nothing, though log-densities are −∞ there.
+        """
         if not self.depth:
             return t
         if math.prod(t.shape[: self.depth]) > 1:
-            weighted = self.log_class.exp() * t
+            share = self.log_class.exp()
+            counted = torch.where(share > 0, t, 0.0)
+            weighted = share * counted
             t = weighted.sum(tuple(range(self.depth)), keepdim=True)  # (1, …, 1, *samples, batch)
         return t.reshape(t.shape[self.depth :])
 

@@ -14,7 +14,7 @@ biased when it is estimated from a minibatch, as each function says.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -47,6 +47,10 @@ class Capacity:
         """Return the term of one step, with numbers for schedules."""
         nats = self.nats(step) if isinstance(self.nats, Ramp) else self.nats
         return Capacity(self.form.at(step), nats)
+
+    def on(self, *latents: str) -> Capacity:
+        """Return the same term of some of the latents."""
+        return Capacity(self.form.of(*latents), self.nats)
 
     def __call__(self, d: Densities) -> Tensor:
         if isinstance(self.nats, Ramp):
@@ -104,6 +108,10 @@ class Covariances:
     of: tuple[str, ...] = ()
     total: bool = False
 
+    def on(self, *latents: str) -> Covariances:
+        """Return the same term of some of the latents."""
+        return replace(self, of=latents)
+
     def __call__(self, d: Densities) -> Tensor:
         covariance = _covariance(d, self.of, self.total)
         return covariance.square().sum() - covariance.diagonal().square().sum()
@@ -119,9 +127,14 @@ class Variances:
     of: tuple[str, ...] = ()
     total: bool = False
 
+    def on(self, *latents: str) -> Variances:
+        """Return the same term of some of the latents."""
+        return replace(self, of=latents)
+
     def __call__(self, d: Densities) -> Tensor:
-        variance = _covariance(d, self.of, self.total).diagonal()
-        return (variance - 1).square().sum()
+        covariance = _covariance(d, self.of, self.total)
+        gap = covariance.diagonal() - 1
+        return gap.square().sum()
 
     def __str__(self) -> str:
         return f"Σ_i ({_named(self)}_ii - 1)²"
@@ -253,6 +266,10 @@ class MMD:
     bandwidth: float = 1.0
     of: tuple[str, ...] = ()
 
+    def on(self, *latents: str) -> MMD:
+        """Return the same term of some of the latents."""
+        return replace(self, of=latents)
+
     def __call__(self, d: Densities) -> Tensor:
         part = union(latent_blocks(d, self.of))
         z = drawn_numbers(d, part)  # (*samples, batch, numbers)
@@ -264,7 +281,8 @@ class MMD:
                 f"MMD compares pairs of items, and the batch has {n}: give it 2 or more"
             )
         alike = self.k(z, z) + self.k(prior, prior)  # (*samples, batch, batch)
-        h = alike - 2 * self.k(z, prior)
+        across = self.k(z, prior)
+        h = alike - 2 * across
         own = h.diagonal(dim1=-2, dim2=-1).sum(-1)
         pairs = h.sum((-2, -1)) - own  # (*samples)
         count = n * (n - 1)

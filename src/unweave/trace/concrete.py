@@ -16,7 +16,8 @@ class Concrete(Distribution):
     .. math:: \log p(y) = \log (K-1)! + (K-1) \log τ + \sum_k (a_k - (τ+1) \log y_k)
                           - K \log \sum_k \exp(a_k - τ \log y_k)
 
-    with logits `a` (*batch, K), unnormalised, and temperature τ > 0; values lie on the simplex. A
+    with logits `a` (*batch, K), unnormalised, and temperature τ > 0, a number, (*batch) or
+    (*batch, 1); values lie on the simplex. A
     *label* is a draw of the discrete variable that is being relaxed, so labels are scored by
     `log_mass`, its log-probability: the density is infinite at the simplex' corners. Entries that
     float arithmetic rounds to zero are read as the smallest normal number.
@@ -24,15 +25,35 @@ class Concrete(Distribution):
     Source: Maddison, Mnih and Teh, "The Concrete Distribution" (2017); Jang, Gu and Poole (2017).
     """
 
-    arg_constraints: dict[str, Any] = {"logits": constraints.real_vector}  # noqa: RUF012
+    arg_constraints: dict[str, Any] = {  # noqa: RUF012
+        "logits": constraints.real_vector,
+        "temperature": constraints.positive,
+    }
     support = constraints.simplex
     has_rsample = True
 
     def __init__(self, logits: Tensor, temperature: float | Tensor) -> None:
         self.logits = logits
-        self.temperature = temperature
         batch, event = logits.shape[:-1], logits.shape[-1:]
+        if isinstance(temperature, Tensor):
+            if temperature.ndim >= logits.ndim and temperature.shape[-1] == 1:
+                temperature = temperature.squeeze(-1)
+            batch = self._joint(batch, temperature.shape)
+        self.temperature = temperature
         super().__init__(batch, event, validate_args=False)
+
+    @staticmethod
+    def _joint(batch: torch.Size, of_temperature: torch.Size) -> torch.Size:
+        """Return the batch shape of logits and temperatures."""
+        try:
+            joint: torch.Size = torch.broadcast_shapes(batch, of_temperature)
+        except RuntimeError:
+            raise ValueError(
+                f"a Concrete variable has logits of shape {(*batch, 'classes')} and temperatures "
+                f"of shape {tuple(of_temperature)}: give one number, or one for each of "
+                f"{tuple(batch)}"
+            ) from None
+        return joint
 
     @property
     def mean(self) -> Tensor:
@@ -41,7 +62,10 @@ class Concrete(Distribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Concrete:
         logits = self.logits.expand(*batch_shape, -1)
-        return Concrete(logits, self.temperature)
+        temperature = self.temperature
+        if isinstance(temperature, Tensor):
+            temperature = temperature.expand(batch_shape)
+        return Concrete(logits, temperature)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -49,7 +73,10 @@ class Concrete(Distribution):
         noise.exponential_()
         least = torch.finfo(noise.dtype).tiny
         gumbel = -noise.clamp_min(least).log()
-        scaled = (self.logits + gumbel) / self.temperature
+        t = self.temperature
+        if isinstance(t, Tensor):
+            t = t.unsqueeze(-1)  # (*batch, 1)
+        scaled = (self.logits + gumbel) / t
         return scaled.softmax(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -76,7 +103,7 @@ class Concrete(Distribution):
         """
         t = self.temperature
         a = self.logits
-        b = -t * log_y
+        b = -(t.unsqueeze(-1) if isinstance(t, Tensor) else t) * log_y
         are_pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
         if not are_pairs or isinstance(t, Tensor) or t > 0.9:
             terms = a + b

@@ -25,6 +25,7 @@ from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategoric
 from . import views
 from .axes import Axes, Enumerated, classes_of, pad, plain, shown, told
 from .concrete import Concrete
+from .limits import check_log_odds, check_log_weights, check_scale, check_temperature, outcomes
 from .node import Law, Node, Role
 from .parameters import changed, holds
 from .values import all_known, check_shape, draw, existing, give, in_part, like
@@ -208,7 +209,8 @@ class Trace(Mapping[str, Node]):
             drawn = self._drawn(name, dist, classes)
             node = Node(drawn, "sampled", dist)
         else:
-            node = self._given(name, dist, value, observed)
+            all_given = observed is None and where is None
+            node = self._given(name, dist, value, observed, all_given=all_given)
         if where is not None:
             node = in_part(name, node, where, self._axes)
         return self._add(name, node)
@@ -255,12 +257,19 @@ class Trace(Mapping[str, Node]):
         return Node(drawn, "sampled", dist)
 
     def _given(
-        self, name: str, dist: Distribution, value: Tensor | Node, observed: Tensor | None
+        self,
+        name: str,
+        dist: Distribution,
+        value: Tensor | Node,
+        observed: Tensor | None,
+        *,
+        all_given: bool,
     ) -> Node:
         """Return a site with a value that was given, or chosen in another trace."""
         role: Role = "observed"
         if isinstance(value, Node):
             role, value = "reused", value.value
+        value = outcomes(name, dist, value, all_given=all_given)
         self._meet(value)
         held, present = give(name, dist, value, observed, self._axes)
         return Node(held, role, dist, present)
@@ -341,6 +350,7 @@ class Trace(Mapping[str, Node]):
 
         Numbers broadcast: `p.normal(0.0, 1.0, …)`.
         """
+        check_scale(name, scale)
         loc, scale = like(loc, scale, value), like(scale, loc, value)
         dist = Normal(loc, scale, validate_args=False)
         return self.sample(dist, value, name=name, observed=observed, where=where)
@@ -357,8 +367,11 @@ class Trace(Mapping[str, Node]):
     ) -> Tensor:
         """Add a Concrete relaxation of a categorical with log weights `logits`.
 
-        Labels are one-hot or class numbers.
+        Labels are one-hot or class numbers. A temperature of each item or unit has the shape
+        (*samples, batch, *units), or that with a last dimension of one.
         """
+        check_temperature(name, temperature)
+        check_log_weights(name, logits)
         dist = Concrete(logits, temperature)
         return self.sample(dist, value, name=name, observed=observed, where=where)
 
@@ -377,6 +390,7 @@ class Trace(Mapping[str, Node]):
         are enumerated (see `Trace`).
         """
         self._meet(logits)
+        check_log_weights(name, logits)
         if self._reads or isinstance(value, Node):
             dist = OneHotCategorical(logits=logits, validate_args=False)
             return self.sample(dist, value, name=name, observed=observed, where=where)
@@ -450,8 +464,10 @@ class Trace(Mapping[str, Node]):
     ) -> Tensor:
         """Add a Bernoulli with log odds `logits`.
 
-        Grey values in [0, 1] are scored by their cross-entropy.
+        Values are booleans, integers 0 and 1, or grey values in [0, 1], which are scored by their
+        cross-entropy.
         """
+        check_log_odds(name, logits)
         dist = Bernoulli(logits=logits, validate_args=False)
         return self.sample(dist, value, name=name, observed=observed, where=where)
 
