@@ -16,7 +16,7 @@ from torch.distributions import (
 )
 
 import unweave as uw
-from unweave.evaluation import codes, evaluate, factors, pictures, terms
+from unweave.evaluation import codes, evaluate, factors, gains, pictures, terms
 from unweave.evaluation.encoded import encoded
 from unweave.models.model import hard, seeded
 from unweave.run import fit
