@@ -23,7 +23,7 @@ import unweave as uw
 
 PINNED = Path(__file__).with_name("pinned.json")
 KINDS = ("concrete", "categorical")
-PROSE = {"asks", "convention", "notes"}
+PROSE = {"asks", "convention", "notes", "remarks"}
 """Keys of sentences, which may be written better."""
 
 

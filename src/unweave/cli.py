@@ -189,7 +189,9 @@ def evaluate(
     with _where_it_began(run) as folder:
         recipe = _recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
-        evaluate_run(recipe, load(folder), folder, points=points)
+        scores = evaluate_run(recipe, load(folder), folder, points=points)
+    for remark in scores.get("remarks", ()):
+        typer.echo(f"note: {remark}", err=True)
     typer.echo(f"report: {write(run)}")
 
 

@@ -89,6 +89,9 @@ def fit(
         with alone():
             scores = evaluate_run(recipe, model, folder)
             report.write(folder)
+        if not quiet:
+            for remark in scores.get("remarks", ()):
+                _say(f"note: {remark}")
     return Run(folder, model, history, scores)
 
 

@@ -16,9 +16,10 @@ from torch.distributions import (
 )
 
 import unweave as uw
-from unweave.evaluation import codes, evaluate, factors, gains, pictures, terms
+from unweave.evaluation import codes, evaluate, factors, gains, pictures, remarks, terms
 from unweave.evaluation.encoded import encoded
 from unweave.models.model import hard, seeded
+from unweave.pages import run as report
 from unweave.run import fit
 from unweave.runs import compare
 from unweave.training.recipe import Recipe
@@ -326,7 +327,8 @@ def test_minibatch_values_are_those_of_training(setting):
     trainer = Trainer(recipe, "cpu")
     names = ("elbo", "recon", "mi", "tc[0]", "tc[1]", "kl[2]")
     with torch.no_grad(), seeded(4):
-        column, _ = terms.minibatch_column(recipe, trainer.model, trainer.train, batches=2)
+        two = trainer.epoch_order(0)[:2]
+        column, _ = terms.minibatch_column(recipe, trainer.model, trainer.train, two)
     assert column.keys() == set(names)
     forms = {
         "elbo": uw.elbo,
@@ -348,6 +350,38 @@ def test_minibatch_values_are_those_of_training(setting):
         assert column[name]["minibatch_sd"] == pytest.approx(
             np.std(values[name]), rel=1e-4, abs=1e-5
         )
+
+
+@pytest.mark.parametrize("batches", [2, 11, 100])
+def test_a_mean_over_few_batches_breaks_no_bound_by_noise(batches):
+    """0.45 below a bound is noise, but for the mean of a hundred batches that spread by 1."""
+    values = np.resize([-1.0, 1.0], batches)
+    term = {"exact": 0.1, "se": 0.01, "minibatch": -0.45, "minibatch_sd": float(values.std())}
+    error = values.std(ddof=1) / math.sqrt(batches)
+    is_noise = 4 * error + 0.01 > 0.45
+    assert is_noise == (batches < 100)
+    broken = terms.breached({"tc[0]": term}, small("hfvae"), True, batches)
+    assert bool(broken) != is_noise
+    farther = term | {"minibatch": -4 * error - 0.02}
+    assert terms.breached({"tc[0]": farther}, small("hfvae"), True, batches)
+
+
+def test_one_batch_shows_no_spread_and_breaks_no_bound():
+    term = {"exact": 0.1, "se": 0.01, "minibatch": -0.3, "minibatch_sd": 0.0}
+    assert terms.breached({"tc[0]": term, "mi": term}, small("hfvae"), True, 1) == []
+
+
+def test_the_batches_are_those_that_there_are(tmp_path, monkeypatch):
+    counted = []
+
+    def breached(table, recipe, factorises, batches):
+        counted.append(batches)
+        return []
+
+    monkeypatch.setattr(terms, "breached", breached)
+    recipe = small("vae")
+    evaluate.evaluate(recipe, recipe.model(), tmp_path)
+    assert counted == [recipe.per_epoch] == [2]
 
 
 # -- a whole evaluation ----------------------------------------------------------------------------
@@ -596,3 +630,183 @@ def test_items_in_the_order_of_their_factors_are_scored_and_shown_from_all_over(
         codes.metrics(model.posterior(x), data, most=900)
     _, scored = seen[0]
     assert np.bincount(scored[:, 0]).min() > 250
+
+
+# -- evaluations of which parts fail ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("x", [np.full((60, 4), 3.0), np.zeros((60, 8, 8))])
+def test_items_that_are_all_equal_are_scored_and_reported(tmp_path, capsys, x):
+    """t-SNE of equal codes meets NaN, and ends the process; everything else is there."""
+    data = uw.data.Data(x.astype(np.float32), np.zeros((60, 0), np.int64), (), (), (), "equal")
+    recipe = Recipe(
+        "equal",
+        data,
+        lambda: uw.models.vae(x.shape[1:], hidden=(8,), normals=3, likelihood="normal"),
+        uw.elbo,
+        epochs=1,
+        batch=20,
+    )
+    run = fit(recipe, tmp_path / "run")
+    assert run.scores["skipped"] == {"the codes of the data": "the codes of all 60 items are equal"}
+    nothing, reason = run.scores["remarks"]
+    assert nothing.startswith("Nothing was learnt: all units are idle.")
+    assert "all 60 items that it was trained on are equal" in reason
+    page = (run.folder / "report.html").read_text()
+    for text in (nothing, reason, "the codes of all 60 items are equal"):
+        assert text in page
+    assert f"note: {nothing}\nnote: {reason}\n" in capsys.readouterr().err
+    assert nothing in (run.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "codes_of",
+    [
+        lambda rng: np.full((60, 3), 3.0),
+        lambda rng: 1e-30 * rng.normal(size=(60, 3)),
+        lambda rng: 1e25 * rng.normal(size=(60, 3)),
+        lambda rng: np.where(rng.random((60, 3)) < 0.1, np.nan, 1.0),
+    ],
+)
+def test_codes_that_tsne_cannot_compute_with_are_refused(codes_of):
+    """With each of them t-SNE ends the process, or fails without a word that helps."""
+    spread = codes_of(np.random.default_rng(0)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"are equal|beyond what|NaN or infinite"):
+        pictures.plane(spread)
+
+
+def test_few_codes_and_few_different_ones_have_a_place():
+    rng = np.random.default_rng(0)
+    for codes_of in (
+        rng.integers(0, 2, (24, 3)),
+        np.repeat(rng.normal(size=(2, 4)), 30, 0),
+        rng.normal(size=(3, 4)),
+        1e-11 * rng.normal(size=(60, 4)),
+        1e11 * rng.normal(size=(60, 4)),
+    ):
+        plane = pictures.plane(codes_of.astype(np.float32))
+        assert np.isfinite(plane).all()
+
+
+def test_what_fails_is_named_and_the_rest_is_there(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no such thing")
+
+    parts = {
+        "scores of test items": (codes, "bound"),
+        "information about factors": (factors, "class_information"),
+        "discrete sites": (codes, "discreteness"),
+        "codes of test items": (evaluate, "posterior"),
+        "pictures": (pictures, "shown_items"),
+    }
+    for module, name in parts.values():
+        monkeypatch.setattr(module, name, broken)
+    recipe = small("hfvae", findings=broken)
+    run = fit(recipe, tmp_path / "run", quiet=True)
+    failed = dict.fromkeys([*parts, "the recipe's own findings"], "no such thing")
+    assert run.scores["skipped"] == failed
+    assert set(run.scores["terms"]) == {"elbo", "recon", "mi", "tc[0]", "tc[1]", "kl[2]"}
+    page = (run.folder / "report.html").read_text()
+    for part in failed:
+        assert f"{part.replace(chr(39), '&#39;')}: no such thing" in page
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pictures, "traversals", stopped)
+    recipe = small("hfvae")
+    run = fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate(recipe, run.model, run.folder)
+    scores = json.loads((run.folder / "scores.json").read_text())
+    assert {"test", "terms", "I(x;z)", "metrics"} <= set(scores)
+    assert scores["skipped"] == {"everything after it": "KeyboardInterrupt"}
+    assert f"`unweave report {run.folder}` shows it" in capsys.readouterr().err
+    with np.load(run.folder / "evaluation.npz") as arrays:
+        assert {"x", "reconstruction"} <= set(arrays.files)
+    page = report.write(run.folder).read_text()
+    assert "everything after it: KeyboardInterrupt" in page
+
+
+def test_an_interruption_leaves_an_earlier_evaluation_alone(tmp_path, monkeypatch):
+    recipe = small("vae")
+    run = fit(recipe, tmp_path / "run", quiet=True)
+    before = (run.folder / "scores.json").read_bytes()
+    monkeypatch.setattr(codes, "metrics", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate(recipe, run.model, run.folder, points=30)
+    assert (run.folder / "scores.json").read_bytes() == before
+
+
+# -- remarks ---------------------------------------------------------------------------------------
+
+
+def measured(told=1.0, correlation=0.0, seen=0.0):
+    term = {"exact": correlation, "se": 0.01, "minibatch": seen, "minibatch_sd": 0.1}
+    own = {"exact": told, "se": 0.01, "minibatch": told, "minibatch_sd": 0.1}
+    table = {"recon": own, "mi": own, "tc[0]": term, "tc[1]": term, "kl[2]": own}
+    return {"terms": table, "I(x;z)": {"y": [told, 0.01], "z[0]": [told / 2, 0.01]}}
+
+
+FALLING = [{"split": "train", "loss": 100.0 - step} for step in range(8)]
+LEVEL = [{"split": "train", "loss": 20.0 + 80.0 / 9**step} for step in range(9)]
+
+
+def test_a_run_that_learnt_has_no_remarks():
+    recipe = small("hfvae")
+    assert remarks.remarks(recipe, DIGITS, measured(), FALLING) == []
+    assert remarks.remarks(recipe, DIGITS, {}, []) == []  # as of an autoencoder
+
+
+def test_idle_units_that_tell_much_together_are_no_remark():
+    scores = measured(told=0.04)
+    scores["terms"]["mi"]["exact"] = 3.0
+    assert remarks.remarks(small("hfvae"), DIGITS, scores, LEVEL) == []
+
+
+def test_the_advice_is_what_the_run_suggests():
+    nothing, falling = remarks.remarks(small("hfvae"), DIGITS, measured(told=0.001), FALLING)
+    assert "all units are idle" in nothing
+    assert "y tells most, 0.001" in nothing
+    assert "more epochs (the loss was still falling at the last step, 2)" in falling
+    assert "smaller weights (the objective takes tc[0] 12 times, tc[1] 4 times)" in falling
+    plain = small("hfvae", objective=uw.elbo)
+    _, level = remarks.remarks(plain, DIGITS, measured(told=0.001), LEVEL)
+    assert "more epochs" not in level
+    assert "smaller weights" not in level
+    assert "weights that rise while training" in level
+
+
+@pytest.mark.parametrize(
+    ("objective", "weights"),
+    [
+        (uw.elbo, (1, 1, 1, 1)),
+        (2 * uw.elbo, (1, 1, 1, 1)),
+        (uw.beta_vae(4), (4, 4, 4, 4)),
+        (uw.hfvae(0.5, 12, 4), (0.5, 12, 4, 1)),
+        (uw.recon - 3 * uw.mi - 7 * uw.tc[1] - 2 * uw.kl[-1], (3, 0, 7, 2)),
+        (uw.beta_vae(uw.ramp(0, 4, last=2)), (4, 4, 4, 4)),
+        (uw.factor_vae(10), (1, 11, 11, 1)),
+        (uw.recon, (0, 0, 0, 0)),
+    ],
+)
+def test_weights_are_those_of_the_terms_that_add_up_to_the_objective(objective, weights):
+    found = remarks.term_weights(objective.at(2), measured())
+    assert list(found) == ["mi", "tc[0]", "tc[1]", "kl[2]"]
+    assert tuple(found.values()) == pytest.approx(weights)
+
+
+def test_latents_that_stay_dependent_are_remarked():
+    recipe = small("hfvae")
+    blind, between = remarks.remarks(recipe, DIGITS, measured(correlation=5.0, seen=0.3), [])
+    assert blind.startswith("tc[0] is 5.00 nats, though the objective takes it 12 times")
+    assert "saw 0.30: try a larger batch" in blind
+    assert between.startswith("tc[1] is 5.00 nats, though the objective takes it 4 times")
+    aware = remarks.remarks(recipe, DIGITS, measured(correlation=5.0, seen=4.0), [])
+    assert aware[0].endswith("Try more epochs, or a larger weight.")
+    plain = small("hfvae", objective=uw.elbo)
+    assert remarks.remarks(plain, DIGITS, measured(correlation=5.0), []) == []
+    assert remarks.remarks(recipe, DIGITS, measured(correlation=0.4), []) == []

@@ -62,6 +62,25 @@ def test_a_metric_that_cannot_be_computed_stops_no_other(arrays):
     assert fine.value > 0
 
 
+def test_one_factor_leaves_out_what_it_would_make_1_for_any_codes(arrays):
+    """Codes of noise, and of the factor itself: no score is 1 for both."""
+    _, v = arrays
+    noise = np.random.default_rng(0).normal(size=(len(v), 3))
+    good = np.column_stack([v[:, 0], noise])
+    for one in (v[:, 0], np.column_stack([v[:, 0], np.zeros(len(v))])):  # the other does not vary
+        pairs = list(zip(scores(noise, one), scores(good, one), strict=True))
+        assert not [a.name for a, b in pairs if a.value == b.value == 1]
+        found = {key: a for key, (a, _) in zip(METRICS, pairs, strict=True)}
+        for key in ("dci", "factor_vae_score", "beta_vae_score", "modularity", "info_modularity"):
+            assert math.isnan(found[key].value)
+            assert "expected two or more" in found[key].notes[-1]
+        parts = found["dci"].parts
+        assert math.isnan(parts["disentanglement"])
+        assert np.isnan(parts["per_code"]).all()
+        assert 0 <= parts["completeness"] < 1
+        assert 0 < parts["informativeness"] < 1
+
+
 def test_what_no_metric_can_be_computed_on_is_refused(arrays):
     z, v = arrays
     with pytest.raises(ValueError, match="NaN or infinite"):

@@ -500,3 +500,70 @@ if __name__ == "__main__":  # look at one: python tests/pages/test_run_page.py F
     from pathlib import Path
 
     print(report.write(make_run(Path(sys.argv[1]))))
+
+
+# -- headlines that say something ------------------------------------------------------------------
+
+
+def test_a_level_that_splits_no_group_has_no_tile(run):
+    config, history, scores, arrays = parts(run)
+    assert "TC between groups" in Page(render(config, history, scores, arrays)).words
+    zero = {"exact": 0.0, "se": 0.0, "minibatch": 0.0, "minibatch_sd": 0.0}
+    for term, kept in (("tc[0]", "0.613"), ("tc[1]", "0.041")):
+        changed = scores | {"terms": scores["terms"] | {term: zero}}
+        page = Page(render({**config, "groups": ["z"]}, history, changed, arrays))
+        assert "TC between groups" not in page.words
+        assert "TC within groups" not in page.words
+        assert page.words[page.words.index("Total correlation") + 1].startswith(kept)
+        assert "0 for any codes: this level of the groups splits none of them." in page.words
+
+
+def test_remarks_stand_above_the_numbers(run):
+    config, history, scores, arrays = parts(run)
+    html = render(config, history, scores | {"remarks": ["Nothing <i>was</i> learnt."]}, arrays)
+    remark = html.index("Nothing &lt;i&gt;was&lt;/i&gt; learnt.")
+    assert remark < html.index('<dl class="tiles">')
+    assert 'class="remarks"' not in render(config, history, scores, arrays)
+
+
+def test_metrics_that_one_factor_cannot_tell_have_no_value(run):
+    from unweave.metrics import battery
+    from unweave.metrics.score import described
+
+    config, history, scores, arrays = parts(run)
+    rng = np.random.default_rng(0)
+    z, v = rng.normal(size=(200, 3)), rng.integers(0, 3, 200)
+    found = battery.scores(z, v, which=["dci", "factor_vae_score"])
+    scores["metrics"] = {s.name: described(s) for s in found}
+    page = Page(render(config, history, scores, arrays))
+    assert "1.000" not in page.words
+    assert f"completeness {found[0].parts['completeness']:.3f}" in page.text
+    assert "DCI disentanglement is left out: one factor that varies" in page.text
+    assert "factor vae score is left out: factor 0 alone can be held" in page.text
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "part"),
+    [
+        ("units", "drawable", "pictures"),
+        ("units", "cards", "what latent units do"),
+        ("terms", "tiles", "tiles"),
+        ("terms", "terms", "the bound"),
+        ("diagrams", "information", "information in units"),
+        ("diagrams", "embedding", "codes in the plane"),
+        ("diagrams", "curves", "curves"),
+        ("exhibits", "exhibits", "findings"),
+    ],
+)
+def test_a_part_that_cannot_be_drawn_is_named_and_the_rest_is_there(
+    run, monkeypatch, module, name, part
+):
+    def broken(*_):
+        raise ZeroDivisionError("no such <picture>")
+
+    monkeypatch.setattr(getattr(report, module), name, broken)
+    html = render(*parts(run))
+    assert f"{part}: no such &lt;picture&gt;" in html
+    page = Page(html)
+    assert len(page.sections) >= 5
+    assert {"skipped", "about"} <= set(page.sections)

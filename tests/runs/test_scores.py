@@ -48,6 +48,7 @@ EVERYTHING = {
     "accuracy": {"w": 0.6},
     "metrics": {"mig": METRIC},
     "findings": [{"kind": "Number", "title": "Off by", "value": 0.4, "error": 0.1, "unit": "m"}],
+    "remarks": ["Nothing was learnt."],
     "skipped": {"discrete sites": "none"},
 }
 

@@ -86,12 +86,13 @@ def test_intervals_come_on_demand():
 def test_one_factor_leaves_out_what_needs_two():
     codes, factors = drawn()
     card = uw.score(codes, factors[:, 0], level=None)
-    assert "modularity" not in {s.name for s in card.scores}
-    assert [text for text in card.warnings if text.startswith("modularity is left out")]
+    told = {s.name for s in card.scores}
+    for name in ("modularity", "DCI disentanglement", "factor_vae_score", "beta_vae_score"):
+        assert name not in told
+        assert [text for text in card.warnings if text.startswith(f"{name} is left out")]
+    assert "FactorVAE score" not in told
     assert [text for text in card.warnings if text.startswith("one factor only")]
-    assert (
-        card["DCI disentanglement"].value == card["FactorVAE score"].value == 1
-    )  # as the warning says
+    assert card.importance.shape == (codes.shape[1], 1)  # of one factor too
     with pytest.raises(
         ValueError, match="no score could be computed: modularity is left out: one factor"
     ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from torch import Tensor
 from ..data import Data
 from ..models.model import Model, seeded
 from ..runs.arrays import write as write_arrays
+from ..runs.files import read_lines
 from ..runs.findings import packed
+from ..runs.scores import FILE as SCORES
 from ..runs.scores import write as write_scores
 from ..trace.trace import Trace
 from ..training.items import Items, Kept
 from ..training.recipe import Recipe, check
 from . import codes, factors, pictures, terms
 from .encoded import encoded, posterior
+from .remarks import remarks
 
 Skipped = dict[str, str]
 """The parts of an evaluation that were left out, and why."""
@@ -44,49 +47,106 @@ def evaluate(
         points: The items that exact terms are averaged over, by default the recipe's.
 
     Returns:
-        The scores. A part that the model has no place for is left out, and named under "skipped".
+        The scores. A part that fails, or that the model has no place for, is left out and named
+        under "skipped". Sentences that change how the numbers are read are under "remarks".
+
+    An evaluation that is stopped, as by Ctrl-C, leaves what it had measured, or the scores of an
+    earlier one.
     """
     check(recipe)
     folder = Path(folder)
+    is_first = not (folder / SCORES).is_file()
     model = model.cpu().eval()
-    points = points or recipe.points
+    scores: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    skipped: Skipped = {}
     train = recipe.parts()[0]
     test = recipe.test or train
+    try:
+        with torch.no_grad(), seeded(recipe.seed):
+            drawn = _measure(recipe, model, train, test, points or recipe.points, scores, skipped)
+            with _unless("remarks", skipped):
+                scores |= _remarks(recipe, train, scores, folder)
+            if is_first:  # pictures may end the process, by the memory that they take
+                _write(folder, scores, {}, skipped)
+            with _unless("pictures", skipped):
+                _draw(model, drawn, test, arrays, skipped)
+        if recipe.findings is not None:
+            with _unless("the recipe's own findings", skipped):
+                scores["findings"], shown = _findings(recipe, model)
+                arrays |= shown
+    except BaseException as stop:  # Ctrl-C too
+        skipped["everything after it"] = str(stop) or type(stop).__name__
+        if is_first:
+            _write(folder, scores, arrays, skipped)
+            _note(f"what was measured is kept; `unweave report {folder}` shows it")
+        raise
+    _write(folder, scores, arrays, skipped)
+    return scores
+
+
+def _write(
+    folder: Path, scores: dict[str, Any], arrays: Mapping[str, Any], skipped: Skipped
+) -> None:
+    """Write everything that there is so far."""
+    if skipped:
+        scores["skipped"] = skipped
+    write_scores(folder, scores)
+    write_arrays(folder, arrays)
+
+
+def _measure(
+    recipe: Recipe,
+    model: Model,
+    train: Data,
+    test: Data,
+    points: int,
+    scores: dict[str, Any],
+    skipped: Skipped,
+) -> Trace:
+    """Add to the scores all that is measured; return draws of the training part's codes."""
     items = Items("training", train, recipe)
-    scores: dict[str, Any] = {}
-    skipped: Skipped = {}
-    with torch.no_grad(), seeded(recipe.seed):
-        q = encoded(model, items.x)
-        some = _sample(len(train), points)
-        with _unless("scores of test items", skipped):
-            scores["test"] = codes.bound(model, test, recipe)
-        if _has_latents(q):
-            scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
-            with _unless("information and the terms of the bound", skipped):
-                scores |= _terms(recipe, model, items, q, some)
-            if train.names:
-                with _unless("information about factors", skipped):
-                    scores |= _about_factors(model, q, some, train, test, points)
+    q = encoded(model, items.x)
+    some = _sample(len(train), points)
+    with _unless("scores of test items", skipped):
+        scores["test"] = codes.bound(model, test, recipe)
+    if _has_latents(q):
+        scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
+        with _unless("information and the terms of the bound", skipped):
+            scores |= _terms(recipe, model, items, q, some)
+        if train.names:
+            with _unless("information about factors", skipped):
+                scores |= _about_factors(model, q, some, train, test, points)
+    drawn = q
+    with _unless("discrete sites", skipped):
         drawn = q.draw()
-        with _unless("discrete sites", skipped):
-            scores |= codes.discreteness(drawn)
-        if test.names:
-            scores |= {"factor": test.names[0], "classes": list(test.values[0])}
+        scores |= codes.discreteness(drawn)
+    if test.names:
+        scores |= {"factor": test.names[0], "classes": list(test.values[0])}
+        with _unless("codes of test items", skipped):
             seen = posterior(model, test)
             with _unless("agreement with labels", skipped):
                 scores |= codes.agreement(seen, test, recipe.labels)
             with _unless("metrics of codes against factors", skipped):
                 scores["metrics"] = codes.metrics(seen, test)
-        arrays = _pictures(model, drawn, test, skipped)
-    if recipe.findings is not None:
-        with torch.no_grad(), seeded(recipe.seed):
-            scores["findings"], shown = packed(recipe.findings(model, recipe))
-        arrays |= shown
-    if skipped:
-        scores["skipped"] = skipped
-    write_scores(folder, scores)
-    write_arrays(folder, arrays)
-    return scores
+    return drawn
+
+
+def _remarks(
+    recipe: Recipe, train: Data, scores: Mapping[str, Any], folder: Path
+) -> dict[str, list[str]]:
+    """Return what changes how the scores are read, nothing if nothing does."""
+    history = read_lines(folder / "metrics.jsonl")
+    found = remarks(recipe, train, scores, history)
+    return {"remarks": found} if found else {}
+
+
+def _findings(recipe: Recipe, model: Model) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the recipe's own findings, and their arrays."""
+    if recipe.findings is None:
+        return [], {}
+    with torch.no_grad(), seeded(recipe.seed):
+        return packed(recipe.findings(model, recipe))
 
 
 def _sample(n: int, points: int) -> Tensor:
@@ -104,10 +164,11 @@ def _terms(recipe: Recipe, model: Model, items: Items, q: Trace, some: Tensor) -
     """Return the exact terms with the training's estimates beside them, and bounds they break."""
     scores = terms.information(model, items.x, q, some, recipe.groups)
     table = scores["terms"]
-    column, factorises = terms.minibatch_column(recipe, model, items)
+    batches = terms.some_batches(recipe, items)
+    column, factorises = terms.minibatch_column(recipe, model, items, batches)
     for name, estimate in column.items():
         table[name] |= estimate
-    breaches = terms.breached(table, recipe, factorises)
+    breaches = terms.breached(table, recipe, factorises, len(batches))
     return scores | {"breaches": breaches, "prior_factorises": factorises}
 
 
@@ -125,10 +186,10 @@ def _about_factors(
     return factors.class_information(q, few, test)
 
 
-def _pictures(model: Model, q: Trace, test: Data, skipped: Skipped) -> dict[str, Any]:
-    """Return the arrays of the pictures."""
+def _draw(model: Model, q: Trace, test: Data, arrays: dict[str, Any], skipped: Skipped) -> None:
+    """Add to the arrays those of the pictures."""
     x, labels = pictures.shown_items(test)
-    arrays: dict[str, Any] = {"x": x, "labels": labels}
+    arrays |= {"x": x, "labels": labels}
     with _unless("reconstructions", skipped):
         arrays["reconstruction"] = pictures.reconstructions(model, x)
     with _unless("what latent units do", skipped):
@@ -138,7 +199,6 @@ def _pictures(model: Model, q: Trace, test: Data, skipped: Skipped) -> dict[str,
             arrays["prior_samples"] = pictures.samples_of_prior(model, q, x.shape[1:])
     with _unless("the codes of the data", skipped):
         arrays |= pictures.embedding(model, test)
-    return arrays
 
 
 @contextmanager
@@ -151,4 +211,8 @@ def _unless(part: str, skipped: Skipped) -> Iterator[None]:
         yield
     except Exception as error:
         skipped[part] = str(error) or type(error).__name__
-        print(f"note: {part}: left out, {skipped[part]}", file=sys.stderr, flush=True)
+        _note(f"{part}: left out, {skipped[part]}")
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr, flush=True)

@@ -23,6 +23,10 @@ SHOWN_CLASSES = 16
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 """Quantiles of a unit's draws that a traversal shows."""
 
+TOO_CLOSE, TOO_FAR = 1e-12, 1e12
+"""Standard deviations between which squares, and squares of squares, keep clear of 0 and infinity
+in 32 bits."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -143,7 +147,7 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
     """Return the codes in the plane: as they are if there are two, by t-SNE otherwise.
 
     Raises:
-        ValueError: If an item's code is one number.
+        ValueError: If an item's code is one number, or t-SNE has nothing to tell codes apart by.
     """
     few = test.subset(some(len(test), most))
     trace = model.posterior(few.floats())
@@ -164,9 +168,34 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
             "embedding_kind": "codes",
             "embedding_names": np.array(names),
         }
+    return labels | {"embedding": plane(codes), "embedding_kind": "t-SNE of codes"}
+
+
+def plane(codes: Array) -> Array:
+    """Return the t-SNE of codes, (items, 2).
+
+    Raises:
+        ValueError: If it has nothing to tell the codes apart by.
+    """
+    _check_spread(codes)
     from sklearn.manifold import TSNE
 
     perplexity = min(30, len(codes) / 4)
     tsne = TSNE(2, init="pca", perplexity=perplexity, random_state=0)
-    plane = tsne.fit_transform(codes)
-    return labels | {"embedding": plane, "embedding_kind": "t-SNE of codes"}
+    found: Array = tsne.fit_transform(codes)
+    return found
+
+
+def _check_spread(codes: Array) -> None:
+    """Refuse codes on which t-SNE meets NaN, by which its compiled code ends the process.
+
+    Raises:
+        ValueError: If codes are not finite, all equal, or too close or too far for squares.
+    """
+    if not np.isfinite(codes).all():
+        raise ValueError("some codes are NaN or infinite")
+    spread = float(codes.std(0, dtype=np.float64).max())
+    if not spread:
+        raise ValueError(f"the codes of all {len(codes)} items are equal")
+    if not TOO_CLOSE < spread < TOO_FAR:
+        raise ValueError(f"codes that spread by {spread:.1g} are beyond what t-SNE computes with")

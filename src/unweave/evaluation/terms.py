@@ -33,7 +33,7 @@ MANY = 100
 """Units of a code; where there are more, sites stand as wholes."""
 
 BATCHES = 100
-"""Batches of an epoch that the training's estimates are taken over."""
+"""The most batches of an epoch that the training's estimates are taken over."""
 
 
 def with_error(values: Tensor) -> list[float]:
@@ -193,15 +193,21 @@ def _length(rows: Trace) -> int:
 # -- the training's estimates ----------------------------------------------------------------------
 
 
+def some_batches(recipe: Recipe, items: Items) -> Tensor:
+    """Return the batches that the training's estimates are taken over, (batches, batch)."""
+    return epoch_order(recipe, items, 0)[:BATCHES]
+
+
 def minibatch_column(
-    recipe: Recipe, model: Model, items: Items, batches: int = BATCHES
+    recipe: Recipe, model: Model, items: Items, batches: Tensor
 ) -> tuple[dict[str, dict[str, float]], bool]:
     """Return the terms as the training's estimator gives them, and whether the prior factorises.
 
-    The column holds the mean and the spread of each term over batches of the training part.
+    The column holds the mean and the spread of each term over the batches, (batches, batch) numbers
+    of items of the training part.
     """
     seen: dict[str, list[float]] = {}
-    for numbers in epoch_order(recipe, items, 0)[:batches]:
+    for numbers in batches:
         x, labels = items.batch(numbers)
         q, p = model(x, **labels)
         d = recipe.densities(model, q, p)
@@ -219,12 +225,19 @@ def breached(
     terms: Mapping[str, Mapping[str, float]],
     recipe: Recipe,
     factorises: bool,
-    batches: int = BATCHES,
+    batches: int,
 ) -> list[str]:
-    """Return the bounds that exact terms and the training's estimates break, with the remedy."""
+    """Return the bounds that exact terms and the training's estimates break, with the remedy.
+
+    Args:
+        terms: The terms as both columns have them.
+        recipe: The plan by which the model was trained.
+        factorises: Whether the prior does.
+        batches: The number of batches that the training's estimates are means over.
+    """
     exactly, training = {}, {}
     for name, term in terms.items():
-        error = term["minibatch_sd"] / math.sqrt(batches)
+        error = _error_of_mean(term["minibatch_sd"], batches)
         exactly[name] = (term["exact"], term["se"])
         training[name] = (term["minibatch"], error)
     n = recipe.n
@@ -234,3 +247,11 @@ def breached(
     remedied = [f"{text}; take more points" for text in of_exact]
     remedied += [f"{text}, read the exact value instead" for text in of_training]
     return remedied
+
+
+def _error_of_mean(sd: float, n: int) -> float:
+    """Return the standard error of a mean of n numbers, infinite for one, which shows no spread.
+
+    `sd` is the root of their mean square around the mean, hence n − 1.
+    """
+    return sd / math.sqrt(n - 1) if n > 1 else math.inf

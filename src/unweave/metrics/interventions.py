@@ -63,8 +63,8 @@ def factor_vae_score(
         counts (factors, codes), and "active", a mask of the codes that take part.
 
     Raises:
-        ValueError: If `paired` refuses the arrays, the batch is below 2, or no value of a factor
-            occurs twice.
+        ValueError: If `paired` refuses the arrays, the batch is below 2, no value of a factor
+            occurs twice, or there is one factor alone: the score would be 1 for any codes.
 
     Source: Kim and Mnih, "Disentangling by factorising" (2018).
 
@@ -146,7 +146,8 @@ def beta_vae_score(
         steps; `parts` has "train", the share among `points`.
 
     Raises:
-        ValueError: If `paired` refuses the arrays, or no value of a factor occurs twice.
+        ValueError: If `paired` refuses the arrays, no value of a factor occurs twice, or there is
+            one factor alone.
 
     Source: Higgins et al., "β-VAE: Learning basic visual concepts with a constrained variational
     framework" (2017).
@@ -288,6 +289,7 @@ def _factor_vae(
 ) -> Score:
     if batch < 2:
         raise ValueError(f"batch={batch}: expected 2 items or more, or they have no variance")
+    _check_choice(source)
     spread = source.codes.var(0, ddof=1)
     active = (np.sqrt(spread) >= least) & (spread > 0)
     counts = np.zeros((2, source.factors, len(active)), dtype=np.int64)
@@ -318,6 +320,14 @@ def _factor_vae(
     )
 
 
+def _check_choice(source: Source) -> None:
+    """Refuse a source that holds one factor alone: any codes would tell which it was."""
+    if len(source.held) < 2:
+        raise ValueError(
+            f"factor {source.held[0]} alone can be held: expected two or more to tell apart"
+        )
+
+
 def least_varied(codes: Floats, variances: Floats) -> Numbers:
     """Find the code of each group (groups, size, codes) with the least share of its variance.
 
@@ -334,10 +344,7 @@ def least_varied(codes: Floats, variances: Floats) -> Numbers:
 
 
 def _beta_vae(source: Source, rng: Generator, points: int, test_points: int, batch: int) -> Score:
-    if len(source.held) < 2:
-        raise ValueError(
-            f"factor {source.held[0]} alone can be held: expected two or more to tell apart"
-        )
+    _check_choice(source)
     sets = []
     for number in (points, test_points):
         factors = rng.choice(source.held, number)

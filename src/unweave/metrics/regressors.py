@@ -65,7 +65,8 @@ def dci(
         jobs: Number of factors that are fitted at a time, one thread each; −1 for all cores.
 
     Returns:
-        A score within [0, 1] (I of regressors: within [0, ∞)) of the convention
+        A score within [0, 1] (I of regressors: within [0, ∞)), NaN for the disentanglement of one
+        factor, which would be 1 for any codes; of the convention
         "disentanglement_lib, gradient boosting", "lightgbm, 100 trees of depth 3", "eastwood,
         lasso" or "eastwood, random forest"; `parts` are "disentanglement", "completeness",
         "informativeness", "informativeness_train", "per_code" and "per_factor" (the terms 1 − H),
@@ -94,8 +95,17 @@ def dci(
     per_factor = np.full(len(pairs.varied), np.nan)
     per_factor[pairs.varied] = concentration(used.T)
     complete = float(np.nanmean(per_factor)) if method.regression else completeness(used)
+    notes = pairs.notes
+    per_code = concentration(used)
+    disentangled = disentanglement(used)
+    if pairs.varied.sum() < 2:
+        per_code, disentangled = np.full(len(used), np.nan), np.nan
+        notes += (
+            "one factor that varies: disentanglement compares a code's factors; expected two or "
+            "more",
+        )
     values = {
-        "disentanglement": disentanglement(used),
+        "disentanglement": disentangled,
         "completeness": complete,
         "informativeness": float(np.nanmean(new)),
     }
@@ -104,7 +114,7 @@ def dci(
     parts: dict[str, Any] = {
         **values,
         "informativeness_train": float(np.nanmean(train)),
-        "per_code": concentration(used),
+        "per_code": per_code,
         "per_factor": per_factor,
         "predictability": new,
         "importance": importance,
@@ -116,7 +126,7 @@ def dci(
         method.convention,
         range=within,
         parts=parts,
-        notes=pairs.notes,
+        notes=notes,
     )
 
 

@@ -14,7 +14,7 @@ from ..runs.scores import Scores
 
 def write_card(folder: Path, config: Mapping[str, Any], scores: Scores) -> Path:
     """Write README.md of a run and return its path."""
-    lines = [*_about(folder, config), *_measured(scores)]
+    lines = [*_about(folder, config), *_remarks(scores), *_measured(scores)]
     lines += [
         "",
         "Limits: scores are of this run's seed alone. Traversals, curves and information per "
@@ -45,6 +45,14 @@ def _about(folder: Path, config: Mapping[str, Any]) -> list[str]:
         "codes = model.encode(x)  # (n, units)",
         "```",
     ]
+
+
+def _remarks(scores: Scores) -> list[str]:
+    """Return what changes how the numbers are read, a paragraph each."""
+    lines = []
+    for remark in scores.remarks:
+        lines += ["", f"**Note.** {remark}"]
+    return lines
 
 
 def _measured(scores: Scores) -> list[str]:

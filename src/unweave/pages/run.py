@@ -6,7 +6,7 @@ else; it leaves out what the run does not have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from ..runs import scores as run_scores
 from ..runs.arrays import Arrays
 from ..runs.command import command
 from ..runs.files import read_json, read_lines, replacing
-from ..runs.findings import unpacked
+from ..runs.findings import Finding, unpacked
 from ..runs.measures import IDLE
 from ..runs.scores import Scores
 from . import diagrams, exhibits, terms, units
@@ -46,43 +46,67 @@ def write(folder: str | Path) -> Path:
     config = read_json(folder / "config.json")
     history = read_lines(folder / "metrics.jsonl")
     scores = run_scores.read(folder)
-    write_card(folder, config, scores)
     page = render(config, history, scores, run_arrays.read(folder))
     with replacing(folder / "report.html") as draft:
         draft.write_text(page, encoding="utf-8")
+    write_card(folder, config, scores)
     return folder / "report.html"
 
 
 def render(config: Json, history: Sequence[Json], scores: Scores, arrays: Arrays) -> str:
-    """Return the page as a string, from the contents of the four files."""
-    findings = unpacked(scores.findings or (), run_arrays.flat(arrays))
-    arrays = units.drawable(arrays)
+    """Return the page as a string, from the contents of the four files.
+
+    A part that cannot be drawn is named under what is left out.
+    """
+    failed: dict[str, str] = {}
+
+    def made(part: str, make: Callable[..., Any], *given: Any) -> Any:
+        """Return a part of the page, nothing if it fails: the rest does without it."""
+        try:
+            return make(*given)
+        except Exception as error:
+            failed[part] = str(error) or type(error).__name__
+            return ()
+
+    findings = made("findings", _findings, scores, arrays)
+    pictures = made("pictures", units.drawable, arrays) or Arrays()
     with charts() as chart:
-        return rendered(
-            "pages/run.html.j2",
-            config=config,
-            scores=scores,
-            seed=_seed(config),
-            scored=terms.scored(config),
-            about=_about(config),
-            command=command(config),
-            tiles=[*exhibits.tiles(findings), *terms.tiles(config, scores)],
-            findings=exhibits.exhibits(findings, chart),
-            reconstructions=units.reconstructions(arrays),
-            units=units.cards(scores, arrays),
-            quantiles=_percent(arrays),
-            prior=units.prior(arrays),
-            information=diagrams.information(scores, chart),
-            labels=diagrams.labels(scores, chart),
-            factors=diagrams.factors(scores, chart),
-            metrics=_metrics(scores),
-            remarks=_remarks(scores),
-            terms=terms.terms(config, scores),
-            embedding=diagrams.embedding(scores, arrays, chart),
-            curves=diagrams.curves(history, chart),
-            ink=exhibits.is_ink(arrays.x),
-            idle=IDLE,
-        )
+        content = {
+            "about": _about(config),
+            "tiles": [
+                *made("findings", exhibits.tiles, findings),
+                *made("tiles", terms.tiles, config, scores),
+            ],
+            "findings": made("findings", exhibits.exhibits, findings, chart),
+            "reconstructions": made("reconstructions", units.reconstructions, pictures),
+            "units": made("what latent units do", units.cards, scores, pictures),
+            "quantiles": _percent(arrays),
+            "prior": made("samples of the prior", units.prior, pictures),
+            "information": made("information in units", diagrams.information, scores, chart),
+            "labels": made("information about labels", diagrams.labels, scores, chart),
+            "factors": made("information about factors", diagrams.factors, scores, chart),
+            "metrics": made("metrics", _metrics, scores),
+            "notes": made("metrics", _notes, scores),
+            "terms": made("the bound", terms.terms, config, scores),
+            "embedding": made("codes in the plane", diagrams.embedding, scores, arrays, chart),
+            "curves": made("curves", diagrams.curves, history, chart),
+            "ink": made("pictures", exhibits.is_ink, pictures.x),
+        }
+    return rendered(
+        "pages/run.html.j2",
+        config=config,
+        scores=scores,
+        seed=_seed(config),
+        scored=terms.scored(config),
+        command=command(config),
+        idle=IDLE,
+        skipped=scores.skipped | failed,
+        **content,
+    )
+
+
+def _findings(scores: Scores, arrays: Arrays) -> list[Finding]:
+    return unpacked(scores.findings or (), run_arrays.flat(arrays))
 
 
 def _percent(arrays: Arrays) -> list[str]:
@@ -127,13 +151,16 @@ def _seed(config: Json) -> Any:
 
 
 def _metrics(scores: Scores) -> list[dict[str, Any]]:
-    """Return the rows of the metrics that have a value."""
-    metrics = scores.metrics.values()
-    held = [metric for metric in metrics if metric.value is not None]
+    """Return the rows of the metrics that have a value, or a part that has one."""
+    held = []
+    for metric in scores.metrics.values():
+        has_parts = any(isinstance(part, float) for part in metric.parts.values())
+        if metric.value is not None or has_parts:
+            held.append(metric)
     return rows(map(run_scores.plain, held))
 
 
-def _remarks(scores: Scores) -> list[str]:
+def _notes(scores: Scores) -> list[str]:
     """Return what metrics note, each note once, and why some have no value."""
     metrics_of: dict[str, list[str]] = {}
     for metric in scores.metrics.values():

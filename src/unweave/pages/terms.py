@@ -66,19 +66,30 @@ def _bound(config: Config, scores: Scores) -> list[dict[str, str]]:
 
 
 def _independence(scores: Scores) -> list[dict[str, str]]:
-    """Return the total correlations of the outermost and of the innermost level."""
-    depth = _depth(scores)
+    """Return the total correlations of the outermost and of the innermost level.
+
+    A level that splits no group is left out: its correlation is 0 whatever was learnt.
+    """
     note = "nats; 0 is independent"
     if scores.prior_factorises is False:
         note = "nats, less the prior's own"
-    if depth == 0:
-        return []
-    if depth == 1:
-        return [_tile("Total correlation", _exact(scores, "tc[0]"), note)]
+    ends = dict.fromkeys((0, _depth(scores) - 1))
+    terms = [f"tc[{level}]" for level in ends if _is_telling(f"tc[{level}]", scores)]
+    names = ["TC between groups", "TC within groups"] if len(terms) > 1 else ["Total correlation"]
     return [
-        _tile("TC between groups", _exact(scores, "tc[0]"), note),
-        _tile("TC within groups", _exact(scores, f"tc[{depth - 1}]"), note),
+        _tile(name, _exact(scores, term), note) for name, term in zip(names, terms, strict=False)
     ]
+
+
+def _is_telling(term: str, scores: Scores) -> bool:
+    """Whether a correlation is measured, of a level that splits some group."""
+    return term in scores.terms and not _is_trivial(term, scores)
+
+
+def _is_trivial(term: str, scores: Scores) -> bool:
+    """Whether a correlation is of a level that splits no group: it is 0 to the bit then."""
+    found = scores.terms[term]
+    return found.exact == 0 and found.se == 0
 
 
 def _agreement(config: Config, scores: Scores) -> list[dict[str, str]]:
@@ -205,6 +216,8 @@ def _meaning(term: str, config: Config, scores: Scores) -> str:
             ceiling = f"; at most log N = {scores.log_n:.3g} nats" if known else ""
             return f"I(x;z): what the code tells about its item{ceiling}."
         case "tc":
+            if _is_trivial(term, scores):
+                return "0 for any codes: this level of the groups splits none of them."
             less = ", less what the prior has of it" if scores.prior_factorises is False else ""
             return f"{_correlation(level, _depth(scores), config)}{less}."
         case "kl" if level == 0:

@@ -105,6 +105,7 @@ class Scores(msgspec.Struct, frozen=True, omit_defaults=True, rename=KEYS):
     accuracy: dict[str, Real] = {}  # shares, by site without labels
     metrics: dict[str, Metric] = {}
     findings: tuple[dict[str, Any], ...] | None = None  # None if the recipe shows none of its own
+    remarks: tuple[str, ...] = ()  # sentences that change how the numbers are read
     skipped: dict[str, str] = {}  # parts left out, with the reason
 
     @property

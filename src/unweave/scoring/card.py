@@ -93,7 +93,7 @@ def score(
     results = [result for result in found if not np.isnan(result.value)]
     if not results:
         raise ValueError(f"no score could be computed: {'; '.join(_unsuited(found))}")
-    importances = [s.parts["importance"] for s in results if "importance" in s.parts]
+    importances = [s.parts["importance"] for s in found if "importance" in s.parts]
     known = information(inputs.pairs)
     notes = _notes(results, _by_name(inputs.pairs.notes, inputs), level)
     questions = map(battery.question, asked)

@@ -262,7 +262,7 @@ def _remarks(pairs: Pairs, codes: Sequence[str], factors: Sequence[str]) -> list
     if len(factors) == 1:
         remarks.append(
             "one factor only: scores that ask whether codes keep factors apart, such as DCI "
-            "disentanglement and the FactorVAE score, are 1 whatever the codes"
+            "disentanglement and the FactorVAE score, are left out"
         )
     if constant:
         remarks.append(f"code {listed(constant)} is constant")
