@@ -6,7 +6,7 @@ With a tree of groups, ④ falls into Ⓐ, the correlation between the top group
 with single units too, Ⓑ falls into ⓘ, the correlation within groups, and ⓘⓘ, the KL of each unit.
 A star marks units that stand where groups would.
 
-What a deeper tree adds is written by its levels, in the terms tc[l] and kl[l] of `literature`:
+The levels that a deeper tree adds are written as the terms tc[l] and kl[l] of `literature`:
 
     >>> import unweave as uw
     >>> print((uw.recon - uw.mi - 6 * uw.tc[0] - 3 * uw.tc[1] - uw.kl[2]).circled())

@@ -151,8 +151,8 @@ def covariances(*of: str, total: bool = False) -> Objective:
     factorise stands on the diagonal, that of a multivariate normal is a full matrix. (Public
     implementations exist that add it to every cell: the penalty then rewards what it should not.)
 
-    Covariances divide by B, not B − 1: exact where the batch is the data set. Of a minibatch the
-    square is too large by the estimate's variance: independent unit variances give about 1/B a
+    Covariances divide by B, not B − 1: exact where the batch is the data set. A minibatch
+    gives a square too large by the estimate's variance: independent unit variances give about 1/B a
     pair, D(D−1)/B in all. Sample dimensions are pooled with the batch. `of` names latents as groups
     do ("z", "z[:5]"); by default all Normal ones.
 

@@ -1,7 +1,7 @@
-"""The frame of every page: its template, charts as inline SVG in the page's own colours, and
-numbers as they are read.
+"""The frame of every page: its template, charts as inline SVG, and numbers as they are read.
 
-A page is one file that asks for nothing outside itself. Its template extends `page.html.j2`.
+Charts have the page's own colours. A page is one file that asks for nothing outside itself. Its
+template extends `page.html.j2`.
 """
 
 from __future__ import annotations

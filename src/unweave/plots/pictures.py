@@ -103,7 +103,7 @@ def reconstructions(
 
     Args:
         x: `(m, h, w[, 3])`.
-        reconstruction: Of the same shape.
+        reconstruction: The same shape.
         columns: Items a row.
         gap: Pixels between items.
 

@@ -25,7 +25,7 @@ class Law:
     Attributes:
         of: The function.
         given: The names of the sites whose values it takes.
-        inputs: What else it takes, `(*samples, batch, …)` each.
+        inputs: Its other arguments, `(*samples, batch, …)` each.
     """
 
     of: Callable[..., Distribution]

@@ -486,8 +486,8 @@ class Trace(Mapping[str, Node]):
         Args:
             fn: A loss that does not average over the batch: it returns one number an item, or finer
                 (then summed per item).
-            input: What the program computed.
-            target: What was observed.
+            input: The program's prediction.
+            target: The observation.
             name: The site's name.
         """
         value = self._full(name, input)
@@ -525,7 +525,7 @@ class Trace(Mapping[str, Node]):
 
     @property
     def _depth(self) -> int:
-        """How many class dimensions the trace has."""
+        """The number of class dimensions of the trace."""
         return len(self._axes.sizes) if self._axes else 0
 
     def _full(self, name: str, t: Tensor) -> Tensor:

@@ -40,8 +40,9 @@ def described(recipe: Recipe) -> dict[str, Any]:
 def fingerprint(data: Data) -> dict[str, str]:
     """Return digests of the items and of the factors; equal data have equal ones.
 
-    All factors are read. Of items that take more than `WHOLE` bytes, `SAMPLE` evenly spaced ones
-    are, the first and the last among them, so that data mapped from a file stay there.
+    All factors are read. Items that take more than `WHOLE` bytes are sampled, `SAMPLE` evenly
+    spaced ones with the first and the last among them, so that data mapped from a file stay
+    there.
 
     >>> from unweave.data import digits
     >>> fingerprint(digits())["items"] == fingerprint(digits().subset(range(1436)))["items"]
