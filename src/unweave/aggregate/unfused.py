@@ -54,8 +54,10 @@ def log_mixture_unfused(
         front_dims.append(batch_dim)
 
     names = sites_of(blocks)
-    values = [q[name].value for name in names]
-    front = _Front.of(values, front_dims)
+    held = [q[name].value for name in names]
+    masks = [_latent(q[name], batch_dim) for name in names]
+    held += [mask for mask in masks if mask is not None]
+    front = _Front.of(held, front_dims)
     items = front.without(dims)
     sites = {}
     for name in names:
