@@ -1,8 +1,8 @@
 """Random programs of every kind of site, and their terms by loops over items and classes.
 
-`program(seed)` is a pair of an encoder and a decoder; `Twin` holds the terms of one batch of it by
-their definitions, one number at a time: nothing of the library is used but the values that were
-drawn.
+`program(seed)` is a pair of an encoder and a decoder, and `batch(seed)` one batch of it as the
+library sees it and by loops. `Twin` holds its terms by their definitions, one number at a time: it
+takes from the library the values that were drawn, and the sites that a prior is averaged over.
 """
 
 from __future__ import annotations
@@ -93,16 +93,14 @@ class Program:
                     *parents, base, scale = given
                     loc = base
                     for value, w in zip(parents, weights, strict=True):
-                        loc = loc + value @ w
+                        loc = loc + value.tanh() @ w
                     return made(site.family, loc, scale)
 
-                values[name] = q.conditional(
-                    law, site.above_q, base, scale, name=name, where=where
-                )
+                values[name] = q.conditional(law, site.above_q, base, scale, name=name, where=where)
                 continue
             loc = base
             for value, w in zip(above, weights, strict=True):
-                loc = loc + value @ w
+                loc = loc + value.tanh() @ w
             given, observed = None, None
             if site.observed is not None:
                 observed = of_items(torch.as_tensor(site.observed))
@@ -134,7 +132,7 @@ class Program:
             def law(*parents: Tensor, site=site, base=base, scale=scale, weights=weights) -> object:
                 loc = base
                 for value, w in zip(parents, weights, strict=True):
-                    loc = loc + value @ w
+                    loc = loc + value.tanh() @ w
                 return made(site.family, loc, scale)
 
             if site.p_is_conditional:
@@ -145,7 +143,7 @@ class Program:
                     lead = q[name].value.shape[q[name].classes : -1]
                     dist = made(site.family, base.expand(*lead, -1), scale.expand(*lead, -1))
                 values[name] = p.sample(dist, q[name], name=name)
-            total = total + values[name] @ self.table[f"{name} > x"]
+            total = total + values[name].tanh() @ self.table[f"{name} > x"]
         if items is not None:
             x, observed = self.x[items], self.x_observed[items]
             lead = (samples, len(items)) if samples else (len(items),)
@@ -294,9 +292,6 @@ def mass(loc, value) -> float:
     return float(loc[int(value.argmax())] - np.logaddexp.reduce(loc))
 
 
-Row = tuple  # (sample, place among the rows, item of the program)
-
-
 class View:
     """The values of a trace, one item and one combination of classes at a time."""
 
@@ -348,7 +343,7 @@ class View:
         loc = table[name][self.items[i]].numpy()
         for other in site.above_q:
             v = given[other] if other in given else self.value(other, s, i, k)
-            loc = loc + v @ table[f"{other} > {name}"].numpy()
+            loc = loc + np.tanh(v) @ table[f"{other} > {name}"].numpy()
         return loc
 
     def log_class(self, y: str, s: int, i: int, k: dict[str, int], labels: bool = True) -> float:
@@ -363,11 +358,10 @@ class View:
 class Twin:
     """Terms of a batch by loops: rows under components, with `weights(i)` for each row."""
 
-    def __init__(self, program: Program, rows: View, components: View, weights, levels) -> None:
+    def __init__(self, program: Program, rows: View, components: View, weights, d, draws) -> None:
         self.program, self.rows, self.components = program, rows, components
-        self.weights, self.levels = weights, levels
-        self.draws: list[dict[str, np.ndarray]] = []
-        self.ancestors: dict[str, set[str]] = {}
+        self.weights, self.levels, self.draws = weights, d.levels, draws
+        self.ancestors = d._prior.ancestors
 
     # -- q -----------------------------------------------------------------------------------------
 
@@ -376,12 +370,16 @@ class Twin:
         asked, block = block, self.rows.latent(block, s, i, k)
         masked = [(name, units) for name, units in block
                   if self.program.sites[name].exists is not None]  # fmt: skip
-        counts = {self.program.sites[name].counts for name, _ in masked}
+        counts = {self.program.sites[name].counts for name, _ in asked}
         classes = [part for part in block if part[0] in counts]
         joint = self._mixture(block, masked, s, i, k, asked)
         if not masked:
             return joint
-        return joint - self._mixture(classes, masked, s, i, k, ()) + self._mixture(classes, [], s, i, k, ())
+        return (
+            joint
+            - self._mixture(classes, masked, s, i, k, ())
+            + self._mixture(classes, [], s, i, k, ())
+        )
 
     def _mixture(self, block, masked, s, i, k, asked) -> float:
         terms = []
@@ -498,7 +496,7 @@ class Twin:
         site, table = self.program.sites[name], self.program.table
         loc, scale = table[f"{name} prior"].numpy(), table[f"{name} prior scale"].numpy()
         for other in site.above_p:
-            loc = loc + given[other] @ table[f"{other} > {name} prior"].numpy()
+            loc = loc + np.tanh(given[other]) @ table[f"{other} > {name} prior"].numpy()
         return mass(loc, value) if label else density(site.family, loc, scale, value, units)
 
     # -- what was given ----------------------------------------------------------------------------
@@ -509,7 +507,7 @@ class Twin:
         values = {name: self.rows.value(name, s, i, k) for name in self.program.sites}
         total, loc = 0.0, 0.0
         for name, site in self.program.sites.items():
-            loc = loc + values[name] @ table[f"{name} > x"].numpy()
+            loc = loc + np.tanh(values[name]) @ table[f"{name} > x"].numpy()
             units = self._given(name, s, i, k)
             if units:
                 total += self._prior(name, units, values[name], values, site.family in WHOLE)
@@ -555,3 +553,60 @@ class Twin:
             return self.label(s, i, k)
         of = {"posterior": self.posterior, "q": self.log_q, "p": self.log_p}[kind]
         return sum(of(block, s, i, k) for block in self.levels[level])
+
+
+# -- one batch of a program ------------------------------------------------------------------------
+
+MODES = ("exact", "some", "one", "drawn", "minibatch", "stratified", "samples", "samples exact")
+"""All items under all, some or one of them, drawn classes, a batch, and samples in front."""
+DRAWS = 7
+"""Draws of the prior."""
+
+
+@dataclass
+class Batch:
+    """A batch of a random program: what the library and the loops say of it."""
+
+    program: Program
+    mode: str
+    densities: uw.Densities
+    twin: Twin
+
+
+def batch(seed: int) -> Batch:
+    """Return the batch of a seed, without gradients."""
+    made_of = program(seed)
+    torch.manual_seed(seed)
+    rng, n = made_of.random, made_of.items
+    mode = rng.choice(MODES)
+    samples = 2 if mode.startswith("samples") else 0
+    whole = list(range(n))
+    with torch.no_grad():
+        q = made_of.encode(samples)
+        posterior = made_of.encode() if mode == "samples exact" else q
+        rows, items = q, whole
+        if mode in ("some", "one", "drawn"):
+            items = sorted(rng.sample(whole, 1 if mode == "one" else rng.randint(1, n)))
+            rows = q.take(torch.tensor(items))
+        if mode == "drawn":
+            rows = rows.draw()
+        p = made_of.decode(rows, items, samples)
+        prior = made_of.decode(rows.free(DRAWS, batch_dim=1 if samples else 0), None)
+    aggregate, weights = uw.exact(posterior), [[1 / n] * n for _ in whole]
+    if mode in ("minibatch", "stratified", "samples"):
+        data = n if n == 1 else n + rng.choice([0, 3])
+        rule = uw.stratified if mode == "stratified" else uw.balanced
+        aggregate = uw.minibatch(data, rule)
+        own, following, other = rule(n, data)
+        for i in whole:
+            weights[i] = [other] * n
+            weights[i][(i + 1) % n] = following
+            weights[i][i] = own
+    d = uw.Densities(rows, p, groups=made_of.groups, aggregate=aggregate, kl="sampled",
+                     prior=prior, batch_dim=1 if samples else 0)  # fmt: skip
+    of_rows = View(made_of, rows, items, samples)
+    components = View(made_of, posterior, whole, 0 if mode == "samples exact" else samples)
+    draws = [{name: prior[name].value[t].numpy() for name in made_of.sites} for t in range(DRAWS)]
+    return Batch(
+        made_of, mode, d, Twin(made_of, of_rows, components, weights.__getitem__, d, draws)
+    )

@@ -297,6 +297,14 @@ def _may_be_given(node: Node) -> bool:
     return node.observed is not False and not is_absent_only
 
 
+def has_class_parents(node: Node) -> bool:
+    """Whether a site compares rows with a law whose inputs differ between classes."""
+    if not isinstance(node.dist, _Conditional):
+        return False
+    *leading, _ = node.dist.batch_shape
+    return any(size > 1 for size in leading)
+
+
 def _side_by_side(
     question: Question, trace: Trace, site: str, law: Law, lead: int, in_part: Iterable[str]
 ) -> Tensor:

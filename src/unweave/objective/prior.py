@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..aggregate import log_mixture
+from ..aggregate import classes_summed, log_mixture
 from ..trace.groups import Block
 from ..trace.marginals import is_factorised, unit_shape, unwrap
 from ..trace.node import Node
@@ -48,14 +48,36 @@ class Prior:
         names = {site for site, _ in block}
         latents = [site for site in names if site in self.pair.latents]
         if not any(self.parents[site] - names for site in latents):
-            return self.pair.log_marginal(self.trace, block)
+            return self._summed(block)
         is_open = {site: bool(self.ancestors[site] - names) for site in latents}
         averaged = tuple(part for part in block if is_open.get(part[0]))
         others = tuple(part for part in block if not is_open.get(part[0]))
         log_p = self._averaged(block, averaged)
         if others:
-            log_p = log_p + self.pair.log_marginal(self.trace, others)
+            log_p = log_p + self._summed(others)
         return log_p
+
+    def _summed(self, block: Block) -> Tensor:
+        """Return log p of a block whose drawn parents are in it, summed over classes outside it.
+
+        Raises:
+            ValueError: A parent was drawn given a class that is summed over: a prior is known at
+                each class's own draw only.
+        """
+        pair = self.pair
+        summed = classes_summed(pair.q, self.trace, block, pair.batch_dim) if pair.depth else ()
+        names = {site for site, _ in block if site in pair.latents}
+        for site in names:
+            for parent in sorted(self.parents[site] & names):
+                for y in summed:
+                    if pair.latents[parent].value.shape[pair.classes[y]] > 1:
+                        raise ValueError(
+                            f"the density of {_listed(names)} under the prior sums over the "
+                            f"classes of {y!r}, and {site!r} depends on {parent!r}, which q drew "
+                            f"given {y!r}: put {y!r} and {parent!r} in one group, or {site!r} and "
+                            f"{parent!r} in two"
+                        )
+        return pair.log_marginal(self.trace, block)
 
     def _averaged(self, block: Block, part: Block) -> Tensor:
         """Return log p of the part of a block that has parents elsewhere."""
