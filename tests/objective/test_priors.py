@@ -425,3 +425,27 @@ def test_an_item_that_knows_some_of_what_a_prior_depends_on_is_refused():
         d[uw.Atom("p", 1)]
     d = uw.Densities(q, decode(q, True), prior=lambda: decode(q.free(50), True))
     assert d[uw.Atom("p", 1)].isfinite().all()
+
+
+def test_a_prior_recorded_at_another_classes_draw_is_refused_where_classes_are_summed():
+    """p(t | a, y) p(a) p(y) summed over y asks for t's prior at the row's a and each y."""
+    q, shift = uw.Trace(), torch.tensor([[-1.0], [2.0]])
+    y = q.categorical(torch.randn(4, 2), name="y")
+    q.normal(torch.randn(4, 1) + y @ shift, 0.5, name="a")
+    q.normal(torch.randn(4, 1), 0.5, name="t")
+    p = uw.Trace()
+    y = p.categorical(torch.zeros(2), value=q["y"], name="y")
+    a = p.normal(0.0, 1.0, value=q["a"], name="a")
+    p.normal(a + y @ shift, 0.5, value=q["t"], name="t")
+    d = uw.Densities(q, p, groups=("y", ("a", "t")))
+    with pytest.raises(ValueError, match=r"sums over the classes of 'y', and 't' depends on 'a'"):
+        d[uw.Atom("p", 1)]
+    assert d[uw.Atom("p", 0)].isfinite().all()
+
+
+def test_a_relaxed_class_of_one_item_has_its_prior():
+    q, p, logits = uw.Trace(), uw.Trace(), torch.randn(3)
+    q.concrete(torch.randn(4, 3), 0.6, name="y")
+    one = q.take(torch.tensor([2]))
+    p.concrete(logits, 0.6, value=one["y"], name="y")
+    same(p["y"].log_prob[0], uw.Concrete(logits.expand(4, 3), 0.6).log_prob(q["y"].value)[2])
