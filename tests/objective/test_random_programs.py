@@ -12,7 +12,7 @@ from support.programs import float64  # noqa: F401
 
 import unweave as uw
 
-PROGRAMS = 320
+PROGRAMS = 400
 PART = 20
 """Programs in one test."""
 REASONS = ("integrates over", "have a part only", "one by one", "an integral that is not known",

@@ -615,9 +615,9 @@ def test_a_decoder_reads_an_aligned_trace_as_it_reads_the_trace():
     def decode(q):
         p = uw.Trace()
         z = p.normal(0.0, 1.0, value=q["z"], name="z")
-        p.categorical(z, value=q["y"], name="y")
+        y = p.categorical(z, value=q["y"], name="y")
         c = p.categorical(torch.zeros(2), value=q["c"], name="c")
-        p.normal(z @ w + c @ w, 1.0, value=x, name="x")
+        p.normal(z @ w + y @ w + c @ w, 1.0, value=x, name="x")
         return p
 
     some = q.take(torch.arange(2))
