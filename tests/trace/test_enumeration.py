@@ -600,3 +600,87 @@ def test_a_decoder_draws_what_it_is_not_given():
     assert p.categorical(torch.zeros(5, 3), name="x").shape == (5, 3)
     r = uw.Trace()
     assert r.sample(OneHotCategorical(logits=torch.zeros(5, 3)), name="y").shape == (5, 3)
+
+
+# -- aligned traces, laws and masks beside classes -------------------------------------------------
+
+
+def test_a_decoder_reads_an_aligned_trace_as_it_reads_the_trace():
+    """Sites in front of an enumerated one have its dimension, of size one, in an aligned trace."""
+    q, w, x = uw.Trace(), torch.randn(2, 2), torch.randn(2, 2)
+    z = q.normal(torch.randn(2, 2), 0.5, name="z")
+    q.categorical(z @ torch.randn(2, 2), name="y")
+    q.categorical(torch.randn(2, 2), name="c")
+
+    def decode(q):
+        p = uw.Trace()
+        z = p.normal(0.0, 1.0, value=q["z"], name="z")
+        y = p.categorical(z, value=q["y"], name="y")
+        c = p.categorical(torch.zeros(2), value=q["c"], name="c")
+        p.normal(z @ w + y @ w + c @ w, 1.0, value=x, name="x")
+        return p
+
+    some = q.take(torch.arange(2))
+    for term in (uw.recon, uw.elbo):
+        same(term(some, decode(some)), term(q, decode(q)))
+
+
+def test_a_law_keeps_its_inputs_beside_classes_that_it_does_not_read():
+    q, h, logits = uw.Trace(), torch.randn(4, 2), torch.randn(4, 3)
+    q.categorical(torch.randn(4, 2), name="y")
+    q.categorical(torch.randn(4, 3), name="c")
+    q.normal(h, 0.5, name="a")
+    w = torch.randn(2, 3)
+    q.conditional(lambda a, t: OneHotCategorical(logits=a @ w + t), "a", logits, name="b")
+    block = (("a", (0, 1)), ("b", (0,)))
+    (found,) = uw.exact(q)(q.take(torch.arange(4)), [block], 2)
+    a, b = (q[name].value.reshape(4, 1, -1) for name in "ab")
+    each = torch.distributions.Normal(h, 0.5).log_prob(a).sum(-1)
+    each = each + OneHotCategorical(logits=a @ w + logits).log_prob(b)
+    same(found.flatten(), each.logsumexp(-1) - math.log(4))
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("kind", ["enumerated", "concrete"])
+def test_a_law_is_not_asked_at_labels_as_a_site_that_is_sampled_is_not(kind, drawn):
+    """A label leaves its block, so z alone is left of a labelled item: tc between y and z is 0."""
+    labels, w = torch.tensor([0, -1, 2, -1, 1]), torch.randn(3, 2)
+    of_y, of_z, noise = torch.randn(5, 3), torch.randn(5, 2), torch.randn(5, 2)
+    joints = []
+    for how in ("sample", "conditional"):
+        torch.manual_seed(1)
+        q = uw.Trace()
+        if kind == "enumerated":
+            y = q.categorical(of_y, value=labels, name="y")
+        else:
+            y = q.concrete(of_y, 0.6, value=labels, name="y")
+        if how == "sample":
+            q.sample(Fixed(of_z + y @ w, 0.5, noise), name="z")
+        else:
+            q.conditional(lambda y: Fixed(of_z + y @ w, 0.5, noise), "y", name="z")
+        torch.manual_seed(2)
+        rows = q.draw() if drawn else q.aligned()
+        blocks = [(("y", (0,)), ("z", (0, 1))), (("z", (0, 1)),)]
+        depth = len(rows.classes())
+        joint, alone = uw.exact(q)(rows, blocks, depth)
+        at = torch.broadcast_to(joint - alone, (*[3] * depth, 5))[..., labels >= 0]
+        same(at, torch.zeros(at.shape))
+        joints.append(joint)
+    same(joints[0][..., labels >= 0], joints[1][..., labels >= 0])
+
+
+def test_what_exists_by_a_class_is_summed_class_by_class_whatever_its_value_depends_on():
+    """Units that a class says exist, drawn without it, under a prior that sums over it."""
+    q, logits, w = uw.Trace(), torch.randn(2), torch.randn(2, 2)
+    y = q.categorical(torch.randn(3, 2), name="y")
+    q.normal(torch.randn(3, 2), 0.5, name="z", where=y[..., 1] > 0.5)
+    p = uw.Trace()
+    y = p.categorical(logits, value=q["y"], name="y")
+    dist = torch.distributions.MultivariateNormal(y @ w, torch.eye(2))
+    p.sample(dist, q["z"], name="z")
+    d = uw.Densities(q, p, prior=p)
+    each = torch.distributions.MultivariateNormal(w, torch.eye(2))
+    log_z = (each.log_prob(q["z"].value.reshape(3, 1, 2)) + logits.log_softmax(-1)).logsumexp(-1)
+    share = q["y"].dist.probs
+    log_y = (share * logits.log_softmax(-1)).sum(-1)
+    same(d[uw.Atom("p", 1)], log_y + share[:, 1] * log_z)

@@ -213,6 +213,8 @@ def layout(sites: Sequence[Site], batch_dim: int) -> Layout:
     for _, node, component, dist, _ in sites:
         value, other = node.value, component.value
         shapes.add(value.shape[:lead])
+        if isinstance(node.observed, Tensor):  # a class may say what exists of the same value
+            shapes.add(node.observed.shape[:lead])
         missing = value.ndim - other.ndim  # components may have no samples
         n_comps = max(n_comps, other.shape[batch_dim - missing])
         n_unit_dims = value.ndim - len(dist.event_shape) - lead

@@ -28,7 +28,7 @@ from .classes import (
 from .folding import sum_class_by_class, sum_folded
 from .pairs import log_mixture_fused
 from .question import BUDGET, Coefficient, LogWeights, Question
-from .rewrite import with_conditionals, with_masks
+from .rewrite import has_class_parents, with_conditionals, with_masks
 from .unfused import log_mixture_unfused
 
 
@@ -122,6 +122,7 @@ def _sum_classes(question: Question) -> list[Tensor]:
         summed = classes_summed(rows, components, case, batch_dim)
         held = classes_held(rows, case)
         drawn = holds_drawn_classes(rows, components, case, summed, batch_dim)
+        drawn = drawn and not any(has_class_parents(components[site]) for site, _ in case)
         groups.setdefault(_Group(summed, held, drawn), []).append(case)
     known: dict[Block, Coefficient] = {}
     if question.ahead is not None:

@@ -7,7 +7,7 @@ others given the component: what is left to do is a sum of products.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -263,7 +263,11 @@ def _ancestors(laws: Mapping[str, Law], sites: Sequence[str]) -> set[str]:
 def _conditional_sites(
     question: Question, site: str, units: tuple[int, ...], law: Law
 ) -> tuple[Node, Node]:
-    """Return the nodes of rows and components that compare some units of a conditional site."""
+    """Return the nodes of rows and components that compare some units of a conditional site.
+
+    What a row was given of the parents, a label, leaves the block: there components keep values of
+    their own.
+    """
     row_lead = question.batch_dim + 1
     lead = row_lead - question.missing(site)
     own = question.units(site)
@@ -274,24 +278,48 @@ def _conditional_sites(
     shapes.append(own)
     ones = (1,) * lead
     leads = [t.shape[:lead] for t in law.inputs]
+    in_part = {}
+    for of in law.given:
+        if _may_be_given(question.rows[of]):
+            in_part[of] = question.components[of].value
+            shapes.append(question.units(of))
+            leads.append(in_part[of].shape[:lead])
     batch = torch.broadcast_shapes(*leads, ones)
-    dist = _Conditional(law, shapes, units, batch)
-    asked = _side_by_side(question.rows, site, law, row_lead, own)
-    joined = _side_by_side(question.components, site, law, lead, own)
+    dist = _Conditional(law, shapes, units, in_part, batch)
+    asked = _side_by_side(question, question.rows, site, law, row_lead, in_part)
+    joined = _side_by_side(question, question.components, site, law, lead, in_part)
     return Node(asked, "sampled"), Node(joined, "sampled", dist)
 
 
-def _side_by_side(trace: Trace, site: str, law: Law, lead: int, units: tuple[int, ...]) -> Tensor:
+def _may_be_given(node: Node) -> bool:
+    """Whether some entries of a site may have been given, rather than drawn or absent."""
+    is_absent_only = node.role == "sampled" and node.exists is not True
+    return node.observed is not False and not is_absent_only
+
+
+def has_class_parents(node: Node) -> bool:
+    """Whether a site compares rows with a law whose inputs differ between classes."""
+    if not isinstance(node.dist, _Conditional):
+        return False
+    *leading, _ = node.dist.batch_shape
+    return any(size > 1 for size in leading)
+
+
+def _side_by_side(
+    question: Question, trace: Trace, site: str, law: Law, lead: int, in_part: Iterable[str]
+) -> Tensor:
     """Return the values of the sites given, the site's own and which are latent, in one row each.
 
-    The shape is (*leading, numbers).
+    Behind them is which entries of the sites given in part are latent. The shape is
+    (*leading, numbers).
     """
-    node = trace[site]
-    latent = ~torch.as_tensor(node.observed)
-    latent = _entries(latent, node, lead - 1, units)
-    latent = latent.to(node.value.dtype)
-    given = [trace[before].value for before in law.given]
-    parts = [*given, node.value, latent]
+    parts = [trace[before].value for before in law.given]
+    parts.append(trace[site].value)
+    for of in (site, *in_part):
+        node = trace[of]
+        latent = ~torch.as_tensor(node.observed)
+        latent = _entries(latent, node, lead - 1, question.units(of))
+        parts.append(latent.to(node.value.dtype))
     leads = [t.shape[:lead] for t in parts]
     most = torch.broadcast_shapes(*leads)
     flat = []
@@ -306,7 +334,8 @@ class _Conditional(Distribution):
     """A component's law of some units of a site, asked at rows' values of it and of its parents.
 
     `shapes` are those of the values that lie side by side in a row: of each site given, of the site
-    itself, and of its mask.
+    itself, of its mask, and of the masks of the parents `in_part`, which hold the components' own
+    values.
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
@@ -316,9 +345,10 @@ class _Conditional(Distribution):
         law: Law,
         shapes: Sequence[tuple[int, ...]],
         units: tuple[int, ...],
+        in_part: Mapping[str, Tensor],
         batch: Sequence[int],
     ) -> None:
-        self.law, self.shapes, self.units = law, shapes, units
+        self.law, self.shapes, self.units, self.in_part = law, shapes, units, in_part
         self.sizes = [math.prod(shape) for shape in shapes]
         event = torch.Size([sum(self.sizes)])
         super().__init__(torch.Size(batch), event, validate_args=False)
@@ -347,8 +377,14 @@ class _Conditional(Distribution):
         for t, shape in zip(columns, self.shapes, strict=True):
             leading = t.shape[:lead]
             parts.append(t.reshape(*leading, *shape))
-        *given, own, keep = parts
-        dist = self.law.of(*given, *self.law.inputs)
+        n_given = len(self.law.given)
+        given = dict(zip(self.law.given, parts[:n_given], strict=True))
+        own, keep, *masks = parts[n_given:]
+        for (of, value), mask in zip(self.in_part.items(), masks, strict=True):
+            event = [1] * (given[of].ndim - mask.ndim)
+            is_latent = mask.reshape(*mask.shape, *event) != 0
+            given[of] = torch.where(is_latent, given[of], value)
+        dist = self.law.of(*given.values(), *self.law.inputs)
         latent = keep != 0
         if not is_factorised(dist):  # it is latent as a whole
             latent = latent.flatten(lead)[..., 0]

@@ -54,8 +54,10 @@ def log_mixture_unfused(
         front_dims.append(batch_dim)
 
     names = sites_of(blocks)
-    values = [q[name].value for name in names]
-    front = _Front.of(values, front_dims)
+    held = [q[name].value for name in names]
+    masks = [_latent(q[name], batch_dim) for name in names]
+    held += [mask for mask in masks if mask is not None]
+    front = _Front.of(held, front_dims)
     items = front.without(dims)
     sites = {}
     for name in names:
@@ -64,7 +66,7 @@ def log_mixture_unfused(
         else:
             sites[name] = _site(q[name], posterior[name], front, batch_dim)
     class_terms = [_class_terms(posterior, summed, block) for block in blocks]
-    counts = [len(site.rows) for site in sites.values()]
+    counts = [site.n_rows for site in sites.values()]
     if log_w is not None:
         log_w = _weights_of_rows(log_w, front.sizes, batch_dim)
         counts.append(len(log_w))
@@ -178,6 +180,11 @@ class _Site(NamedTuple):
     rows: Tensor  # (rows or 1, *leading with ones, *units)
     keep: Tensor | None = None  # where they are latent, None for everywhere
     dist: Distribution | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows differ, in their values or in what they hold."""
+        return max(len(self.rows), 1 if self.keep is None else len(self.keep))
 
 
 def _site(node: Node, component: Node, front: _Front, batch_dim: int) -> _Site:

@@ -104,7 +104,7 @@ class Concrete(Distribution):
         t = self.temperature
         a = self.logits
         b = -(t.unsqueeze(-1) if isinstance(t, Tensor) else t) * log_y
-        are_pairs = b.ndim == a.ndim + 1 and b.shape[-2] == 1 < a.shape[-2]
+        are_pairs = b.ndim == a.ndim + 1 > 2 and b.shape[-2] == 1 < a.shape[-2]
         if not are_pairs or isinstance(t, Tensor) or t > 0.9:
             terms = a + b
             return terms.logsumexp(-1)

@@ -49,23 +49,6 @@ def unit_shape(dist: Distribution, value: Tensor, lead: int) -> tuple[int, ...]:
     return tuple(value.shape[lead:ends])
 
 
-def is_constant(dist: Distribution, dims: Sequence[int]) -> bool:
-    """Whether every parameter is the same along these dimensions of its batch shape."""
-    batch = dist.batch_shape
-    rank = len(batch)
-    for part in vars(dist).values():
-        if isinstance(part, Distribution) and not is_constant(part, dims):
-            return False
-        if isinstance(part, Tensor) and part.shape[:rank] == batch:
-            first = part
-            for dim in dims:
-                first = first.narrow(dim, 0, 1)
-            repeated = first.expand_as(part)
-            if not torch.equal(part, repeated):
-                return False
-    return True
-
-
 def log_marginals(
     dist: Distribution,
     value: Tensor,

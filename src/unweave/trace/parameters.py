@@ -8,7 +8,7 @@ sizes: a `scale_tril` (D, D) that N = D items share has no batch dimension.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -84,6 +84,33 @@ def holds(holder: Distribution | Transform, kind: type[Tensor]) -> bool:
                 if isinstance(inner, Transform) and holds(inner, kind):
                     return True
     return False
+
+
+def stays(dist: Distribution, value: Tensor, dims: Sequence[int]) -> bool:
+    """Whether every parameter is the same along these leading dimensions of a value."""
+    are_alike = list[bool]()
+
+    def look(t: Tensor, lacks: int) -> Tensor:
+        own = [d - lacks for d in dims if d >= lacks]
+        if all(are_alike):
+            are_alike.append(torch.equal(t, _first(t, own).expand_as(t)))
+        return t
+
+    changed(dist, look, lacking(dist, value))
+    return all(are_alike)
+
+
+def varies(t: Tensor, dims: Sequence[int]) -> bool:
+    """Whether every entry of a tensor differs somewhere along these dimensions."""
+    differs = t != _first(t, dims)
+    return bool(differs.any(tuple(dims)).all())
+
+
+def _first(t: Tensor, dims: Sequence[int]) -> Tensor:
+    """Return the first along some dimensions, which keep the size of one."""
+    for d in dims:
+        t = t.narrow(d, 0, 1)
+    return t
 
 
 def _own_dims(dist: Distribution, name: str, t: Tensor) -> int:

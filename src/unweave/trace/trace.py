@@ -198,7 +198,7 @@ class Trace(Mapping[str, Node]):
         """
         dist._validate_args = False  # our own checks are made once, not at each evaluation
         if isinstance(value, Node):
-            self._read_from(name, value, where)
+            value = self._read_from(name, value, where)
         classes, dist = self._read(dist)
         if isinstance(value, Node):
             if value.role == "free":
@@ -215,8 +215,11 @@ class Trace(Mapping[str, Node]):
             node = in_part(name, node, where, self._axes)
         return self._add(name, node)
 
-    def _read_from(self, name: str, node: Node, where: Tensor | None) -> None:
-        """Take over the class dimensions of a site of another trace, whose value is to be read."""
+    def _read_from(self, name: str, node: Node, where: Tensor | None) -> Node:
+        """Take over the class dimensions of a site of another trace, and return what is read of it.
+
+        In an aligned trace a site has dimensions of size one for classes that came after it.
+        """
         if where is not None:
             raise ValueError(
                 f"site {name!r} takes its value from another trace, which says where it exists: "
@@ -225,6 +228,7 @@ class Trace(Mapping[str, Node]):
         self._reads = True
         if node.axes is not None and len(node.axes.sizes) > self._depth:
             self._axes = node.axes
+        return views.at_entry(node)
 
     def _meet(self, t: Tensor) -> None:
         """Take over the class dimensions of another trace from a tensor that knows of them."""

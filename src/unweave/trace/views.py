@@ -28,6 +28,19 @@ def filled(node: Node, depth: int) -> Node:
     return node.changed(fill, dist=node.dist, classes=depth)
 
 
+def at_entry(node: Node) -> Node:
+    """Return a site without the dimensions of classes that came after it."""
+    own = len(node.axes.sizes) if node.axes else 0
+    later = node.classes - own
+    if later <= 0:
+        return node
+
+    def cut(t: Tensor, lacks: int) -> Tensor:
+        return plain(t).reshape(t.shape[later:])
+
+    return node.changed(cut, dist=node.dist, classes=own)
+
+
 def trim(node: Node, axes: Axes) -> Node:
     """Return a site with all class dimensions without the first of them that it does not need."""
     depth = len(axes.sizes)
