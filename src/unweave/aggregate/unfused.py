@@ -183,7 +183,7 @@ class _Site(NamedTuple):
 
     @property
     def n_rows(self) -> int:
-        """How many rows differ, in their values or in what they hold."""
+        """The number of rows that differ, in their values or in what they hold."""
         return max(len(self.rows), 1 if self.keep is None else len(self.keep))
 
 
