@@ -79,3 +79,35 @@ def test_what_a_unit_carries_beside_the_class(discrete):
         values = carried[unit]
         error = float(values.std()) / math.sqrt(len(values))
         assert abs(float(values.mean()) - exact) < 3 * error + 0.03
+
+
+class Steps(nn.Module):
+    """z_0 given x, then z_1 given z_0, which every third item lacks."""
+
+    def forward(self, x):
+        q = uw.Trace()
+        before = q.normal(x, 1.0, name="z_0")
+        q.normal(before + x, 0.5, name="z_1", where=torch.arange(len(x)) % 3 > 0)
+        return q
+
+
+class Prior(nn.Module):
+    def forward(self, x, q):
+        p = uw.Trace()
+        for site in ("z_0", "z_1"):
+            p.normal(0.0, 1.0, value=q[site], name=site)
+        return p
+
+
+@torch.no_grad()
+def test_an_entry_that_does_not_exist_carries_nothing():
+    """An integral over the absent draw's density is no part of q(z|x); with it, nats were added."""
+    torch.manual_seed(0)
+    x = torch.randn(60, 1)
+    model = Model(Steps(), Prior())
+    q = model.encoder(x)
+    d = uw.Densities(q, model.decoder(x, q), aggregate=uw.exact(q))
+    carried = gains(model, x, q, d, ["z_1[0]"])["z_1[0]"]
+    absent = torch.arange(60) % 3 == 0
+    torch.testing.assert_close(carried[absent], torch.zeros(20))
+    assert float(carried[~absent].mean()) > 0.1

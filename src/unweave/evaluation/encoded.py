@@ -24,6 +24,11 @@ def chunks(x: Tensor | Kept, rows: int = 4096) -> Iterator[Tensor]:
         yield x[start:end]
 
 
+def evenly(n: int, most: int) -> Tensor:
+    """Return the numbers of at most so many of `n` items, spaced evenly from first to last."""
+    return torch.linspace(0, n - 1, min(n, most)).round().long()
+
+
 @torch.no_grad()
 def encoded(model: Model, x: Tensor | Kept, rows: int = 4096) -> Trace:
     """Return the encoder's trace of all items, which are encoded some at a time."""

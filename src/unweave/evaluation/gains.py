@@ -13,7 +13,9 @@ from ..models.model import Model, seeded
 from ..objective.densities import Densities
 from ..trace.groups import Block, block
 from ..trace.marginals import log_marginals
+from ..trace.node import Node
 from ..trace.trace import Trace
+from .encoded import evenly
 
 ROWS = 500
 """Rows at which other latents are integrated by draws."""
@@ -43,15 +45,16 @@ def gains(
         units: Names of the units.
     """
     parts = {unit: block(unit, d.shapes) for unit in units}
-    drawn = {} if own.classes() else _given_others(model, x, d.q)
+    some = evenly(len(x), ROWS)
+    few, rows = x[some], d.q.take(some)
+    drawn = set() if own.classes() else _given_others(model, few, rows)
     dependent = [part for part in parts.values() if part[0][0] in drawn]
-    some = torch.linspace(0, len(x) - 1, min(ROWS, len(x))).round().long()
-    integrated = _log_q_by_draws(model, x[some], d.q.take(some), dependent)
+    integrated = _log_q_by_draws(model, few, rows, dependent)
     assert d.aggregate is not None
     depth = len(own.classes())
     found = {}
-    for unit, part in parts.items():
-        (log_q,) = d.aggregate(d.q, [part], 0)
+    of_all = d.aggregate(d.q, list(parts.values()), 0)
+    for (unit, part), log_q in zip(parts.items(), of_all, strict=True):
         if part in integrated:
             found[unit] = integrated[part] - log_q[some]
             continue
@@ -83,6 +86,7 @@ def _log_q_by_draws(
     if not parts:
         return {}
     total = {part: torch.full((len(x),), -math.inf) for part in parts}
+    latent = {site: _latent(rows[site]) for ((site, _),) in parts}
     with seeded(0):
         for _ in range(DRAWS):
             q = model.encoder(x)
@@ -90,6 +94,11 @@ def _log_q_by_draws(
                 ((site, units),) = part
                 dist = q[site].dist
                 assert dist is not None
-                (log_q,) = log_marginals(dist, rows[site].value, 1, [units])
+                (log_q,) = log_marginals(dist, rows[site].value, 1, [units], latent[site])
                 total[part] = torch.logaddexp(total[part], log_q)
     return {part: log_q - math.log(DRAWS) for part, log_q in total.items()}
+
+
+def _latent(node: Node) -> Tensor | None:
+    """Return which entries of a site were drawn; those given or absent are no part of q(z)."""
+    return ~node.observed if isinstance(node.observed, Tensor) else None

@@ -26,7 +26,7 @@ from ..trace.marginals import log_marginals
 from ..trace.trace import Trace
 from ..training.items import Items, Kept, epoch_order
 from ..training.recipe import PRIOR_DRAWS, Recipe, decomposition
-from .encoded import chunks
+from .encoded import chunks, evenly
 from .gains import gains
 
 MANY = 100
@@ -124,10 +124,8 @@ def dependence(
         By level, log q of its blocks less what the aggregate gives, of some rows.
     """
     able = _given(model)
-    n = _length(rows)
-    count = max(2, min(n, pairs // len(x)))
-    evenly = torch.linspace(0, n - 1, count).round().long()
-    few = rows.take(evenly)
+    some = evenly(_length(rows), max(2, pairs // len(x)))
+    few = rows.take(some)
     gaps = {}
     for level, blocks in enumerate(d.levels):
         joined = [part for part in blocks if len(part) > 1]
