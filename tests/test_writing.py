@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,16 @@ def test_a_docstring_opens_with_one_plain_line(path):
         if first.startswith("Whether"):
             returns = ast.unparse(node.returns) if getattr(node, "returns", None) else ""
             assert returns.startswith(("bool", "TypeGuard")), where
+
+
+@pytest.mark.parametrize("path", PATHS, ids=name_of)
+def test_a_constant_is_described_by_a_noun(path):
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for before, after in pairwise(body):
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if is_text and isinstance(before, ast.Assign | ast.AnnAssign):
+            opening = re.match(r"(What|Of|How|Where|Whether)\b", str(after.value.value))
+            assert not opening, f"{name_of(path)}, line {after.lineno}"
 
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)

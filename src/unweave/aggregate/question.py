@@ -19,7 +19,7 @@ Coefficient = float | Tensor
 """A number, or a tensor (*classes, *samples, batch)."""
 
 BUDGET = 2**24
-"""How many numbers a sum that is not fused holds at a time."""
+"""The most numbers that a sum that is not fused holds at a time."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from ..trace.trace import Trace
 from .question import Coefficient, Question, sites_of
 
 PAIRS = 2**22
-"""How many numbers a conditional site's pairs of rows and components take at a time, about."""
+"""The numbers that a conditional site's pairs of rows and components take at a time, about."""
 
 
 # -- masks -----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from .plan import HALF_LOG_2PI, Plan
 _ROWS = {"R": 16, "C": 64}
 """Rows and components of a tile, where a program sums over components."""
 _COMPONENTS = {"R": 32, "C": 32}
-"""Where it sums over rows: narrow, as few components are many programs then."""
+"""Rows and components where it sums over rows: narrow, as few components are many programs."""
 
 triton: Any = None
 tl: Any = None

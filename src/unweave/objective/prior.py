@@ -200,7 +200,7 @@ class Prior:
         drawn = [site for site in readable if site not in self.pair.classes]
         classes = [site for site in readable if site in self.pair.classes]
         has_classes = [site for site in classes if self._has_classes_of(name, site)]
-        if self._lacks_items(name):
+        if name in self.itemless:
             return has_classes
         if self.pair.p_nodes[name].law:
             return [*drawn, *has_classes]
@@ -280,18 +280,22 @@ class Prior:
     def fixed(self) -> set[str]:
         """The latents whose prior has one set of parameters for all classes, items and samples."""
         found = set()
-        for name in self.pair.latents:
-            has_classes = any(self._has_classes_of(name, site) for site in self.pair.classes)
-            if self._lacks_items(name) and not has_classes:
+        for name in self.itemless:
+            if not any(self._has_classes_of(name, site) for site in self.pair.classes):
                 found.add(name)
         return found
 
-    def _lacks_items(self, name: str) -> bool:
-        """Whether parameters have no dimension of items and samples, or are one for many."""
+    @cached_property
+    def itemless(self) -> set[str]:
+        """The latents whose parameters have no dimension of items and samples, or one for many."""
         depth, lead = self.pair.depth, self.pair.lead
-        sizes = self._sizes(name)[-(lead - depth) :]  # (*samples, batch)
-        entries = self.pair.p_nodes[name].value.shape[depth:lead]
-        return not sizes or math.prod(sizes) == 1 < math.prod(entries)
+        found = set()
+        for name in self.pair.latents:
+            sizes = self._sizes(name)[-(lead - depth) :]  # (*samples, batch)
+            entries = self.pair.p_nodes[name].value.shape[depth:lead]
+            if not sizes or math.prod(sizes) == 1 < math.prod(entries):
+                found.add(name)
+        return found
 
     def _has_classes_of(self, name: str, site: str) -> bool:
         """Whether parameters have an enumerated site's dimension of classes."""
