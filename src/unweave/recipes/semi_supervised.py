@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 import unweave as uw
-from unweave.evaluation.encoded import evenly
+from unweave.data.data import some
 from unweave.runs.findings import Array, Finding, Picture, Scatter, Table
 
 from .flags import Batch, Discrete, Epochs, Folder, Latents, Quick, Rate, Samples, recipe
@@ -64,7 +64,7 @@ STEPS_ALONE = 1000
 """Steps of the classifier alone."""
 
 PROBED = 3000
-"""Test digits whose styles are probed, spaced evenly over the test part."""
+"""Test digits whose styles are probed, from all over the test part."""
 
 EMBEDDED = 1500
 """Digits in the scatters, of those that are probed."""
@@ -145,13 +145,13 @@ def _findings(model: Model, recipe: Recipe, *, labels: int, latents: int) -> Seq
     """Return the test error, and digit and style apart in pictures and by classifiers of z."""
     assert recipe.test is not None
     test = recipe.test
-    shown = evenly(len(test), PROBED).numpy()  # numbers of test items
+    shown = some(len(test), PROBED)  # numbers of test items
     few = test.subset(shown)
     digit, named = few.factors[:, 0], few.values[0]
     q = model.posterior(test.floats())
     guess = q["y"].dist.mean.argmax(-1).numpy()  # type: ignore[union-attr]
     z = q["z"].dist.mean[shown].numpy()  # type: ignore[union-attr]
-    drawn = evenly(len(few), EMBEDDED).numpy()  # numbers of probed items
+    drawn = some(len(few), EMBEDDED)  # numbers of probed items
     styles = {"a VAE without labels": _unsupervised(recipe, few, latents), "this model": z}
     return [
         _errors(100 * float(np.mean(guess != test.factors[:, 0])), labels),
