@@ -18,7 +18,7 @@ ORDER = [
     "extras", "ranks", "nets", "trace", "fused", "aggregate", "objective",
     "models", "data", "metrics", "plots",
     "runs", "training", "evaluation", "pages", "scoring",
-    "run", "recipes", "studies", "checks", "cli", "__main__",
+    "run", "sklearn", "recipes", "studies", "checks", "cli", "__main__",
 ]  # fmt: skip
 CORE = ORDER[: ORDER.index("models")]
 LEAVES = ("data", "metrics", "plots")

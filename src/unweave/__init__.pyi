@@ -6,6 +6,7 @@ from . import models as models
 from . import nets as nets
 from . import plots as plots
 from . import recipes as recipes
+from . import sklearn as sklearn
 from .aggregate.estimators import balanced as balanced
 from .aggregate.estimators import exact as exact
 from .aggregate.estimators import minibatch as minibatch
