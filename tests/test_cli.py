@@ -185,11 +185,8 @@ def test_list_has_every_recipe(unweave):
 
 
 @pytest.mark.slow
-def test_train_resume_evaluate_report(unweave, tmp_path, monkeypatch):
+def test_train_resume_evaluate_report(unweave, tmp_path):
     """And each again where it makes no sense."""
-    monkeypatch.setattr(
-        "unweave.evaluation.terms.dependence", lambda *args: {}
-    )  # the slow part, tested elsewhere
     run = tmp_path / "run"
     code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
     assert (code, out) == (0, f"report: {run}/report.html\n")

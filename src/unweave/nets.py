@@ -192,4 +192,4 @@ def cat(tensors: Sequence[Tensor], dim: int = -1) -> Tensor:
         return torch.cat(list(tensors), dim)
     lead = torch.broadcast_shapes(*leads)
     joined = torch.cat([t.expand(*lead, -1) for t in last], -1)
-    return joined.movedim(-1, dim)
+    return joined if dim == -1 else joined.movedim(-1, dim)

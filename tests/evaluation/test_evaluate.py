@@ -18,6 +18,8 @@ from torch.distributions import (
 import unweave as uw
 from unweave.evaluation import codes, evaluate, factors, gains, pictures, remarks, terms
 from unweave.evaluation.encoded import encoded
+from unweave.evaluation.joint import joint
+from unweave.evaluation.sums import Sums
 from unweave.models.model import hard, seeded
 from unweave.pages import run as report
 from unweave.run import fit
@@ -104,10 +106,10 @@ def mean(values):
 @torch.no_grad()
 def test_the_joint_runs_the_encoder_with_each_items_y(setting, twin):
     model, x, q, _, some = setting
-    found = terms.joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))))
+    found = joint(model, x, q.take(some), (("y", (0,)), ("z", (0, 1))))
     expected = torch.stack([twin.mixture(twin.joint, i) for i in some])
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    part = terms.joint(model, x, q.take(some), (("y", (0,)), ("z", (1,))))  # some units of a site
+    part = joint(model, x, q.take(some), (("y", (0,)), ("z", (1,))))  # some units of a site
 
     def of_unit_1(i, n):
         trace = twin.item(n, y=q["y"].value[i][None])
@@ -127,32 +129,34 @@ def test_the_dependence_is_the_gap_of_the_joint_blocks_alone(setting, twin):
     rows = q.take(some)
     d = uw.Densities(rows, p.take(some), groups=("y", "z"), aggregate=uw.exact(q), kl="sampled")
     gaps = terms.dependence(model, x, rows, d)
-    assert list(gaps) == [0]  # at level 1 each block is one site
+    assert list(gaps.levels) == [0]  # at level 1 each block is one site
+    assert sorted(gaps.rows.tolist()) == list(range(POINTS))
     expected = torch.stack(
         [twin.mixture(twin.joint, i) - twin.mixture(twin.independent, i) for i in some]
     )
-    torch.testing.assert_close(gaps[0], expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gaps.levels[0], expected[gaps.rows], rtol=1e-9, atol=1e-9)
     assert float(expected.abs().max()) > 0.1  # or this test sees nothing
 
-    few = terms.dependence(model, x, rows, d, pairs=3 * N)[0]  # three rows, from first to last
-    torch.testing.assert_close(few, expected[[0, 2, 5]], rtol=1e-9, atol=1e-9)
+    few = terms.dependence(model, x, rows, d, pairs=3 * N)  # three rows, the first of the others
+    torch.testing.assert_close(few.rows, gaps.rows[:3])
+    torch.testing.assert_close(few.levels[0], gaps.levels[0][:3], rtol=1e-9, atol=1e-9)
 
     nested = uw.Densities(
         rows, p.take(some), groups=(("y", "z[0]"), "z[1]"), aggregate=uw.exact(q), kl="sampled"
     )
-    assert list(terms.dependence(model, x, rows, nested)) == [0, 1]
+    assert list(terms.dependence(model, x, rows, nested).levels) == [0, 1]
     with seeded(0):
         plain = uw.models.vae((8, 8), hidden=(8, 6), normals=2).double()
         q1, p1 = plain(x)
     one = uw.Densities(q1, p1, groups=("z",), aggregate=uw.exact(q1), kl="sampled")
-    assert terms.dependence(plain, x, q1, one) == {}
+    assert terms.dependence(plain, x, q1, one).levels == {}
 
 
 @torch.no_grad()
 def test_the_decomposition(setting, twin):
     """Each term by double loops; together they are the ELBO, term by term and with its errors."""
     model, x, q, p, some = setting
-    found = terms.information(model, x, q, some, ("y", "z"))
+    found = terms.information(model, x, Sums(q, q.take(some)), some, ("y", "z"))
     exact = {name: term["exact"] for name, term in found["terms"].items()}
 
     own = [twin.y(i, i) + twin.z(i, i) for i in some]
@@ -190,7 +194,8 @@ def test_the_decomposition(setting, twin):
     assert found["units"] == ["y", "z[0]", "z[1]"]
     assert found["unit_group"] == ["y", "z", "z"]
     with seeded(0):
-        draws = [model.encoder(x[some])["z"].dist for _ in range(gains.DRAWS)]
+        given = model.encoder(x[some])["y"].dist.sample((gains.DRAWS,))
+    draws = [model.encoder(x[some], y=y)["z"].dist for y in given]
     for d in range(NORMALS):
         values = []
         for row, i in enumerate(some):
@@ -216,7 +221,7 @@ def test_class_information(setting, twin, missing):
     if missing:
         labels[[5, 7]] = -1
     data = dataclasses.replace(data, factors=labels[:, None], sizes=(5,), values=(tuple("abcde"),))
-    found = factors.class_information(q, some, data)
+    found = factors.class_information(Sums(q, q.take(some)), some, data)
     table = found["I(y;z)"]
     assert table["names"] == ["y", "z", "z[0]", "z[1]"]
     assert table["kinds"] == ["group", "group", "unit", "unit"]
@@ -251,7 +256,7 @@ def test_class_information_without_labels(setting):
     _, _, q, _, some = setting
     data = uw.data.digits().subset(range(N))
     data = dataclasses.replace(data, factors=np.full((N, 1), -1))
-    assert factors.class_information(q, some, data) == {}
+    assert factors.class_information(Sums(q, q.take(some)), some, data) == {}
 
 
 def best_assignment(classes, labels):

@@ -27,6 +27,8 @@ EVERYTHING = {
     "terms": {"mi": TERM, "tc[0]": TERM},
     "exact_n": 55000,
     "exact_points": 2000,
+    "joint_rows": 256,
+    "joint_se": 0.009,
     "units": ["y", "z[0]", "z[1]"],
     "unit_group": ["y", "z", "z"],
     "I(x;z)": {"y": [1.9, 0.01], "z[0]": [0.04, 0.01], "z[1]": [0.6, 0.01]},

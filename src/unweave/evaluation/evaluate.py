@@ -30,6 +30,7 @@ from ..training.recipe import Recipe, check
 from . import codes, factors, pictures, terms
 from .encoded import encoded, posterior
 from .remarks import remarks
+from .sums import Sums
 
 Skipped = dict[str, str]
 """The parts of an evaluation that were left out, and why."""
@@ -108,15 +109,16 @@ def _measure(
     items = Items("training", train, recipe)
     q = encoded(model, items.x)
     some = _sample(len(train), points)
+    sums = Sums(q, q.take(some).draw())
     with _unless("scores of test items", skipped):
         scores["test"] = codes.bound(model, test, recipe)
     if _has_latents(q):
         scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
         with _unless("information and the terms of the bound", skipped):
-            scores |= _terms(recipe, model, items, q, some)
+            scores |= _terms(recipe, model, items, sums, some)
         if train.names:
             with _unless("information about factors", skipped):
-                scores |= _about_factors(model, q, some, train, test, points)
+                scores |= _about_factors(model, sums, some, train, test, points)
     drawn = q
     with _unless("discrete sites", skipped):
         drawn = q.draw()
@@ -160,9 +162,9 @@ def _has_latents(q: Trace) -> bool:
     return any(node.dist is not None for node in q.values())
 
 
-def _terms(recipe: Recipe, model: Model, items: Items, q: Trace, some: Tensor) -> dict[str, Any]:
+def _terms(recipe: Recipe, model: Model, items: Items, sums: Sums, some: Tensor) -> dict[str, Any]:
     """Return the exact terms with the training's estimates beside them, and bounds they break."""
-    scores = terms.information(model, items.x, q, some, recipe.groups)
+    scores = terms.information(model, items.x, sums, some, recipe.groups)
     table = scores["terms"]
     batches = terms.some_batches(recipe, items)
     column, factorises = terms.minibatch_column(recipe, model, items, batches)
@@ -173,17 +175,17 @@ def _terms(recipe: Recipe, model: Model, items: Items, q: Trace, some: Tensor) -
 
 
 def _about_factors(
-    model: Model, q: Trace, some: Tensor, train: Data, test: Data, points: int
+    model: Model, sums: Sums, some: Tensor, train: Data, test: Data, points: int
 ) -> dict[str, Any]:
     """Return the information about factors: the training part's, or else the test data's.
 
     Labels may be held back from training; the test data then have more of theirs.
     """
     if (train.factors >= 0).mean() >= (test.factors >= 0).mean():
-        return factors.class_information(q, some, train)
+        return factors.class_information(sums, some, train)
     few = _sample(len(test), points)
     q = encoded(model, Kept(test.x))
-    return factors.class_information(q, few, test)
+    return factors.class_information(Sums(q, q.take(few).draw()), few, test)
 
 
 def _draw(model: Model, q: Trace, test: Data, arrays: dict[str, Any], skipped: Skipped) -> None:

@@ -13,10 +13,11 @@ from ..models.model import unit_names
 from ..trace.groups import Block, block
 from ..trace.marginals import unit_shape
 from ..trace.trace import Trace
+from .sums import Sums
 from .terms import MANY
 
 
-def class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
+def class_information(sums: Sums, some: Tensor, data: Data) -> dict[str, Any]:
     """Return the information about each factor v of the data, and about the first class by class:
 
     .. math:: I(v; z_b) = E[\\log q(z_b|v) - \\log q(z_b)]
@@ -25,18 +26,18 @@ def class_information(q: Trace, some: Tensor, data: Data) -> dict[str, Any]:
     Items whose factor is missing are left out of its part.
 
     Args:
-        q: The encoder's trace of all items.
-        some: The numbers of the items that the information is averaged over, the rows.
+        sums: Sums over all items, at the rows that the information is averaged over.
+        some: The rows' numbers.
         data: The items' factors.
     """
-    rows = q.take(some).draw()
+    q, rows = sums.posterior, sums.rows
     columns = _columns(rows)
     names = [name for name, _ in columns]
     blocks = _blocks(rows, names)
     factors = torch.as_tensor(data.factors)  # (items, factors)
     whole = None  # the same for all factors, unless some are missing
     if (factors >= 0).all():
-        whole = _log_q(q, torch.arange(len(factors)), rows, blocks)  # (blocks, rows)
+        whole = torch.stack(sums(rows, blocks))  # (blocks, rows)
     found: dict[str, Any] = {}
     about: dict[str, Any] = {"names": names, "factors": [], "total": [], "entropy": []}
     for name, size, labels in zip(data.names, data.sizes, factors.T, strict=True):

@@ -12,10 +12,9 @@ from ..aggregate import log_own
 from ..models.model import Model, seeded
 from ..objective.densities import Densities
 from ..trace.groups import Block, block
-from ..trace.marginals import log_marginals
-from ..trace.node import Node
 from ..trace.trace import Trace
 from .encoded import evenly
+from .joint import PAIRS, VALUES, Values, arguments, broadcasts, log_densities
 
 ROWS = 500
 """Rows at which other latents are integrated by draws."""
@@ -49,7 +48,7 @@ def gains(
     few, rows = x[some], d.q.take(some)
     drawn = set() if own.classes() else _given_others(model, few, rows)
     dependent = [part for part in parts.values() if part[0][0] in drawn]
-    integrated = _log_q_by_draws(model, few, rows, dependent)
+    integrated = _log_q_by_draws(model, few, rows, dependent, drawn)
     assert d.aggregate is not None
     depth = len(own.classes())
     found = {}
@@ -80,25 +79,72 @@ def _given_others(model: Model, x: Tensor, rows: Trace) -> set[str]:
 
 
 def _log_q_by_draws(
-    model: Model, x: Tensor, rows: Trace, parts: Sequence[Block]
+    model: Model, x: Tensor, rows: Trace, parts: Sequence[Block], drawn: set[str]
 ) -> dict[Block, Tensor]:
-    """Return log q(block|x) of each block, (rows,), the mean over draws of all that it is given."""
+    """Return log q(block|x) of each block, (rows,), the mean over draws of all that it is given.
+
+    The draws are given to the encoder many at a time where that is the same (`broadcasts`); else it
+    runs once a draw.
+    """
     if not parts:
         return {}
-    total = {part: torch.full((len(x),), -math.inf) for part in parts}
-    latent = {site: _latent(rows[site]) for ((site, _),) in parts}
+    at, keep = {}, {}
+    for ((site, _),) in parts:
+        node = rows[site]
+        at[site] = node.value.unsqueeze(0)  # (1, rows, *units)
+        if isinstance(node.observed, Tensor):  # those given or absent are no part of q(z)
+            keep[site] = ~node.observed.unsqueeze(0)
     with seeded(0):
-        for _ in range(DRAWS):
-            q = model.encoder(x)
-            for part in parts:
-                ((site, units),) = part
-                dist = q[site].dist
-                assert dist is not None
-                (log_q,) = log_marginals(dist, rows[site].value, 1, [units], latent[site])
-                total[part] = torch.logaddexp(total[part], log_q)
-    return {part: log_q - math.log(DRAWS) for part, log_q in total.items()}
+        given = _draws(model, x, rows, drawn)
+        if given and broadcasts(model, x, given, at, parts, keep):
+            log_q = _log_sums(model, x, given, at, parts, keep)
+        else:
+            log_q = _log_sums_one_by_one(model, x, at, parts, keep)
+    return dict(zip(parts, log_q - math.log(DRAWS), strict=True))
 
 
-def _latent(node: Node) -> Tensor | None:
-    """Return which entries of a site were drawn; those given or absent are no part of q(z)."""
-    return ~node.observed if isinstance(node.observed, Tensor) else None
+def _draws(model: Model, x: Tensor, rows: Trace, drawn: set[str]) -> dict[str, Tensor]:
+    """Return draws of the sites that the encoder takes, (draws, rows, *units), none if not alone.
+
+    Sites in `drawn` are given other sites: draws of each by itself would be none of their joint.
+    """
+    able = arguments(model).intersection(rows)
+    if able & drawn:
+        return {}
+    q = model.encoder(x)
+    given = {}
+    for site in rows:
+        dist = q[site].dist
+        if site in able and dist is not None:
+            given[site] = dist.sample((DRAWS,))
+    return given
+
+
+def _log_sums(
+    model: Model, x: Tensor, given: Values, at: Values, parts: Sequence[Block], keep: Values
+) -> Tensor:
+    """Return log Σ_m q(block|x, y_m) over draws that the encoder takes together, (blocks, rows)."""
+    found = []
+    step = PAIRS // VALUES
+    for start in range(0, len(x), step):
+        here = slice(start, start + step)
+        its = {site: t[:, here] for site, t in at.items()}
+        held = {site: t[:, here] for site, t in keep.items()}
+        sums = []
+        for first in range(0, DRAWS, VALUES):
+            some = {site: t[first : first + VALUES, here] for site, t in given.items()}
+            log_q = log_densities(model, x[here], some, its, parts, keep=held)
+            sums.append(log_q.logsumexp(1))  # (blocks, rows)
+        found.append(torch.stack(sums).logsumexp(0))
+    return torch.cat(found, 1)
+
+
+def _log_sums_one_by_one(
+    model: Model, x: Tensor, at: Values, parts: Sequence[Block], keep: Values
+) -> Tensor:
+    """Return log Σ_m q(block|x, y_m), (blocks, rows), with a run of the encoder for each draw."""
+    total = torch.full((len(parts), len(x)), -math.inf)
+    for _ in range(DRAWS):
+        log_q = log_densities(model, x, {}, at, parts, keep=keep)  # (blocks, 1, rows)
+        total = torch.logaddexp(total, log_q.squeeze(1))
+    return total

@@ -5,9 +5,10 @@ q(z) is the sum over the whole training part, averaged over some of its items.
 
 from __future__ import annotations
 
-import inspect
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,22 +16,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..aggregate import exact
 from ..models.model import Model, unit_names
 from ..objective.atoms import Atom
 from ..objective.bounds import breaches
 from ..objective.densities import Densities
 from ..objective.objective import Objective
-from ..trace.groups import Block, Tree
-from ..trace.marginals import log_marginals
+from ..trace.groups import Block, Tree, block
 from ..trace.trace import Trace
 from ..training.items import Items, Kept, epoch_order
 from ..training.recipe import PRIOR_DRAWS, Recipe, decomposition
-from .encoded import chunks, evenly
 from .gains import gains
+from .joint import VALUES, arguments, joint
+from .sums import Sums
 
 MANY = 100
 """Units of a code; where there are more, sites stand as wholes."""
+
+WANTED = 0.01
+"""The standard error, in nats, of sums at each row's y: at less, more rows are of no use."""
+
+PAIRS = 4 * 10**6
+"""The most pairs of a row and an item in these sums."""
 
 BATCHES = 100
 """The most batches of an epoch that the training's estimates are taken over."""
@@ -47,32 +53,34 @@ def with_error(values: Tensor) -> list[float]:
 
 
 def information(
-    model: Model, x: Tensor | Kept, q: Trace, some: Tensor, groups: Tree | None
+    model: Model, x: Tensor | Kept, sums: Sums, some: Tensor, groups: Tree | None
 ) -> dict[str, Any]:
     """Return the exact decomposition, and the information in each unit.
-
-    Classes of enumerated sites are drawn for the rows.
 
     Args:
         model: The model.
         x: The items of the training part.
-        q: The encoder's trace of all of them.
-        some: The numbers of the items that terms are averaged over, the rows.
+        sums: Sums over all of them, at the rows that terms are averaged over.
+        some: The rows' numbers.
         groups: The tree of groups.
     """
+    q, rows = sums.posterior, sums.rows
     own = q.take(some)
-    rows = own.draw()
     p = model.decoder(x[some], rows)
     prior = partial(model.decoder, None, rows.free(PRIOR_DRAWS))
-    d = Densities(rows, p, groups=groups, aggregate=exact(q), kl="sampled", prior=prior)
-    gaps = {} if q.classes() else dependence(model, x, rows, d)
-    terms = {name: _exact(d, term, gaps) for name, term in decomposition(d).items()}
+    d = Densities(rows, p, groups=groups, aggregate=sums, kl="sampled", prior=prior)
     site_of = _units(rows)
+    units = [block(unit, d.shapes) for unit in site_of]
+    sums(rows, [*itertools.chain(*d.levels), *units])  # all that follows, in one pass
+    # enumerated classes are summed over, whatever depends on them
+    gaps = Gaps(some[:0], {}) if q.classes() else dependence(model, x, rows, d)
+    terms = {name: _exact(d, term, gaps) for name, term in decomposition(d).items()}
     carried = gains(model, x[some], own, d, site_of)
     return {
         "terms": terms,
         "exact_n": len(x),
         "exact_points": len(some),
+        **({"joint_rows": len(gaps.rows), "joint_se": gaps.error()} if gaps.levels else {}),
         "units": list(site_of),
         "unit_group": list(site_of.values()),
         "I(x;z)": {unit: with_error(values) for unit, values in carried.items()},
@@ -88,95 +96,103 @@ def _units(rows: Trace) -> dict[str, str]:
     return site_of if len(site_of) <= MANY else {site: site for site in rows}
 
 
-def _exact(d: Densities, term: Objective, gaps: Mapping[int, Tensor]) -> dict[str, float]:
-    """Return a term and its standard error, with what dependent sites add at each level."""
-    value, error = with_error(d.score(term))
-    for level, gap in gaps.items():
+@dataclass(frozen=True)
+class Gaps:
+    """The distance of blocks of dependent sites from independence, at some rows."""
+
+    rows: Tensor
+    """The numbers of the rows, in no order."""
+    levels: dict[int, Tensor]
+    """By level, log q of its blocks less what the aggregate gives, (rows,) each."""
+
+    def error(self) -> float:
+        """Return the largest standard error of a level's mean, 0 if no level has a gap."""
+        errors = [with_error(gap)[1] for gap in self.levels.values()]
+        return max(errors, default=0.0)
+
+
+def _exact(d: Densities, term: Objective, gaps: Gaps) -> dict[str, float]:
+    r"""Return a term and its standard error, with what dependent sites add at each level.
+
+    The mean of a over N rows and that of b over n of them, drawn at random, have the variance
+
+    .. math:: Var(a) / N + Var(b) / n + 2 Cov(a, b) / N
+    """
+    values = d.score(term)  # (points,)
+    added = torch.zeros(len(gaps.rows))
+    for level, gap in gaps.levels.items():
         coefficient = term.coefficients.get(Atom("q", level))
         weight = coefficient if isinstance(coefficient, float) else 0.0
-        shift, spread = with_error(gap)
-        value += weight * shift
-        error = math.hypot(error, weight * spread)
-    return {"exact": value, "se": error}
+        added = added + weight * gap
+    if not added.any():
+        value, error = with_error(values)
+        return {"exact": value, "se": error}
+    together = torch.stack([values[gaps.rows], added.to(values.dtype)])
+    covariance = together.cov()[0, 1]
+    of_mean = values.var() / len(values) + added.var() / len(added)
+    variance = of_mean + 2 * covariance / len(values)
+    return {
+        "exact": float(values.mean() + added.mean()),
+        "se": float(variance.clamp_min(0).sqrt()),
+    }
 
 
 def dependence(
-    model: Model, x: Tensor | Kept, rows: Trace, d: Densities, pairs: int = 4 * 10**6
-) -> dict[int, Tensor]:
+    model: Model,
+    x: Tensor | Kept,
+    rows: Trace,
+    d: Densities,
+    *,
+    wanted: float = WANTED,
+    pairs: int = PAIRS,
+) -> Gaps:
     """Return how far blocks of sites that depend on one another are from independence, by level.
 
-    An aggregate holds y_n where a program draws z ~ q(z|x_n, y_n). For a block of several sites the
-    exact sum,
-
-    .. math:: q(y_i, z_i) = \\frac{1}{N} \\sum_n q(y_i|x_n) q(z_i|x_n, y_i),
-
-    runs the encoder on every item with the site fixed at y_i: for as many rows i as keep N·i below
-    `pairs`.
+    Rows are taken in an order drawn at random, `VALUES` at a time, until the standard error of each
+    level's mean is at most `wanted`, or rows times items are `pairs`. A sample's mean and spread
+    are correlated by its skewness alone. So where the spread decides when to stop, the mean is
+    biased by about skewness · wanted / √rows, less than the standard error.
 
     Args:
         model: The model.
         x: The items that q(z) sums over.
         rows: The draws at which q(z) is asked.
         d: The atoms of the rows.
-        pairs: The most runs of the encoder, counted in items.
-
-    Returns:
-        By level, log q of its blocks less what the aggregate gives, of some rows.
+        wanted: The standard error at which more rows are of no use, in nats.
+        pairs: The most pairs of a row and an item.
     """
-    able = _given(model)
-    some = evenly(_length(rows), max(2, pairs // len(x)))
-    few = rows.take(some)
-    gaps = {}
+    able = arguments(model)
+    parts = {}
     for level, blocks in enumerate(d.levels):
         joined = [part for part in blocks if len(part) > 1]
         dependent = [part for part in joined if not able.isdisjoint(_sites(part))]
-        if not dependent:
-            continue
-        held = d.aggregate(few, dependent, 0) if d.aggregate else []
-        gap = torch.zeros(())
-        for part, log_q in zip(dependent, held, strict=True):
-            gap = gap + (joint(model, x, few, part) - log_q)
-        gaps[level] = gap
+        if dependent:
+            parts[level] = dependent
+    n = _length(rows)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    most = min(n, max(2, pairs // len(x)))
+    gaps = Gaps(order[:0], {})
+    while parts and len(gaps.rows) < most and not (len(gaps.rows) and gaps.error() <= wanted):
+        some = order[len(gaps.rows) : min(len(gaps.rows) + VALUES, most)]
+        few = rows.take(some)
+        levels = {}
+        for level, dependent in parts.items():
+            gap = _gap(model, x, few, d, dependent)
+            before = gaps.levels.get(level, gap[:0])
+            levels[level] = torch.cat([before, gap])
+        gaps = Gaps(torch.cat([gaps.rows, some]), levels)
     return gaps
 
 
-def joint(model: Model, x: Tensor | Kept, rows: Trace, part: Block) -> Tensor:
-    """Return log q(block_i), (rows,), by running the encoder on all items with row i's values."""
-    able = _given(model)
-    sites = _sites(part)
-    log_q = []
-    for i in range(_length(rows)):
-        densities = []
-        for some in chunks(x):
-            row = {site: _repeated(rows[site].value[i], len(some)) for site in sites}
-            fixed = {site: value for site, value in row.items() if site in able}
-            q = model.encoder(some, **fixed)
-            densities.append(_log_q(q, row, part))
-        of_items = torch.cat(densities)  # (items,)
-        log_q.append(of_items.logsumexp(0) - math.log(len(x)))
-    return torch.stack(log_q)
-
-
-def _log_q(q: Trace, row: Mapping[str, Tensor], part: Block) -> Tensor:
-    """Return the log-density of a block's values under each item's posterior, (items,)."""
-    total = torch.zeros(())
-    for site, units in part:
-        dist = q[site].dist
-        if dist is not None:
-            (log_density,) = log_marginals(dist, row[site], 1, [units])
-            total = total + log_density
-    return total
-
-
-def _repeated(value: Tensor, n: int) -> Tensor:
-    """Return one row's value for n items, (n, *units)."""
-    return value.expand(n, *value.shape)
-
-
-def _given(model: Model) -> set[str]:
-    """Return the names of the encoder's arguments, among them the sites that can be fixed."""
-    program = inspect.signature(model.encoder.forward)
-    return set(program.parameters)
+def _gap(
+    model: Model, x: Tensor | Kept, rows: Trace, d: Densities, parts: Sequence[Block]
+) -> Tensor:
+    """Return log q of blocks less what the aggregate gives of them, (rows,)."""
+    held = d.aggregate(rows, parts, 0) if d.aggregate else []
+    gap = torch.zeros(())
+    for part, log_q in zip(parts, held, strict=True):
+        gap = gap + (joint(model, x, rows, part) - log_q)
+    return gap
 
 
 def _sites(part: Block) -> list[str]:

@@ -89,6 +89,8 @@ class Scores(msgspec.Struct, frozen=True, omit_defaults=True, rename=KEYS):
     terms: dict[str, Term] = {}
     exact_n: int | None = None  # items in the exact q(z)
     exact_points: int | None = None  # items that exact terms are averaged over
+    joint_rows: int | None = None  # those at which dependent sites are summed at the row's values
+    joint_se: Real | None = None  # standard error of what these sums add to a term
     units: tuple[str, ...] = ()
     unit_group: tuple[str, ...] = ()  # the site of each unit
     information: dict[str, Mean] = {}  # by unit
