@@ -10,9 +10,7 @@ from typing import Any
 
 import torch
 
-from .evaluation.evaluate import evaluate as evaluate_run
 from .models import Model
-from .pages import run as report
 from .ranks import alone, first, joined
 from .runs.files import read_lines
 from .training.checkpoints import load_checkpoint
@@ -86,6 +84,10 @@ def fit(
     if evaluate and rank == 0:
         if not quiet:
             _say(f"evaluating on {len(recipe.data):,} items: a minute or a few")
+        # scikit-learn and matplotlib, which training needs not, take as long to import as torch
+        from .evaluation.evaluate import evaluate as evaluate_run
+        from .pages import run as report
+
         with alone():
             scores = evaluate_run(recipe, model, folder)
             report.write(folder)

@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..ranks import agreed, first, share, world
 from ..runs.files import append
 from .checkpoints import last_good, load_checkpoint, save_checkpoint
 from .faults import NonFinite
 from .folder import as_lines, complete
-from .progress import Progress
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from .progress import Progress
 
 
 class Interrupted(Exception):
@@ -37,6 +39,8 @@ def train(trainer: Trainer, folder: Path, quiet: bool = False) -> None:
         Interrupted: After Ctrl-C, with the state saved.
         ConnectionError: If another rank is lost.
     """
+    from .progress import Progress  # rich is of use to whoever trains, not to all who import
+
     with _interruptible() as asked, Progress(trainer.recipe, trainer.step, quiet) as progress:
 
         def stop() -> bool:
