@@ -141,6 +141,8 @@ def test_flags_are_the_recipes_arguments(name):
         "device",
         "threads",
         "local_estimator",
+        "no_evaluate",
+        "quick_evaluation",
     }
     for argument in arguments.values():
         needed = argument.default is inspect.Parameter.empty
@@ -170,8 +172,20 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     assert (recipe.objective, recipe.patience, recipe.seed) == (uw.tc_vae(2.5), 3, 4)
     assert recipe.epochs == inspect.signature(recipes.digits).parameters["epochs"].default
     assert recipe.flags["objective"] == "tc_vae(2.5)"
-    assert options == {"overwrite": True, "device": None}
+    assert options == {"overwrite": True, "device": None, "evaluate": True, "quick": False}
     assert out == "report: runs/digits-seed4/report.html\n"
+
+
+@pytest.mark.slow
+def test_training_goes_without_an_evaluation(unweave, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run, "--no-evaluate")
+    assert (code, out) == (0, f"trained: {run}; `unweave evaluate {run}` scores it\n")
+    assert "evaluating" not in err
+    assert not (run / "scores.json").exists()
+    code, out, _ = unweave("evaluate", run, "--quick")
+    assert (code, out) == (0, f"report: {run}/report.html\n")
+    assert json.loads((run / "scores.json").read_text())["exact_points"] == 200
 
 
 def test_list_has_every_recipe(unweave):

@@ -52,6 +52,13 @@ Local = Annotated[
         help="Under torchrun: each rank estimates log q(z) from its own items alone.",
     ),
 ]
+NoEvaluate = Annotated[
+    bool, typer.Option("--no-evaluate", help="Only train; `unweave evaluate RUN` does the rest.")
+]
+QuickEvaluation = Annotated[
+    bool,
+    typer.Option("--quick-evaluation", help="Evaluate on fewer items: sooner, larger errors."),
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
 
@@ -117,6 +124,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         device: str | None,
         threads: int,
         local_estimator: bool,
+        no_evaluate: bool,
+        quick_evaluation: bool,
         **flags: Any,
     ) -> None:
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
@@ -124,7 +133,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         def made() -> Any:
             return replace(recipe(**flags), gather=not local_estimator)
 
-        _fit(made, folder, threads, overwrite=overwrite, device=device)
+        wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
+        _fit(made, folder, threads, overwrite=overwrite, device=device, **wanted)
 
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
     own = inspect.signature(recipe).parameters.values()
@@ -135,6 +145,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         _parameter("device", Device, None),
         _parameter("threads", Threads, 1),
         _parameter("local_estimator", Local, False),
+        _parameter("no_evaluate", NoEvaluate, False),
+        _parameter("quick_evaluation", QuickEvaluation, False),
     ]
     described: Any = command
     described.__signature__ = inspect.Signature(parameters)
@@ -179,6 +191,9 @@ def evaluate(
             min=2, help="Items that exact terms are averaged over.  Default: the recipe's, 2000."
         ),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at fewer items: sooner, larger errors.")
+    ] = False,
 ) -> None:
     """Score a finished run again, and write its report."""
     from .evaluation.evaluate import evaluate as evaluate_run
@@ -189,7 +204,7 @@ def evaluate(
     with _where_it_began(run) as folder:
         recipe = _recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
-        scores = evaluate_run(recipe, load(folder), folder, points=points)
+        scores = evaluate_run(recipe, load(folder), folder, points=points, quick=quick)
     for remark in scores.get("remarks", ()):
         typer.echo(f"note: {remark}", err=True)
     typer.echo(f"report: {write(run)}")
@@ -559,5 +574,7 @@ def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) 
         if leads:
             typer.echo(str(stopped), err=True)
         raise typer.Exit(130) from None
-    if leads:
+    if leads and options.get("evaluate", True):
         typer.echo(f"report: {folder / 'report.html'}")
+    elif leads:
+        typer.echo(f"trained: {folder}; `unweave evaluate {folder}` scores it")

@@ -38,6 +38,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     evaluate: bool = True,
+    quick: bool = False,
     device: str | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -55,6 +56,7 @@ def fit(
         resume: If true, go on from the last good checkpoint of the folder.
         overwrite: If true, replace a run that is there.
         evaluate: If true, evaluate the model and write the report.
+        quick: If true, evaluate on fewer items, sooner and with larger errors.
         device: The name of the device, by default a GPU where there is one.
         quiet: If true, say nothing.
 
@@ -83,13 +85,13 @@ def fit(
     scores: dict[str, Any] = {}
     if evaluate and rank == 0:
         if not quiet:
-            _say(f"evaluating on {len(recipe.data):,} items: a minute or a few")
+            _say(f"evaluating on {len(recipe.data):,} items")
         # scikit-learn and matplotlib, which training needs not, take as long to import as torch
         from .evaluation.evaluate import evaluate as evaluate_run
         from .pages import run as report
 
         with alone():
-            scores = evaluate_run(recipe, model, folder)
+            scores = evaluate_run(recipe, model, folder, quick=quick, quiet=quiet)
             report.write(folder)
         if not quiet:
             for remark in scores.get("remarks", ()):

@@ -323,7 +323,7 @@ def test_sequences_with_several_discrete_sites_are_evaluated(tmp_path, steps):
 def test_what_stops_a_part_is_said_and_the_rest_is_shown(tmp_path, monkeypatch, capsys):
     from unweave.evaluation import terms
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise ValueError("no such information")
 
     monkeypatch.setattr(terms, "information", refuse)

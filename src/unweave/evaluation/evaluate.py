@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,40 @@ from ..training.items import Items, Kept
 from ..training.recipe import Recipe, check
 from . import codes, factors, pictures, terms
 from .encoded import encoded, posterior
+from .parts import SHARES, Parts
 from .remarks import remarks
 from .sums import Sums
 
-Skipped = dict[str, str]
-"""The parts of an evaluation that were left out, and why."""
+
+@dataclass(frozen=True)
+class Size:
+    """The amount of data that an evaluation looks at."""
+
+    points: int
+    """The items that exact terms are averaged over."""
+    pairs: int = terms.PAIRS
+    """The most pairs of a row and an item where sites depend on one another."""
+    measured: int = 10_000
+    """The most test items that metrics see."""
+    shown: int = 1000
+    """The most test items whose codes are shown in the plane."""
+
+    @staticmethod
+    def of(recipe: Recipe, points: int | None, *, quick: bool) -> Size:
+        """Return the size that a recipe and a person's wishes give."""
+        if quick:
+            return Size(points or min(recipe.points, 200), terms.PAIRS // 10, 2000, 300)
+        return Size(points or recipe.points)
 
 
 def evaluate(
-    recipe: Recipe, model: Model, folder: str | Path, *, points: int | None = None
+    recipe: Recipe,
+    model: Model,
+    folder: str | Path,
+    *,
+    points: int | None = None,
+    quick: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Score `model` on the recipe's data and write scores.json and evaluation.npz.
 
@@ -46,6 +71,8 @@ def evaluate(
         model: The trained model.
         folder: The run folder.
         points: The items that exact terms are averaged over, by default the recipe's.
+        quick: If true, average over 200 items, and look at fewer elsewhere: larger errors, sooner.
+        quiet: If true, show no progress in a terminal.
 
     Returns:
         The scores. A part that fails, or that the model has no place for, is left out and named
@@ -60,34 +87,48 @@ def evaluate(
     model = model.cpu().eval()
     scores: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
-    skipped: Skipped = {}
     train = recipe.parts()[0]
     test = recipe.test or train
+    size = Size.of(recipe, points, quick=quick)
+    parts = Parts(_expected(recipe, train, test), quiet=quiet)
     try:
-        with torch.no_grad(), seeded(recipe.seed):
-            drawn = _measure(recipe, model, train, test, points or recipe.points, scores, skipped)
-            with _unless("remarks", skipped):
+        with parts, torch.no_grad(), seeded(recipe.seed):
+            drawn = _measure(recipe, model, train, test, size, scores, parts)
+            with parts("remarks"):
                 scores |= _remarks(recipe, train, scores, folder)
             if is_first:  # pictures may end the process, by the memory that they take
-                _write(folder, scores, {}, skipped)
-            with _unless("pictures", skipped):
-                _draw(model, drawn, test, arrays, skipped)
-        if recipe.findings is not None:
-            with _unless("the recipe's own findings", skipped):
-                scores["findings"], shown = _findings(recipe, model)
-                arrays |= shown
+                _write(folder, scores, {}, parts.skipped)
+            with parts("pictures"):
+                _draw(model, drawn, test, size, arrays, parts)
+            if recipe.findings is not None:
+                with parts("the recipe's own findings"):
+                    scores["findings"], shown = _findings(recipe, model)
+                    arrays |= shown
     except BaseException as stop:  # Ctrl-C too
-        skipped["everything after it"] = str(stop) or type(stop).__name__
+        parts.skipped["everything after it"] = str(stop) or type(stop).__name__
         if is_first:
-            _write(folder, scores, arrays, skipped)
-            _note(f"what was measured is kept; `unweave report {folder}` shows it")
+            _write(folder, scores, arrays, parts.skipped)
+            kept = f"note: what was measured is kept; `unweave report {folder}` shows it"
+            print(kept, file=sys.stderr, flush=True)
         raise
-    _write(folder, scores, arrays, skipped)
+    _write(folder, scores, arrays, parts.skipped)
     return scores
 
 
+def _expected(recipe: Recipe, train: Data, test: Data) -> set[str]:
+    """Return the parts that an evaluation of a recipe has."""
+    lacking = set()
+    if not train.names:
+        lacking.add("information about factors")
+    if not test.names:
+        lacking |= {"codes of test items", "metrics of codes against factors"}
+    if recipe.findings is None:
+        lacking.add("the recipe's own findings")
+    return SHARES.keys() - lacking
+
+
 def _write(
-    folder: Path, scores: dict[str, Any], arrays: Mapping[str, Any], skipped: Skipped
+    folder: Path, scores: dict[str, Any], arrays: Mapping[str, Any], skipped: dict[str, str]
 ) -> None:
     """Write everything that there is so far."""
     if skipped:
@@ -101,36 +142,37 @@ def _measure(
     model: Model,
     train: Data,
     test: Data,
-    points: int,
+    size: Size,
     scores: dict[str, Any],
-    skipped: Skipped,
+    parts: Parts,
 ) -> Trace:
     """Add to the scores all that is measured; return draws of the training part's codes."""
     items = Items("training", train, recipe)
+    parts.show("codes of all items")
     q = encoded(model, items.x)
-    some = _sample(len(train), points)
+    some = _sample(len(train), size.points)
     sums = Sums(q, q.take(some).draw())
-    with _unless("scores of test items", skipped):
+    with parts("scores of test items"):
         scores["test"] = codes.bound(model, test, recipe)
     if _has_latents(q):
         scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
-        with _unless("information and the terms of the bound", skipped):
-            scores |= _terms(recipe, model, items, sums, some)
+        with parts("information and the terms of the bound"):
+            scores |= _terms(recipe, model, items, sums, some, size.pairs)
         if train.names:
-            with _unless("information about factors", skipped):
-                scores |= _about_factors(model, sums, some, train, test, points)
+            with parts("information about factors"):
+                scores |= _about_factors(model, sums, some, train, test, size.points)
     drawn = q
-    with _unless("discrete sites", skipped):
+    with parts("discrete sites"):
         drawn = q.draw()
         scores |= codes.discreteness(drawn)
     if test.names:
         scores |= {"factor": test.names[0], "classes": list(test.values[0])}
-        with _unless("codes of test items", skipped):
+        with parts("codes of test items"):
             seen = posterior(model, test)
-            with _unless("agreement with labels", skipped):
+            with parts("agreement with labels"):
                 scores |= codes.agreement(seen, test, recipe.labels)
-            with _unless("metrics of codes against factors", skipped):
-                scores["metrics"] = codes.metrics(seen, test)
+            with parts("metrics of codes against factors"):
+                scores["metrics"] = codes.metrics(seen, test, size.measured)
     return drawn
 
 
@@ -162,9 +204,11 @@ def _has_latents(q: Trace) -> bool:
     return any(node.dist is not None for node in q.values())
 
 
-def _terms(recipe: Recipe, model: Model, items: Items, sums: Sums, some: Tensor) -> dict[str, Any]:
+def _terms(
+    recipe: Recipe, model: Model, items: Items, sums: Sums, some: Tensor, pairs: int
+) -> dict[str, Any]:
     """Return the exact terms with the training's estimates beside them, and bounds they break."""
-    scores = terms.information(model, items.x, sums, some, recipe.groups)
+    scores = terms.information(model, items.x, sums, some, recipe.groups, pairs=pairs)
     table = scores["terms"]
     batches = terms.some_batches(recipe, items)
     column, factorises = terms.minibatch_column(recipe, model, items, batches)
@@ -188,33 +232,18 @@ def _about_factors(
     return factors.class_information(Sums(q, q.take(few).draw()), few, test)
 
 
-def _draw(model: Model, q: Trace, test: Data, arrays: dict[str, Any], skipped: Skipped) -> None:
+def _draw(
+    model: Model, q: Trace, test: Data, size: Size, arrays: dict[str, Any], parts: Parts
+) -> None:
     """Add to the arrays those of the pictures."""
     x, labels = pictures.shown_items(test)
     arrays |= {"x": x, "labels": labels}
-    with _unless("reconstructions", skipped):
+    with parts("reconstructions"):
         arrays["reconstruction"] = pictures.reconstructions(model, x)
-    with _unless("what latent units do", skipped):
+    with parts("what latent units do"):
         arrays |= pictures.traversals(model, q, x[:5])
     if _has_latents(q):
-        with _unless("samples of the prior", skipped):
+        with parts("samples of the prior"):
             arrays["prior_samples"] = pictures.samples_of_prior(model, q, x.shape[1:])
-    with _unless("the codes of the data", skipped):
-        arrays |= pictures.embedding(model, test)
-
-
-@contextmanager
-def _unless(part: str, skipped: Skipped) -> Iterator[None]:
-    """Leave out a part of the evaluation that fails, as some models have no place for it.
-
-    The reason is noted and printed.
-    """
-    try:
-        yield
-    except Exception as error:
-        skipped[part] = str(error) or type(error).__name__
-        _note(f"{part}: left out, {skipped[part]}")
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    with parts("the codes of the data"):
+        arrays |= pictures.embedding(model, test, size.shown)

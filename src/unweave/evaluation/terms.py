@@ -53,7 +53,13 @@ def with_error(values: Tensor) -> list[float]:
 
 
 def information(
-    model: Model, x: Tensor | Kept, sums: Sums, some: Tensor, groups: Tree | None
+    model: Model,
+    x: Tensor | Kept,
+    sums: Sums,
+    some: Tensor,
+    groups: Tree | None,
+    *,
+    pairs: int = PAIRS,
 ) -> dict[str, Any]:
     """Return the exact decomposition, and the information in each unit.
 
@@ -63,6 +69,7 @@ def information(
         sums: Sums over all of them, at the rows that terms are averaged over.
         some: The rows' numbers.
         groups: The tree of groups.
+        pairs: The most pairs of a row and an item where sites depend on one another.
     """
     q, rows = sums.posterior, sums.rows
     own = q.take(some)
@@ -73,7 +80,7 @@ def information(
     units = [block(unit, d.shapes) for unit in site_of]
     sums(rows, [*itertools.chain(*d.levels), *units])  # all that follows, in one pass
     # enumerated classes are summed over, whatever depends on them
-    gaps = Gaps(some[:0], {}) if q.classes() else dependence(model, x, rows, d)
+    gaps = Gaps(some[:0], {}) if q.classes() else dependence(model, x, rows, d, pairs=pairs)
     terms = {name: _exact(d, term, gaps) for name, term in decomposition(d).items()}
     carried = gains(model, x[some], own, d, site_of)
     return {
@@ -168,8 +175,10 @@ def dependence(
         dependent = [part for part in joined if not able.isdisjoint(_sites(part))]
         if dependent:
             parts[level] = dependent
-    n = _length(rows)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    first = next(iter(rows.values())).value
+    n = len(first)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0), device="cpu")
+    order = order.to(first.device)
     most = min(n, max(2, pairs // len(x)))
     gaps = Gaps(order[:0], {})
     while parts and len(gaps.rows) < most and not (len(gaps.rows) and gaps.error() <= wanted):
@@ -197,11 +206,6 @@ def _gap(
 
 def _sites(part: Block) -> list[str]:
     return [site for site, _ in part]
-
-
-def _length(rows: Trace) -> int:
-    first = next(iter(rows.values()))
-    return len(first.value)
 
 
 # -- the training's estimates ----------------------------------------------------------------------
