@@ -17,7 +17,7 @@ SOURCE = Path(unweave.__file__).parent
 ORDER = [
     "extras", "ranks", "nets", "trace", "fused", "aggregate", "objective",
     "models", "data", "metrics", "plots",
-    "runs", "training", "evaluation", "pages", "scoring",
+    "runs", "training", "evaluation", "pages", "explore", "scoring",
     "run", "sklearn", "recipes", "studies", "checks", "cli", "__main__",
 ]  # fmt: skip
 CORE = ORDER[: ORDER.index("models")]

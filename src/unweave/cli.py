@@ -219,6 +219,35 @@ def report(run: RunFolder) -> None:
 
 
 @app.command()
+def explore(
+    run: RunFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8700,
+    host: Annotated[
+        str, typer.Option(help="Address to answer at; others than this machine need a token.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open a run in the browser: its items as points, its latent units as sliders."""
+    import webbrowser
+
+    from .explore.server import serve
+    from .explore.session import Session
+    from .runs.artifact import load
+
+    with _where_it_began(run) as folder:
+        recipe = _recipe_of(folder)
+        model = load(folder)
+    session = Session(model, recipe.test or recipe.data, folder, recipe.groups)
+
+    def ready(address: str) -> None:
+        typer.echo(f"explorer: {address} (Ctrl-C ends it)")
+        if browser:
+            webbrowser.open(address)
+
+    serve(session, host, port, ready)
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
 ) -> None:

@@ -9,6 +9,7 @@ EXTRAS = {
     "metrics": ("lightgbm", "scikit-learn", "scipy"),
     "report": ("jinja2", "matplotlib", "msgspec"),
     "cli": ("filelock", "rich", "typer"),
+    "explore": ("starlette", "uvicorn", "websockets"),
     "slurm": ("submitit",),
     "ray": ("ray",),
 }

@@ -1,0 +1,256 @@
+"""The explorer's server: one page, the run's numbers as binary, a WebSocket for questions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from .batcher import Batcher
+from .gate import LOCAL, Gate
+from .session import Session
+
+MOST_CODES = 64
+"""Rows of codes in one question."""
+
+LARGEST_CODE = 1e9
+
+LONGEST_MESSAGE = 2**20
+"""Bytes of one question: a selection of 100,000 items."""
+
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+"""The page's files by their endings."""
+
+
+class Decode(msgspec.Struct, tag="decode", tag_field="ask", forbid_unknown_fields=True):
+    """Decode codes; the answer is the question's number and the pictures, as bytes."""
+
+    id: int
+    codes: list[list[float]]
+    channel: str = ""
+
+
+class Select(msgspec.Struct, tag="select", tag_field="ask", forbid_unknown_fields=True):
+    """Tell what a selection of items has in common."""
+
+    id: int
+    items: list[int]
+
+
+class Name(msgspec.Struct, tag="name", tag_field="ask", forbid_unknown_fields=True):
+    """Keep a unit's name."""
+
+    id: int
+    unit: str
+    name: str
+    note: str = ""
+
+
+Question = Decode | Select | Name
+
+
+class Explorer:
+    """The answers to a page's questions.
+
+    Args:
+        session: The run.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._fast = ThreadPoolExecutor(1, "decode")
+        self._slow = ThreadPoolExecutor(1, "measure")
+        self.decoded = Batcher(session.decode, self._fast)
+        self._pages = itertools.count()
+
+    def app(self) -> Starlette:
+        """Return the routes."""
+        return Starlette(
+            routes=[
+                Route("/", self.page),
+                Route("/run.json", self.run),
+                Route("/page/{name}", self.page),
+                Route("/codes", self.codes),
+                Route("/labels", self.labels),
+                Route("/item/{number:int}", self.item),
+                Route("/bounds/{name}", self.bounds),
+                Route("/plane/{site}/{kind}", self.plane),
+                WebSocketRoute("/ask", self.ask),
+            ]
+        )
+
+    # -- files and arrays --------------------------------------------------------------------------
+
+    async def page(self, request: Request) -> Response:
+        """Return a file of the page."""
+        name = request.path_params.get("name", "index.html")
+        place = resources.files(__package__).joinpath("page")
+        known = {file.name: file for file in place.iterdir()}
+        kind = KINDS.get(name.rpartition(".")[2])
+        if name not in known or kind is None:
+            return PlainTextResponse("no such file\n", 404)
+        return Response(known[name].read_bytes(), media_type=kind)
+
+    async def run(self, request: Request) -> Response:
+        """Return what the page begins with."""
+        return JSONResponse(await self._slowly(self.session.described))
+
+    async def codes(self, request: Request) -> Response:
+        """Return the items' codes as float32, row by row."""
+        return _binary(self.session.codes)
+
+    async def labels(self, request: Request) -> Response:
+        """Return the items' factors as float32, row by row; −1 where missing."""
+        return _binary(self.session.data.factors)
+
+    async def item(self, request: Request) -> Response:
+        """Return the picture of an item."""
+        number = request.path_params["number"]
+        if not 0 <= number < len(self.session.data):
+            return PlainTextResponse(f"items are 0 to {len(self.session.data) - 1}\n", 404)
+        picture = await self._slowly(self.session.item, number)
+        return Response(picture, media_type="application/octet-stream")
+
+    async def bounds(self, request: Request) -> Response:
+        """Return each item's ELBO or reconstruction log-density."""
+        name = request.path_params["name"]
+        if name not in ("elbo", "recon"):
+            return PlainTextResponse("expected elbo or recon\n", 404)
+        found = await self._slowly(lambda: self.session.bounds)
+        return _binary(found[name])
+
+    async def plane(self, request: Request) -> Response:
+        """Return a site's codes in the plane."""
+        site, kind = request.path_params["site"], request.path_params["kind"]
+        known = [known.name for known in self.session.sites]
+        if site not in known or kind not in ("pca", "tsne"):
+            return PlainTextResponse(f"expected pca or tsne of {', '.join(known)}\n", 404)
+        try:
+            return _binary(await self._slowly(self.session.plane, site, kind))
+        except ValueError as error:
+            return PlainTextResponse(f"{error}\n", 422)
+
+    async def _slowly(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._slow, call, *arguments)
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    async def ask(self, socket: WebSocket) -> None:
+        """Answer a page's questions until it goes."""
+        await socket.accept()
+        page = next(self._pages)
+        decoder = msgspec.json.Decoder(Question)
+        tasks = set[asyncio.Task[None]]()
+        try:
+            while True:
+                try:
+                    question = decoder.decode(await socket.receive_text())
+                except msgspec.ValidationError as error:
+                    await socket.send_json({"id": None, "error": str(error)})
+                    continue
+                if len(tasks) > MOST_CODES:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                task = asyncio.create_task(self._answer(socket, page, question))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except (WebSocketDisconnect, msgspec.DecodeError, KeyError):
+            pass
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _answer(self, socket: WebSocket, page: int, question: Question) -> None:
+        answers: dict[type, Callable[..., Awaitable[Any]]] = {
+            Decode: self._decode,
+            Select: self._select,
+            Name: self._name,
+        }
+        try:
+            answer = await answers[type(question)](page, question)
+        except Exception as error:  # a page waits for an answer
+            answer = {"error": str(error) or type(error).__name__}
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the page may have gone
+            if isinstance(answer, bytes):
+                await socket.send_bytes(struct.pack("<I", question.id) + answer)
+            elif answer is not None:
+                await socket.send_json({"id": question.id, **answer})
+
+    async def _decode(self, page: int, question: Decode) -> bytes | None:
+        columns = len(self.session.units)
+        rows = len(question.codes)
+        if not 0 < rows <= MOST_CODES or any(len(row) != columns for row in question.codes):
+            raise ValueError(f"expected 1 to {MOST_CODES} rows of {columns} codes")
+        codes = np.asarray(question.codes)
+        if not np.abs(codes).max() < LARGEST_CODE:
+            raise ValueError(f"expected finite codes, below {LARGEST_CODE:g}")
+        asker = (page, question.channel)
+        items = await self.decoded(asker, codes.astype(np.float32))
+        return None if items is None else self.session.pictures(items)
+
+    async def _select(self, page: int, question: Select) -> dict[str, Any]:
+        n = len(self.session.data)
+        chosen = np.asarray(question.items, dtype=np.int64)
+        inside = np.zeros(n, dtype=bool)
+        inside[chosen[(chosen >= 0) & (chosen < n)]] = True
+        if inside.all() or not inside.any():
+            raise ValueError("expected a selection of some items, and not of all")
+        found: dict[str, Any] = await self._slowly(self.session.selected, inside)
+        return found
+
+    async def _name(self, page: int, question: Name) -> dict[str, Any]:
+        unit, name, note = question.unit, question.name.strip(), question.note.strip()
+        return {"names": await self._slowly(self.session.rename, unit, name, note)}
+
+
+def _binary(values: NDArray[Any]) -> Response:
+    body = np.ascontiguousarray(values, dtype="<f4").tobytes()
+    return Response(body, media_type="application/octet-stream")
+
+
+def serve(session: Session, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Answer until Ctrl-C.
+
+    Args:
+        session: The run.
+        host: The address to bind; beyond this machine's own, a token is asked for.
+        port: The port; 0 takes a free one.
+        ready: Called with the page's address once it answers.
+
+    Raises:
+        OSError: If the port is taken.
+    """
+    import uvicorn
+
+    token = None if host in LOCAL else secrets.token_urlsafe(16)
+    config = uvicorn.Config(
+        Gate(Explorer(session).app(), host, token),
+        host=host,
+        port=port,
+        log_level="warning",
+        ws_max_size=LONGEST_MESSAGE,
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
+    bound = listening.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    ready(f"http://{shown}:{bound}/" + (f"?token={token}" if token else ""))
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
+        uvicorn.Server(config).run([listening])

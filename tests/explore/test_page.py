@@ -1,0 +1,193 @@
+"""The explorer's page in a browser, as a person uses it."""
+
+import json
+import threading
+import urllib.parse
+
+import numpy as np
+import pytest
+import uvicorn
+from playwright.sync_api import sync_playwright
+from support.chromium import executable
+from support.explorer import session as small
+
+from unweave.explore.gate import Gate
+from unweave.explore.server import Explorer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return small(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def address(session):
+    """The address of a server in a thread."""
+    config = uvicorn.Config(
+        Gate(Explorer(session).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        pass
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, loaded; errors in its console fail the test."""
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    wrong = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    opened(page, address)
+    yield page
+    page.close()
+    assert not wrong
+
+
+def opened(page, address):
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    settled(page)
+
+
+def settled(page):
+    """Wait until rows have followed, and the address holds the state."""
+    page.wait_for_timeout(500)
+
+
+def state(page):
+    text = urllib.parse.unquote(page.evaluate("location.hash.slice(1)"))
+    return json.loads(text)
+
+
+def pixels(page, selector):
+    return page.evaluate(f"document.querySelector({selector!r}).toDataURL()")
+
+
+def test_a_slider_moves_the_picture_and_nothing_else(page, session):
+    slider = page.locator('[data-unit="z[1]"] input')
+    before = pixels(page, "#decoded")
+    slider.focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    settled(page)
+    codes = state(page)["codes"]
+    moved = np.flatnonzero(~np.isclose(codes, session.codes[session.described()["start"]]))
+    assert moved.tolist() == [session.units.index("z[1]")]
+    assert pixels(page, "#decoded") != before
+    decoded = session.pictures(session.decode(np.array([codes], dtype=np.float32)))
+    shown = page.evaluate(
+        "Array.from(document.querySelector('#decoded').getContext('2d')"
+        ".getImageData(0, 0, 8, 8).data.filter((_, k) => k % 4 === 0))"
+    )
+    np.testing.assert_allclose(shown, np.frombuffer(decoded, np.uint8), atol=1)
+
+
+def test_where_no_data_are_the_picture_has_a_frame(page):
+    slider = page.locator('[data-unit="z[0]"] input')
+    assert not page.locator("#decoded.outside").count()
+    slider.focus()
+    page.keyboard.press("End")
+    page.locator("#decoded.outside").wait_for()
+    assert page.locator("#decoded-of").inner_text() == "decoded, where no data are"
+
+
+def test_a_class_is_picked(page):
+    page.locator('[data-unit="y"] .strip button').nth(3).click()
+    settled(page)
+    assert state(page)["codes"][0] == 3
+
+
+def test_a_point_gives_its_codes(page, session):
+    box = page.locator("#map").bounding_box()
+    page.evaluate("scrollTo(0, 0)")
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for across in range(-60, 60, 6):
+        page.mouse.click(middle[0] + across, middle[1])
+    settled(page)
+    item = state(page)["item"]
+    np.testing.assert_allclose(state(page)["codes"], session.codes[item], rtol=1e-4)
+    assert f"item {item}" in page.locator("#item-of").inner_text()
+
+
+def lasso(page):
+    box = page.locator("#map").bounding_box()
+    left, top = box["x"] + 5, box["y"] + 5
+    right, bottom = box["x"] + box["width"] / 2, box["y"] + box["height"] - 5
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    page.locator("#selection table").wait_for()
+
+
+def test_a_lasso_tells_what_its_points_have_in_common(page, session):
+    lasso(page)
+    settled(page)
+    path = np.array(state(page)["lasso"])
+    across = session.units.index(state(page)["across"])
+    inside = session.codes[:, across] < path[:, 0].max()
+    expected = session.selected(inside)["units"][0]
+    assert page.locator("#selection td").first.inner_text() == expected[0]
+    assert "items selected" in page.locator("#selection p").inner_text()
+    page.get_by_text("Take its mean codes").click()
+
+
+def test_a_link_restores_the_view_to_the_pixel(page, browser):
+    page.locator('[data-unit="y"] .strip button').nth(7).click()
+    lasso(page)
+    page.locator("#colour").select_option("bound elbo")
+    settled(page)
+    other = browser.new_page(viewport={"width": 1300, "height": 900})
+    opened(other, page.url)
+    other.locator("#selection table").wait_for()
+    other.wait_for_timeout(500)
+    for canvas in ("#decoded", "#map", "#item"):
+        assert pixels(other, canvas) == pixels(page, canvas), canvas
+    assert other.locator("#selection").inner_text() == page.locator("#selection").inner_text()
+    other.close()
+
+
+def test_a_name_is_kept(page, session):
+    answers = iter(["slant", "leans to the right"])
+    page.on("dialog", lambda dialog: dialog.accept(next(answers)))
+    page.locator('[data-unit="z[2]"] .name').click()
+    page.locator(".name", has_text="slant (z[2])").wait_for()
+    assert session.names()["z[2]"] == {"name": "slant", "note": "leans to the right"}
+    session.rename("z[2]", "", "")
+
+
+def test_groups_change_places(page, session):
+    page.locator("#keep").click()
+    page.locator("#random").click()
+    settled(page)
+    swapped = page.locator("#exchanges .exchange", has_text="y changed").locator("button").first
+    a, b = state(page)["codes"], state(page)["b"]
+    swapped.click()
+    settled(page)
+    np.testing.assert_allclose(state(page)["codes"], [b[0], *a[1:]], rtol=1e-4)
+
+
+def test_it_fits_a_phone_and_the_dark(browser, address):
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    opened(page, address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.keyboard.press("?")
+    page.get_by_text("How to explore").wait_for()
+    page.close()

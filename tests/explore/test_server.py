@@ -1,0 +1,98 @@
+"""The server answers its own page, and nobody else."""
+
+import struct
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+from support.explorer import session as small
+
+from unweave.explore.gate import Gate
+from unweave.explore.server import Explorer
+
+OWN = {"origin": "http://localhost:8700", "host": "localhost:8700"}
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    return Explorer(small(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture(scope="module")
+def client(explorer):
+    with TestClient(Gate(explorer.app(), "127.0.0.1"), "http://localhost:8700") as client:
+        yield client
+
+
+def asked(client, question):
+    with client.websocket_connect("/ask", headers=OWN) as socket:
+        socket.send_json(question)
+        return socket.receive()
+
+
+def test_arrays_are_the_sessions(client, explorer):
+    session = explorer.session
+    codes = np.frombuffer(client.get("/codes").content, "<f4").reshape(session.codes.shape)
+    np.testing.assert_array_equal(codes, session.codes)
+    labels = np.frombuffer(client.get("/labels").content, "<f4")
+    np.testing.assert_array_equal(labels, session.data.factors[:, 0])
+    assert client.get("/item/3").content == session.item(3)
+    assert client.get("/item/200").status_code == 404
+    assert client.get("/plane/z/pca").status_code == 200
+    assert client.get("/plane/w/pca").status_code == 404
+
+
+def test_decoded_codes_are_pictures(client, explorer):
+    codes = explorer.session.codes[:2]
+    reply = asked(client, {"ask": "decode", "id": 7, "codes": codes.tolist()})["bytes"]
+    assert struct.unpack("<I", reply[:4]) == (7,)
+    expected = explorer.session.pictures(explorer.session.decode(codes))
+    assert reply[4:] == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"ask": "decode", "id": 1, "codes": [[0.0]]}, "1 to 64 rows of 4 codes"),
+        ({"ask": "decode", "id": 1, "codes": [[0, 0, 0, 1e99]]}, "finite"),
+        ({"ask": "decode", "id": 1, "codes": "all"}, "Expected `array`"),
+        ({"ask": "select", "id": 1, "items": []}, "some items"),
+        ({"ask": "select", "id": 1, "items": list(range(-5, 500))}, "not of all"),
+        ({"ask": "name", "id": 1, "unit": "w", "name": "x"}, "no unit"),
+        ({"ask": "run", "id": 1}, "Invalid value 'run'"),
+    ],
+)
+def test_wrong_questions_are_told_so(client, question, said):
+    assert said in asked(client, question)["text"]
+
+
+def test_nothing_but_the_page_is_served(client):
+    assert "unweave explorer" in client.get("/").text
+    assert client.get("/page/app.js").headers["content-type"].startswith("text/javascript")
+    for path in ("/page/../session.py", "/page/%2e%2e%2fsession.py", "/config.json", "/page/no.js"):
+        assert client.get(path).status_code == 404
+    headers = client.get("/").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_other_names_of_this_machine_are_refused(client):
+    """DNS rebinding: a page of another site that points its own name here."""
+    assert client.get("/codes", headers={"host": "evil.example"}).status_code == 403
+    assert client.get("/codes", headers={"host": "127.0.0.1:8700"}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "null"])
+def test_other_pages_may_not_ask(client, origin):
+    headers = {"host": "localhost:8700"} | ({"origin": origin} if origin else {})
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ask", headers=headers):
+        pass
+
+
+def test_elsewhere_a_token_is_needed(explorer):
+    app = Gate(explorer.app(), "0.0.0.0", token="word")
+    with TestClient(app, "http://10.0.0.5:8700") as client:
+        assert client.get("/").status_code == 403
+        assert client.get("/?token=wrong").status_code == 403
+        assert client.get("/?token=word").status_code == 200
+        assert client.get("/codes").status_code == 200  # by the cookie
