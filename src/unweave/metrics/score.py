@@ -7,12 +7,14 @@ missing; other numbers are continuous, NaN where they are missing; text is class
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .sharing import once
 
 BINS = 20
 """The number of equal cells that continuous numbers are cut into, as in disentanglement_lib."""
@@ -113,6 +115,7 @@ def named(note: str, factors: Sequence[str]) -> str:
     return re.sub(r"\bfactor (\d+)\b", name, note)
 
 
+@once
 def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
     """Check codes and factors, and number the factors' classes.
 
@@ -158,6 +161,7 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
     return pairs
 
 
+@once
 def checked(codes: ArrayLike) -> NDArray[np.float64]:
     """Return codes as finite numbers, (n, codes), a vector as one column.
 
@@ -328,11 +332,20 @@ def bootstrap(
     """
     whole = metric(codes, factors, **settings)
     z, v = np.asarray(codes), np.asarray(factors)
+    chosen = halves(len(z), resamples, seed)
+    values = [metric(z[half], v[half], **settings).value for half in chosen]
+    return within(whole, values, level)
+
+
+def halves(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the numbers of half of n items, in order, drawn anew each time."""
     rng = np.random.default_rng(seed)
-    values = []
     for _ in range(resamples):
-        half = np.sort(rng.permutation(len(z))[: len(z) // 2])
-        values.append(metric(z[half], v[half], **settings).value)
+        yield np.sort(rng.permutation(n)[: n // 2])
+
+
+def within(whole: Score, values: Sequence[float], level: float) -> Score:
+    """Return the score of all items with the interval that its values on halves give."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     spread = np.quantile(values, tails, method="weibull") - np.mean(values)
     low, high = np.clip(whole.value + spread, *whole.range)
