@@ -21,7 +21,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .information import entropy, joint_counts, share
-from .score import Pairs, Score, paired
+from .score import Pairs, Score, of_some, paired
 from .sharing import once
 
 Floats = NDArray[np.float64]
@@ -126,6 +126,7 @@ def info_compactness(
     )
 
 
+@of_some
 def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False) -> Score:
     r"""InfoE: how much of a factor does a linear function of all codes tell?
 
@@ -137,7 +138,7 @@ def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = 
     many and items few, the score exceeds that of new items.
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`; continuous ones are cut into cells.
         discrete: True if codes are class numbers.
 

@@ -18,12 +18,13 @@ from sklearn.linear_model import Lasso
 from sklearn.utils.parallel import Parallel, delayed
 
 from .probes import STEPS, held_out, logistic, split, standardised
-from .score import Pairs, Score, paired
+from .score import Pairs, Score, of_some, paired
 
 Floats: TypeAlias = NDArray[np.float64]
 Classes: TypeAlias = NDArray[np.int64]
 
 
+@of_some
 def dci(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -54,7 +55,7 @@ def dci(
     mean squared error over the factor's standard deviation; less is better.
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`.
         part: The part that is the score's value: "disentanglement", "completeness" or
             "informativeness"; `parts` has all three.
@@ -130,6 +131,7 @@ def dci(
     )
 
 
+@of_some
 def explicitness(
     codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, seed: int = 0
 ) -> Score:
@@ -143,7 +145,7 @@ def explicitness(
     onto [0, 1].
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`; continuous ones are cut into cells.
         test: Share of items to measure on; disentanglement_lib draws 10,000 items to fit and 5,000
             to measure.

@@ -6,10 +6,12 @@ missing; other numbers are continuous, NaN where they are missing; text is class
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +20,11 @@ from .sharing import once
 
 BINS = 20
 """The number of equal cells that continuous numbers are cut into, as in disentanglement_lib."""
+
+MOST = 100_000
+"""The most items that metrics see which fit predictors; of more, as many are drawn at random."""
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -291,6 +298,30 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     found += inner & (codes >= edges[found + 1, columns])
     found -= codes < edges[found, columns]
     return np.asarray(found * (high > low), dtype=np.int64)
+
+
+def of_some(metric: Callable[P, Score]) -> Callable[P, Score]:
+    """Let a metric see `MOST` items at most: of more, as many are drawn, which a note says.
+
+    The draw is that of the metric's `seed`, 0 if it has none.
+    """
+    signature = inspect.signature(metric)
+
+    @wraps(metric)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Score:
+        given = signature.bind(*args, **kwargs).arguments
+        n = len(given["codes"])
+        if n <= MOST or n != len(given["factors"]):
+            return metric(*args, **kwargs)
+        rng = np.random.default_rng(given.get("seed", 0))
+        few = np.sort(rng.permutation(n)[:MOST])
+        given["codes"] = np.asarray(given["codes"])[few]
+        given["factors"] = np.asarray(given["factors"])[few]
+        score = metric(**given)  # type: ignore[call-arg]
+        note = f"{MOST:,} of {n:,} items, drawn at random, were fitted to and measured on"
+        return replace(score, notes=(*score.notes, note))
+
+    return wrapped
 
 
 def bootstrap(
