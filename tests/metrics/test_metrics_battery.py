@@ -1,6 +1,7 @@
 """Tests of all metrics by name: values, reasons where there are none, and documents."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,3 +117,15 @@ def test_every_metric_says_what_it_is(name, arrays):
     assert "Raises:" in document or "errors\n    are those of" in document
     assert "Source:" in document or "Source:" in battery.inspect.getmodule(METRICS[name]).__doc__
     assert ">>>" in document
+
+
+def test_metrics_that_share_their_work_score_as_each_does_by_itself(arrays):
+    """Intervals too: all metrics see the same halves."""
+    quick = [name for name in METRICS if name not in SLOW]
+    together = scores(*arrays, which=quick, level=0.9, resamples=10, seed=2)
+    for name, found in zip(quick, together, strict=True):
+        metric = METRICS[name]
+        if "seed" in battery._settings(metric):
+            metric = partial(metric, seed=2)
+        alone = bootstrap(metric, *arrays, level=0.9, resamples=10, seed=2)
+        assert (found.value, found.interval) == (alone.value, alone.interval)

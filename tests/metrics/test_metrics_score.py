@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from unweave.metrics import battery
+from unweave.metrics.information import information
 from unweave.metrics.score import BINS, Score, bootstrap, cells, checked, paired
+from unweave.metrics.sharing import sharing
 
 Z = np.random.default_rng(0).normal(size=(12, 2))
 
@@ -205,3 +208,33 @@ def test_settings_reach_the_metric():
         return Score("scaled", by * float(codes.mean()), "", (-math.inf, math.inf))
 
     assert bootstrap(scaled, np.ones(10), np.zeros(10), by=3).interval == (3.0, 3.0)
+
+
+@pytest.mark.parametrize("name", ["linear_probe", "neighbour_probe", "info_explicitness", "dci"])
+def test_metrics_that_fit_see_so_many_items_at_most_and_say_so(name, monkeypatch):
+    """Of the items that are drawn, the score is what it is of them alone."""
+    monkeypatch.setattr("unweave.metrics.score.MOST", 120)
+    rng = np.random.default_rng(0)
+    v = rng.integers(0, 3, (200, 2))
+    z = v + 0.5 * rng.normal(size=v.shape)
+    metric = battery.METRICS[name]
+    few = np.sort(np.random.default_rng(0).permutation(200)[:120])
+    of_drawn, of_all = metric(z[few], v[few]), metric(z, factors=v)
+    assert of_all.value == of_drawn.value
+    note = "120 of 200 items, drawn at random, were fitted to and measured on"
+    assert of_all.notes == (*of_drawn.notes, note)
+    with pytest.raises(ValueError, match="200 items of codes and 120 of factors"):
+        metric(z, v[:120])
+
+
+def test_work_is_shared_within_the_context_alone():
+    """Arrays are known by which they are; equal ones are others, and so are other settings."""
+    v = np.arange(40)[:, None] % 4
+    z = v + 0.1
+    with sharing():
+        pairs = paired(z, v)
+        assert paired(z, v) is pairs
+        assert paired(z, v, bins=5) is not pairs
+        assert paired(z.copy(), v) is not pairs
+        assert information(pairs) is information(pairs)
+    assert paired(z, v) is not pairs

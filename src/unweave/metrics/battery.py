@@ -16,8 +16,9 @@ from .information import dcimig, jemmig, mig, mig_sup, modularity
 from .interventions import beta_vae_score, factor_vae_score, irs
 from .probes import linear_probe, neighbour_probe
 from .regressors import dci, explicitness
-from .score import Score, bootstrap, paired
+from .score import Score, halves, paired, within
 from .separation import sap
+from .sharing import sharing
 from .unsupervised import (
     gaussian_total_correlation,
     gaussian_wasserstein_correlation,
@@ -130,36 +131,68 @@ def scores(
     surplus = set(settings).difference(*taken.values())
     if surplus:
         raise TypeError(f"no metric takes {', '.join(sorted(surplus))}")
-    paired(codes, factors)
     z, v = np.asarray(codes), np.asarray(factors)
+    paired(z, v)
     given = {"seed": seed} | settings
-    found = []
+    metrics = {}
     for name in asked:
         own = {key: value for key, value in given.items() if key in taken[name]}
-        found.append(_score(name, z, v, level, resamples, seed, own))
+        metrics[name] = partial(METRICS[name], **own)
+    found = _values(metrics, z, v)
+    if level is not None:
+        found = _with_intervals(metrics, found, z, v, level, resamples, seed)
+    return [found[name] for name in asked]
+
+
+def _values(
+    metrics: Mapping[str, Metric], codes: NDArray[Any], factors: NDArray[Any]
+) -> dict[str, Score]:
+    """Compute metrics that share their work; one that is refused is NaN, with the reason."""
+    found = {}
+    with sharing():
+        for name, metric in metrics.items():
+            try:
+                found[name] = metric(codes, factors)
+            except ValueError as error:
+                found[name] = _refused(name, error)
     return found
 
 
-def _score(
-    name: str,
+def _refused(name: str, error: ValueError) -> Score:
+    return Score(name, np.nan, "none", (-np.inf, np.inf), notes=(str(error),))
+
+
+def _with_intervals(
+    metrics: Mapping[str, Metric],
+    whole: Mapping[str, Score],
     codes: NDArray[Any],
     factors: NDArray[Any],
-    level: float | None,
+    level: float,
     resamples: int,
     seed: int,
-    settings: Mapping[str, Any],
-) -> Score:
-    metric = partial(METRICS[name], **settings)
-    try:
-        if level is None:
-            return metric(codes, factors)
+) -> dict[str, Score]:
+    """Return scores with intervals by `bootstrap`, from halves that all metrics share."""
+    found = dict(whole)
+    values: dict[str, list[float]] = {}
+    for name, score in whole.items():
+        if score.convention == "none":
+            continue
         if name in SLOW:
-            score = metric(codes, factors)
             note = f"no interval: {name} takes too long for {resamples} resamples"
-            return replace(score, notes=(*score.notes, note))
-        return bootstrap(metric, codes, factors, level=level, resamples=resamples, seed=seed)
-    except ValueError as error:
-        return Score(name, np.nan, "none", (-np.inf, np.inf), notes=(str(error),))
+            found[name] = replace(score, notes=(*score.notes, note))
+        else:
+            values[name] = []
+    for half in halves(len(codes), resamples, seed) if values else ():
+        of_half = _values({name: metrics[name] for name in values}, codes[half], factors[half])
+        for name, score in of_half.items():
+            if score.convention == "none":  # half of the items are too few
+                found[name] = score
+                del values[name]
+            else:
+                values[name].append(score.value)
+    for name, of_halves in values.items():
+        found[name] = within(whole[name], of_halves, level)
+    return found
 
 
 def question(name: str) -> str:

@@ -10,6 +10,7 @@ Source: Hsu et al., "Disentanglement via latent quantization" (2023).
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .information import entropy, joint_counts, share
-from .score import Pairs, Score, paired
+from .score import Pairs, Score, of_some, paired
+from .sharing import once
 
 Floats = NDArray[np.float64]
 CONVENTION = "latent_quantization"
@@ -124,6 +126,7 @@ def info_compactness(
     )
 
 
+@of_some
 def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False) -> Score:
     r"""InfoE: how much of a factor does a linear function of all codes tell?
 
@@ -135,7 +138,7 @@ def info_explicitness(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = 
     many and items few, the score exceeds that of new items.
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`; continuous ones are cut into cells.
         discrete: True if codes are class numbers.
 
@@ -192,36 +195,63 @@ def neighbour_information(
     kept = counts[classes] > 1
     if not kept.any():
         return 0.0
-    order = np.argsort(code[kept])
-    x = code[kept][order]
-    y = classes[kept][order]
-    radius, nearest = np.empty((2, len(x)))
-    for label in np.unique(y):
-        here = y == label
-        nearest[here] = k = min(neighbours, counts[label] - 1)
-        radius[here] = _distance(x[here], k)
+    if not kept.all():
+        code, classes = code[kept], classes[kept]
+    counts = counts[counts > 1]
+    order = np.argsort(code)
+    x = code[order]
+    small = np.unique(classes, return_inverse=True)[1].astype(np.min_scalar_type(len(counts)))
+    y = small[order]
+    by_class = np.argsort(y, kind="stable")  # sorted values of the first class, then the second, …
+    radius = np.empty(len(x))
+    radius[by_class] = _distances(x[by_class], counts, neighbours)
     downwards = _reach(x, radius)
     mirrored = _reach(-x[::-1], radius[::-1])
     upwards = mirrored[::-1]
-    within = downwards + upwards - 1  # both counted the item itself
-    of_all = float(digamma(len(x)))
-    of_k = float(digamma(nearest).mean())
-    of_class = float(digamma(counts[y]).mean())
-    of_near = float(digamma(within).mean())
+    near = downwards + upwards - 1  # both counted the item itself
+    psi = _digammas(len(x))
+    of_all = float(psi[len(x)])
+    of_k = float(psi[np.minimum(neighbours, counts - 1)] @ counts) / len(x)
+    of_class = float(psi[counts] @ counts) / len(x)
+    of_near = float(psi[near].mean())
     return max(0.0, of_all + of_k - of_class - of_near)
 
 
-def _distance(x: Floats, k: int) -> Floats:
-    """Return the distance from each of the sorted values to its k-th neighbour."""
+@lru_cache(maxsize=4)
+def _digammas(n: int) -> Floats:
+    """Return ψ of 0 to n, of which ψ(0) is infinite."""
+    return np.asarray(digamma(np.arange(n + 1)), dtype=np.float64)
+
+
+def _distances(x: Floats, counts: NDArray[np.int64], neighbours: int) -> Floats:
+    """Return the distance from each value to its k-th neighbour in its class.
+
+    Classes stand one after the other, `counts` values each, which are sorted. k is `neighbours`, or
+    all others in a smaller class.
+    """
+    nearest = np.repeat(np.minimum(neighbours, counts - 1), counts)
+    rank = np.arange(len(x)) - np.repeat(np.cumsum(counts) - counts, counts)
+    above = np.repeat(counts, counts) - 1 - rank
+    distances = np.empty(len(x))
+    for k in np.unique(nearest).tolist():
+        here = slice(None) if nearest.min() == nearest.max() else nearest == k
+        distances[here] = _distance(x[here], k, rank[here], above[here])
+    return distances
+
+
+def _distance(x: Floats, k: int, rank: NDArray[np.int64], above: NDArray[np.int64]) -> Floats:
+    """Return distances to k-th neighbours, where `rank` values of the class lie below each one."""
     n = len(x)
     beyond = np.full(k, np.inf)
     wide = np.concatenate([-beyond, x, beyond])
-    runs = []
-    for start in range(k + 1):
-        first = wide[start : start + n]
-        last = wide[start + k : start + k + n]
-        runs.append(np.maximum(x - first, last - x))
-    return np.asarray(np.min(runs, 0), dtype=np.float64)
+    least = np.full(n, np.inf)
+    for more in range(k + 1):  # the run that ends with as many values above the item
+        first = wide[more : more + n]
+        last = wide[more + k : more + k + n]
+        is_run = (rank >= k - more) & (above >= more)
+        reach = np.maximum(x - first, last - x)
+        np.minimum(least, reach, out=least, where=is_run)
+    return least
 
 
 def _reach(x: Floats, radius: Floats) -> NDArray[np.int64]:
@@ -235,6 +265,7 @@ def _reach(x: Floats, radius: Floats) -> NDArray[np.int64]:
     return np.asarray(place - first + 1, dtype=np.int64)
 
 
+@once
 def _shares(pairs: Pairs, discrete: bool, seed: int) -> Floats:
     """Return U, (codes, factors), NaN for factors with one class."""
     shares = np.full(pairs.shape, np.nan)

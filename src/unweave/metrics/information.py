@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from .score import BINS, Pairs, Score, cells, paired
+from .sharing import once
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +40,7 @@ class Information:
         return self.codes + self.factors - self.mutual
 
 
+@once
 def information(pairs: Pairs, bins: int = BINS) -> Information:
     """Count every code in `bins` cells against every factor, with one `bincount` a factor.
 

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from .score import Pairs, Score, paired
+from .score import Pairs, Score, of_some, paired
 
 Floats: TypeAlias = NDArray[np.float64]
 Classes: TypeAlias = NDArray[np.int64]
@@ -28,6 +28,7 @@ STEPS = 1000
 """Most steps of logistic regression's solver, which takes some dozens on standardised codes."""
 
 
+@of_some
 def linear_probe(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -44,7 +45,7 @@ def linear_probe(
     codes, with ½ |w|² beside its log loss.
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`; continuous ones are cut into cells.
         groups: Names of groups of codes and their columns, as in ``{"y": [0], "z": [1, 2]}``. Each
             group is probed on its own.
@@ -80,6 +81,7 @@ def linear_probe(
     return _probe("linear probe", "logistic regression", fit, pairs, groups, test, seed, said)
 
 
+@of_some
 def neighbour_probe(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -96,7 +98,7 @@ def neighbour_probe(
     classes, the least one counts. Neighbours can tell classes apart that no line separates.
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: As for `linear_probe`.
         groups: As for `linear_probe`.
         neighbours: Number of nearest items that name the class.

@@ -18,12 +18,13 @@ from sklearn.linear_model import Lasso
 from sklearn.utils.parallel import Parallel, delayed
 
 from .probes import STEPS, held_out, logistic, split, standardised
-from .score import Pairs, Score, paired
+from .score import Pairs, Score, of_some, paired
 
 Floats: TypeAlias = NDArray[np.float64]
 Classes: TypeAlias = NDArray[np.int64]
 
 
+@of_some
 def dci(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -54,7 +55,7 @@ def dci(
     mean squared error over the factor's standard deviation; less is better.
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`.
         part: The part that is the score's value: "disentanglement", "completeness" or
             "informativeness"; `parts` has all three.
@@ -130,6 +131,7 @@ def dci(
     )
 
 
+@of_some
 def explicitness(
     codes: ArrayLike, factors: ArrayLike, *, test: float = 1 / 3, seed: int = 0
 ) -> Score:
@@ -143,7 +145,7 @@ def explicitness(
     onto [0, 1].
 
     Args:
-        codes: (n, codes).
+        codes: (n, codes); of more than 100,000 items (`MOST`) as many are drawn.
         factors: (n, factors), see `paired`; continuous ones are cut into cells.
         test: Share of items to measure on; disentanglement_lib draws 10,000 items to fit and 5,000
             to measure.
@@ -272,6 +274,8 @@ class Estimator:
     """A function of codes, targets and a seed that returns a fitted predictor."""
     importance: Callable[[Any], Floats]
     regression: bool = False
+    guesses: Callable[[Any, Floats], NDArray[Any]] = lambda model, codes: model.predict(codes)
+    """A function of a predictor and the codes that it was fitted to that returns its guesses."""
 
 
 def _fit_all(
@@ -314,7 +318,7 @@ def _fit(
             v = (v - mean) / scale
             new_v = (new_v - mean) / scale
         model = method.fit(z, v, seed)
-        guess, new_guess = model.predict(z), model.predict(new_z)
+        guess, new_guess = method.guesses(model, z), model.predict(new_z)
         importance = np.abs(method.importance(model))
     measure = _error if method.regression else _accuracy
     return importance, measure(guess, v), measure(new_guess, new_v)
@@ -337,6 +341,16 @@ def _boosted(z: Floats, v: NDArray[Any], seed: int) -> Any:
 def _fast_boosted(z: Floats, v: NDArray[Any], seed: int) -> Any:
     from lightgbm import LGBMClassifier  # takes a second to import
 
+    kept: list[Floats] = []
+
+    def keep(probabilities: Floats, data: Any) -> tuple[str, float, bool]:
+        kept.append(probabilities)
+        return "kept", 0.0, True
+
+    def look(env: Any) -> None:
+        if env.iteration == env.end_iteration - 1:
+            env.model.eval_train(keep)
+
     model = LGBMClassifier(
         n_estimators=100,
         max_depth=3,
@@ -348,7 +362,19 @@ def _fast_boosted(z: Floats, v: NDArray[Any], seed: int) -> Any:
         n_jobs=1,
         verbose=-1,
     )
-    return model.fit(z, v)
+    model.fit(z, v, callbacks=[look])
+    (model.fitted_probabilities_,) = (
+        kept  # to predict them anew takes as long as a third of the fit
+    )
+    return model
+
+
+def _boosted_guesses(model: Any, codes: Floats) -> NDArray[Any]:
+    """Return the guesses that boosting itself made of the items that it was fitted to."""
+    probabilities = model.fitted_probabilities_
+    if probabilities.ndim == 1:  # of the second class of two
+        probabilities = np.stack([1 - probabilities, probabilities], 1)
+    return np.asarray(model.classes_[probabilities.argmax(1)])
 
 
 def _shares(model: Any) -> Floats:
@@ -374,7 +400,9 @@ def _sizes(model: Any) -> Floats:
 
 ESTIMATORS = {
     "gradient boosting": Estimator("disentanglement_lib, gradient boosting", _boosted, _shares),
-    "lightgbm": Estimator("lightgbm, 100 trees of depth 3", _fast_boosted, _shares),
+    "lightgbm": Estimator(
+        "lightgbm, 100 trees of depth 3", _fast_boosted, _shares, guesses=_boosted_guesses
+    ),
     "lasso": Estimator("eastwood, lasso", _lasso, _sizes, regression=True),
     "random forest": Estimator("eastwood, random forest", _forest, _shares, regression=True),
 }

@@ -6,16 +6,25 @@ missing; other numbers are continuous, NaN where they are missing; text is class
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .sharing import once
+
 BINS = 20
 """The number of equal cells that continuous numbers are cut into, as in disentanglement_lib."""
+
+MOST = 100_000
+"""The most items that metrics see which fit predictors; of more, as many are drawn at random."""
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ def named(note: str, factors: Sequence[str]) -> str:
     return re.sub(r"\bfactor (\d+)\b", name, note)
 
 
+@once
 def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int = BINS) -> Pairs:
     """Check codes and factors, and number the factors' classes.
 
@@ -158,6 +168,7 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
     return pairs
 
 
+@once
 def checked(codes: ArrayLike) -> NDArray[np.float64]:
     """Return codes as finite numbers, (n, codes), a vector as one column.
 
@@ -289,6 +300,30 @@ def cells(codes: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     return np.asarray(found * (high > low), dtype=np.int64)
 
 
+def of_some(metric: Callable[P, Score]) -> Callable[P, Score]:
+    """Let a metric see `MOST` items at most: of more, as many are drawn, which a note says.
+
+    The draw is that of the metric's `seed`, 0 if it has none.
+    """
+    signature = inspect.signature(metric)
+
+    @wraps(metric)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Score:
+        given = signature.bind(*args, **kwargs).arguments
+        n = len(given["codes"])
+        if n <= MOST or n != len(given["factors"]):
+            return metric(*args, **kwargs)
+        rng = np.random.default_rng(given.get("seed", 0))
+        few = np.sort(rng.permutation(n)[:MOST])
+        given["codes"] = np.asarray(given["codes"])[few]
+        given["factors"] = np.asarray(given["factors"])[few]
+        score = metric(**given)  # type: ignore[call-arg]
+        note = f"{MOST:,} of {n:,} items, drawn at random, were fitted to and measured on"
+        return replace(score, notes=(*score.notes, note))
+
+    return wrapped
+
+
 def bootstrap(
     metric: Callable[..., Score],
     codes: ArrayLike,
@@ -328,11 +363,20 @@ def bootstrap(
     """
     whole = metric(codes, factors, **settings)
     z, v = np.asarray(codes), np.asarray(factors)
+    chosen = halves(len(z), resamples, seed)
+    values = [metric(z[half], v[half], **settings).value for half in chosen]
+    return within(whole, values, level)
+
+
+def halves(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the numbers of half of n items, in order, drawn anew each time."""
     rng = np.random.default_rng(seed)
-    values = []
     for _ in range(resamples):
-        half = np.sort(rng.permutation(len(z))[: len(z) // 2])
-        values.append(metric(z[half], v[half], **settings).value)
+        yield np.sort(rng.permutation(n)[: n // 2])
+
+
+def within(whole: Score, values: Sequence[float], level: float) -> Score:
+    """Return the score of all items with the interval that its values on halves give."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     spread = np.quantile(values, tails, method="weibull") - np.mean(values)
     low, high = np.clip(whole.value + spread, *whole.range)
