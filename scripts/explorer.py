@@ -1,0 +1,153 @@
+"""Measure the explorer on a run: from slider to picture, frames of the map, many pages at once.
+
+    python scripts/explorer.py RUN
+
+It needs chromium. Times are wall times on whatever else the machine does; the load is printed too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+import websockets
+from playwright.sync_api import Page, sync_playwright
+
+from unweave.cli import _recipe_of, _where_it_began
+from unweave.explore.gate import Gate
+from unweave.explore.server import Explorer
+from unweave.explore.session import Session
+from unweave.runs.artifact import load
+
+DRAGS = 200
+CLIENTS, RATE, SECONDS = 100, 10, 10
+POINTS = 100_000
+
+DRAG = """
+async (drags) => {
+  const slider = document.querySelector("#panels .unit input");
+  const shown = () => document.body.dataset.shown;
+  const times = [];
+  for (let k = 0; k < drags; k++) {
+    const before = shown();
+    const began = performance.now();
+    slider.value = Number(slider.min) + (slider.max - slider.min) * ((k * 37) % 100) / 100;
+    slider.dispatchEvent(new Event("input"));
+    while (shown() === before) await new Promise(requestAnimationFrame);
+    times.push(performance.now() - began);
+  }
+  return times;
+}
+"""
+
+FRAMES = """
+async ([module, points]) => {
+  const { PointMap } = await import(module);
+  const map = new PointMap(document.querySelector("#map"), { hover() {}, pick() {}, lasso() {} });
+  const random = () => Float32Array.from({ length: points }, Math.random);
+  map.colours = new Uint32Array(points).fill(0xff8844aa);
+  map.place(random(), random());
+  const times = [];
+  for (let k = 0; k < 100; k++) {
+    const began = performance.now();
+    map.view.x = map.view.x.map((end) => end * 1.001);
+    map.draw();
+    times.push(performance.now() - began);
+  }
+  return times;
+}
+"""
+
+
+def main(run: Path) -> None:
+    """Print what is measured."""
+    with _where_it_began(run) as folder:
+        recipe = _recipe_of(folder)
+    session = Session(load(folder), recipe.test or recipe.data, folder, recipe.groups)
+    config = uvicorn.Config(
+        Gate(Explorer(session).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    with sync_playwright() as play:
+        path = shutil.which("chromium")
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        _in_browser(browser.new_page(), f"http://127.0.0.1:{port}/")
+        browser.close()
+    asyncio.run(_many(f"127.0.0.1:{port}", session.codes[0].tolist()))
+    server.should_exit = True
+    thread.join()
+
+
+def _in_browser(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]", timeout=120_000)
+    page.wait_for_timeout(1000)
+    _print("slider to picture, ms", page.evaluate(DRAG, DRAGS))
+    times = page.evaluate(FRAMES, ["/page/map.js", POINTS])
+    _print(f"frame of {POINTS:,} points, ms", times)
+
+
+async def _many(host: str, codes: list[float]) -> None:
+    """Let many clients ask at a fixed rate, each of which moves one slider."""
+    before = _memory()
+    answered = await asyncio.gather(*[_client(host, codes, k) for k in range(CLIENTS)])
+    waits = [wait for waits in answered for wait in waits]
+    asked = CLIENTS * RATE * SECONDS
+    print(f"{CLIENTS} clients at {RATE} a second: {len(waits):,} of {asked:,} questions answered")
+    _print("  wait, ms", waits)
+    print(f"  memory grew by {_memory() - before:.0f} MB")
+
+
+async def _client(host: str, codes: list[float], number: int) -> list[float]:
+    waits: list[float] = []
+    asked: dict[int, float] = {}
+
+    async def listen(socket: Any) -> None:
+        async for reply in socket:
+            number = int.from_bytes(reply[:4], "little")
+            wait = 1000 * (time.perf_counter() - asked[number])
+            waits.append(wait)
+
+    async with websockets.connect(f"ws://{host}/ask", origin=f"http://{host}") as socket:
+        listening = asyncio.create_task(listen(socket))
+        await asyncio.sleep(number / CLIENTS / RATE)
+        began = time.perf_counter()
+        for k in range(RATE * SECONDS):
+            asked[k] = time.perf_counter()
+            question = {"ask": "decode", "id": k, "codes": [codes], "channel": str(k)}
+            await socket.send(json.dumps(question))
+            await asyncio.sleep(max(0.0, began + (k + 1) / RATE - time.perf_counter()))
+        await asyncio.sleep(1)
+        listening.cancel()
+    return waits
+
+
+def _memory() -> float:
+    """Return the resident memory of this process in MB."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def _print(what: str, times: list[float]) -> None:
+    median, late = np.quantile(times, [0.5, 0.99])
+    print(f"{what}: median {median:.1f}, 99 % {late:.1f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
