@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from .models import Model
 from .ranks import alone, first, joined
 from .runs.files import read_lines
+from .runs.lock import held
 from .training.checkpoints import load_checkpoint
 from .training.folder import create, keep_history, reopen
 from .training.loop import train
@@ -69,17 +71,21 @@ def fit(
         ConnectionError: If another rank is lost.
     """
     folder = Path(out)
-    with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)):
+    with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)), ExitStack() as stack:
         quiet = quiet or rank > 0
         trainer = Trainer(recipe, device)
         settings = describe(recipe, trainer.model, trainer.device)
+        first(partial(stack.enter_context, held(folder)))
+        place = folder
         if resume:
-            first(partial(reopen, folder, settings))
+            notes = first(partial(reopen, folder, settings))
+            for note in () if quiet else notes:
+                _say(f"note: {note}")
             _restore(trainer, folder, ranks, quiet)
         else:
-            first(partial(create, folder, settings, overwrite))
-        first(partial(keep_history, folder, trainer.step))
-        train(trainer, folder, quiet)
+            place = first(partial(create, folder, settings, overwrite))
+        first(partial(keep_history, place, trainer.step))
+        train(trainer, folder, quiet, place)
         history = first(partial(read_lines, folder / "metrics.jsonl"))
     model = trainer.model.eval()
     scores: dict[str, Any] = {}

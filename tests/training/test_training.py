@@ -330,7 +330,7 @@ def stopped_run(folder, step=13):
     """A run with checkpoints of steps 10 and `step`."""
     with interrupting(step), pytest.raises(Interrupted):
         fit(tiny(), folder, evaluate=False, quiet=True)
-    paths = sorted((folder / "checkpoints").iterdir())
+    paths = sorted((folder / "checkpoints").glob("*.pt"))
     assert [path.name for path in paths] == ["000000010.pt", f"{step:09d}.pt"]
     return paths
 
@@ -916,6 +916,7 @@ def test_a_recipe_of_ones_own(tmp_path):
     assert run.scores["units"] == ["z[0]", "z[1]"]
     assert not run.model.training
     assert {path.name for path in run.folder.iterdir()} == {
+        ".lock",
         *("README.md", "checkpoints", "config.json", "evaluation.npz"),
         *("metrics.jsonl", "model.safetensors", "report.html", "scores.json"),
     }

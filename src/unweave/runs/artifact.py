@@ -6,18 +6,21 @@ Reading them runs nothing from the folder.
 from __future__ import annotations
 
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 
 from .. import models
 from ..models import Model
 from ..models.inputs import Inputs
 from .files import read_json, replacing, write_json
+
+WEIGHTS = "model.safetensors"
 
 FORMAT = 1
 """The version of the folder's layout; a folder of another version is refused."""
@@ -29,11 +32,17 @@ def save(model: Model, folder: str | Path, config: dict[str, Any] | None = None)
     state = {}
     for name, tensor in model.state_dict().items():
         state[name] = tensor.detach().cpu().clone().contiguous()  # a copy even of tied weights
-    with replacing(folder / "model.safetensors") as draft:
+    content = to_bytes(state)
+    with replacing(folder / WEIGHTS) as draft:
         # safetensors' own writer does not say that a disk is full
-        draft.write_bytes(to_bytes(state))
+        draft.write_bytes(content)
     inputs = asdict(model.inputs) if model.inputs else None
-    write_config(folder, {**(config or {}), "model": model.config, "inputs": inputs})
+    held = {
+        "model": model.config,
+        "inputs": inputs,
+        "sha256": {WEIGHTS: sha256(content).hexdigest()},
+    }
+    write_config(folder, {**(config or {}), **held})
     return folder
 
 
@@ -59,8 +68,8 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
     config = read_config(folder)
     if model is None:
         model = _build(config.get("model"), folder)
-    path = folder / "model.safetensors"
-    state = _tensors(path)
+    path = folder / WEIGHTS
+    state = _tensors(path, config.get("sha256", {}).get(WEIGHTS))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -84,14 +93,21 @@ def _inputs(config: Any, folder: Path) -> Inputs | None:
         ) from None
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
+def _tensors(path: Path, digest: str | None) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file whose checksum is the one of config.json, if that has one."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing: the run did not finish; `unweave resume {path.parent}` goes on "
             "with it"
         )
+    content = path.read_bytes()
+    if digest not in (None, sha256(content).hexdigest()):
+        raise ValueError(
+            f"{path} is damaged (its checksum is not the one in config.json): restore it, or train "
+            "the run again"
+        )
     try:
-        state: dict[str, torch.Tensor] = load_file(path)
+        state: dict[str, torch.Tensor] = from_bytes(content)
     except SafetensorError as error:
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train the run again"

@@ -18,7 +18,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield draft
-        with open(draft, "rb") as file:
+        with open(draft, "r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:

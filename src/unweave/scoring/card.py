@@ -19,6 +19,7 @@ from ..metrics.information import information
 from ..metrics.score import Score, described, named
 from ..metrics.table import words
 from ..runs.files import replacing, write_json
+from ..runs.kinds import claim
 from .inputs import Inputs, listed, read
 from .page import render
 from .scorecard import Floats, ScoreCard, contents
@@ -214,8 +215,12 @@ def write(card: ScoreCard, folder: str | Path) -> Path:
 
     Returns:
         The page's path.
+
+    Raises:
+        FileExistsError: If the folder holds a run, a study or files of others.
     """
     folder = Path(folder)
+    claim(folder, "score card")
     write_json(folder / "scores.json", contents(card))
     with replacing(folder / "scores.csv") as draft:
         _write_csv(card, draft)

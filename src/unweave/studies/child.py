@@ -16,8 +16,24 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ..runs.files import read_json
+
+UNFINISHED = "everything after it"
+"""The part that an evaluation leaves out which was stopped."""
+
 INTERRUPTED = 130
 """The exit status of a run that saved its state after Ctrl-C: it has not failed."""
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has been trained, scored and reported on: its page is written last."""
+    if not (folder / "report.html").exists():
+        return False
+    try:
+        scores = read_json(folder / "scores.json")
+    except (OSError, ValueError):
+        return False
+    return isinstance(scores, dict) and UNFINISHED not in scores.get("skipped", {})
 
 
 def main(lock: Path, folder: Path, threads: str, train: Sequence[str]) -> None:
@@ -32,7 +48,7 @@ def main(lock: Path, folder: Path, threads: str, train: Sequence[str]) -> None:
     _hear_ctrl_break()
     try:
         with FileLock(lock):
-            if (folder / "scores.json").exists():
+            if is_finished(folder):
                 return
             begun = (folder / "config.json").exists()
             words = ["resume", str(folder)] if begun else list(train)

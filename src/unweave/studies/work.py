@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from ..runs.command import arguments
 from ..runs.files import read_json, read_lines, write_json
 from .board import Board
-from .child import INTERRUPTED
+from .child import INTERRUPTED, is_finished
 from .executors import EXECUTORS
 from .grid import Job, Study
 
@@ -137,7 +137,7 @@ def jobs_of(out: str | Path) -> list[Job]:
 
 def state(job: Job, out: Path) -> State:
     """Return how far a run is, as its files say."""
-    if (out / job.key / "scores.json").exists():
+    if is_finished(out / job.key):
         return "finished"
     if _held(_lock(out, job)):
         return "running"
@@ -205,10 +205,10 @@ def attempt(out: Path, threads: int, job: Job) -> bool:
         Whether the run finished.
     """
     folder = out / job.key
-    if not (folder / "scores.json").exists():
+    if not is_finished(folder):
         log = out / "logs" / f"{job.key}.txt"
         status = _work(_lock(out, job), folder, threads, job, log)
-        if not (folder / "scores.json").exists():
+        if not is_finished(folder):
             if status != INTERRUPTED:
                 _note_failure(_failure(out, job), status, log)
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from ..ranks import first
 from ..runs import artifact
-from ..runs.files import replacing
+from ..runs.files import read_json, replacing, write_json
 from .faults import NonFinite
 from .trainer import Trainer
 
@@ -32,12 +33,17 @@ def _save(folder: Path, state: dict[str, Any], keep: int) -> Path:
                 f"the weights became NaN or infinite by step {state['step']}. {last_good(folder)}"
             )
     path = folder / "checkpoints" / f"{state['step']:09d}.pt"
+    buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    run = artifact.read_config(folder).get("id")
+    write_json(_seal(path), {"run": run, "sha256": sha256(content).hexdigest()})
     with replacing(path) as draft:
-        buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
-        torch.save(state, buffer)
-        draft.write_bytes(buffer.getbuffer())
-    for old in _paths(folder)[:-keep]:
+        draft.write_bytes(content)
+    others = [old for old in _paths(folder) if old != path]
+    for old in others[: max(len(others) + 1 - keep, 0)]:
         old.unlink()
+        _seal(old).unlink(missing_ok=True)
     return path
 
 
@@ -51,9 +57,13 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         ValueError: If there are checkpoints and all are damaged, or a finished model without any.
     """
     paths = _paths(folder)[::-1]
+    run = artifact.read_config(folder).get("id")
     for path in paths:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = path.read_bytes()
+            if not _is_sealed(path, content, run):
+                continue
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception:
             continue
         if isinstance(state, dict) and state.get("format") == artifact.FORMAT:
@@ -61,8 +71,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if paths:
         raise ValueError(
             f"no checkpoint in {paths[0].parent} can be read ({', '.join(p.name for p in paths)}): "
-            "they are damaged or of another version; train again with --overwrite, or into "
-            "another folder"
+            "they are damaged, of another run or of another version; train again with --overwrite, "
+            "or into another folder"
         )
     if (folder / "model.safetensors").exists():
         raise ValueError(
@@ -70,6 +80,22 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             f"from; `unweave evaluate {folder}` scores it again"
         )
     return None
+
+
+def _seal(path: Path) -> Path:
+    """Return the file beside a checkpoint that has its run and its checksum."""
+    return path.with_suffix(".json")
+
+
+def _is_sealed(path: Path, content: bytes, run: str | None) -> bool:
+    """Whether a checkpoint is the run's own and as it was written; earlier versions cannot tell."""
+    seal = _seal(path)
+    if not seal.exists():
+        return True
+    known = read_json(seal)
+    is_own = run is None or known["run"] == run
+    is_whole: bool = known["sha256"] == sha256(content).hexdigest()
+    return is_own and is_whole
 
 
 def last_good(folder: Path) -> str:

@@ -3,58 +3,60 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ..models import Model
 from ..runs import artifact
-from ..runs.files import read_json, read_lines, replacing, sweep
-from .settings import check_unchanged
-
-FILES = (
-    "model.safetensors",
-    "metrics.jsonl",
-    "scores.json",
-    "evaluation.npz",
-    "README.md",
-    "report.html",
-)
-"""A run's files: beside its checkpoints, all that --overwrite removes."""
+from ..runs.files import read_lines, replacing, sweep
+from ..runs.kinds import holds_something, is_run
+from .overwrite import begin, finish
+from .settings import check_unchanged, differences
 
 
-def create(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Make the folder of a new run and write its config.json.
+def create(folder: Path, settings: dict[str, Any], overwrite: bool) -> Path:
+    """Begin a new run with its config.json.
+
+    Returns:
+        The folder to train in: one aside where the run replaces another (see `overwrite`).
 
     Raises:
         FileExistsError: If the folder holds something, unless that is a run and `overwrite` is set.
     """
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        is_run = _is_run(folder)
-        if not is_run:
+    finish(folder)
+    place = folder
+    if holds_something(folder):
+        held = is_run(folder)
+        if not held:
             fix = "it is no unweave run, so it is left alone: choose another --out"
         else:
             fix = (
                 "go on with `unweave resume`, replace it with --overwrite, or choose another --out"
             )
-        if not (overwrite and is_run):
+        if not (overwrite and held):
             raise FileExistsError(f"{folder} already exists and is not empty: {fix}")
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    artifact.write_config(folder, settings)
+        place = begin(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    sweep(place)
+    artifact.write_config(place, settings)
+    return place
 
 
-def reopen(folder: Path, settings: dict[str, Any]) -> None:
+def reopen(folder: Path, settings: dict[str, Any]) -> list[str]:
     """Open the folder of a run that goes on.
+
+    Returns:
+        What differs from the machine and the settings that it began with, in sentences.
 
     Raises:
         FileNotFoundError: If it is no run.
         ValueError: If the run is of another version, or has other settings.
     """
+    finish(folder)
+    config = artifact.read_config(folder)
+    check_unchanged(config, settings, folder)
     sweep(folder)
-    check_unchanged(artifact.read_config(folder), settings, folder)
+    return differences(config, settings)
 
 
 def keep_history(folder: Path, step: int) -> None:
@@ -75,12 +77,3 @@ def complete(folder: Path, model: Model, seconds: float, epochs: int) -> None:
     config = artifact.read_config(folder)
     config |= {"seconds": round(seconds, 1), "epochs": epochs}
     artifact.save(model.eval(), folder, config)
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether training wrote the folder, in whatever version."""
-    try:
-        config = read_json(folder / "config.json")
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and {"format", "unweave", "recipe"} <= config.keys()

@@ -21,42 +21,64 @@ from ..runs.files import append
 from .checkpoints import last_good, load_checkpoint, save_checkpoint
 from .faults import NonFinite
 from .folder import as_lines, complete
+from .overwrite import exchange
 from .trainer import Trainer
 
 if TYPE_CHECKING:
     from .progress import Progress
 
 
+MINUTE = 60.0
+"""Seconds after which a checkpoint is written within an epoch."""
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+"""Signals that ask a training to save its state and end: Ctrl-C, and a scheduler's."""
+
+if hasattr(signal, "SIGHUP"):  # a terminal that closes; Windows has none
+    SIGNALS.append(signal.SIGHUP)
+
+
 class Interrupted(Exception):
     """Training was asked to stop and saved its state first."""
 
 
-def train(trainer: Trainer, folder: Path, quiet: bool = False) -> None:
+def train(trainer: Trainer, folder: Path, quiet: bool = False, place: Path | None = None) -> None:
     """Train to the end, or until it is stopped; in the end the folder holds the model.
+
+    Args:
+        trainer: The model in training.
+        folder: The run's folder.
+        quiet: If true, show nothing.
+        place: The folder that is written until the first checkpoint, where another run is replaced.
 
     Raises:
         NonFinite: If the loss or a weight becomes NaN or infinite.
-        Interrupted: After Ctrl-C, with the state saved.
+        Interrupted: After Ctrl-C, SIGTERM or SIGHUP, with the state saved.
         ConnectionError: If another rank is lost.
     """
     from .progress import Progress  # rich is of use to whoever trains, not to all who import
 
+    place = place or folder
     with _interruptible() as asked, Progress(trainer.recipe, trainer.step, quiet) as progress:
-
-        def stop() -> bool:
-            return agreed(asked())
-
         while not trainer.done:
+            due = time.monotonic() + MINUTE
+
+            def stop(due: float = due) -> bool:
+                return agreed(bool(asked()) or time.monotonic() > due)
+
             try:
-                _train_epoch(trainer, folder, progress, stop)
+                _train_epoch(trainer, place, progress, stop)
             except NonFinite as error:
-                fault = _first_fault(trainer, folder) or str(error)
-                first(partial(_give_up, folder, fault))
+                fault = _first_fault(trainer, place) or str(error)
+                first(partial(_give_up, place, fault))
             except ConnectionError as error:
                 raise ConnectionError(
-                    f"{error}. {last_good(folder)}; go on with: {_resume(folder)}"
+                    f"{error}. {last_good(place)}; go on with: {_resume(folder)}"
                 ) from error
-            if stop() and not trainer.done:
+            if place != folder:
+                first(partial(exchange, folder))
+                place = folder
+            if agreed(asked()) and not trainer.done:
                 raise Interrupted(
                     f"stopped at step {trainer.step} and saved; go on with: {_resume(folder)}"
                 )
@@ -70,7 +92,7 @@ def train(trainer: Trainer, folder: Path, quiet: bool = False) -> None:
 def _train_epoch(
     trainer: Trainer, folder: Path, progress: Progress, stop: Callable[[], bool]
 ) -> None:
-    """Train to the end of the epoch or until `stop()`; write the log's lines and a checkpoint."""
+    """Train to the end of the epoch or until `stop()`; write a checkpoint, and an epoch's lines."""
     began = time.perf_counter() - trainer.seconds
 
     def shown(trainer: Trainer) -> None:
@@ -119,19 +141,27 @@ def _resume(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Remember the first Ctrl-C; the second is Python's own."""
+    """Remember the first of `SIGNALS`; the second does what it did before."""
     asked: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
     def ask(number: int, _frame: Any) -> None:
         asked.append(number)
+        restore()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        previous = signal.signal(signal.SIGINT, ask)
+        for number in SIGNALS:
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                previous[number] = signal.signal(number, ask)
     except ValueError:  # not in the main thread
         yield lambda: False
         return
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()

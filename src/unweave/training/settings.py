@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -43,6 +44,7 @@ def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, An
         objective, when = recipe.objective_at(0), " (at the first step)"
     settings = {
         "unweave": __version__,
+        "id": secrets.token_hex(8),
         "recipe": recipe.name,
         "flags": dict(recipe.flags),
         "model": model.config,
@@ -90,6 +92,28 @@ def check_unchanged(config: Mapping[str, Any], settings: Mapping[str, Any], fold
                 f"{folder} was trained with {key} = {config.get(key)!r}, not {settings[key]!r}: "
                 "resume it as it was, or train into another folder"
             )
+
+
+def differences(config: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Say in what the machine and the libraries differ from those that a run began with.
+
+    Training goes on from the same weights; but its sums may be rounded otherwise, so its bits may
+    differ from those of a run that was never stopped.
+
+    Args:
+        config: The run's settings as it began.
+        settings: Those that it goes on with.
+    """
+    keys = ("backend", "device", "machine")
+    before = {key: config.get(key) for key in keys} | config.get("versions", {})
+    now = {key: settings[key] for key in keys} | settings["versions"]
+    found = []
+    for key, value in now.items():
+        if before.get(key) not in (None, value):
+            found += [f"{key} was {before[key]}, is {value}"]
+    if found:
+        found += ["from here on bits may differ from those of a run without the stop"]
+    return found
 
 
 def _circled(objective: Objective) -> str:
