@@ -437,7 +437,8 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="step: a training step. marginal: the estimator of q(z). metrics: MIG and its kin."
+            help="step: a training step. marginal: the estimator of q(z). metrics: MIG and "
+            "its kin. streaming: items from a file."
         ),
     ] = "step",
     threads: Threads = 1,
@@ -456,8 +457,15 @@ def bench(
     ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    if what not in ("step", "marginal", "metrics"):
-        raise typer.BadParameter(f"{what!r} is not timed; expected: step, marginal or metrics")
+    if what not in ("step", "marginal", "metrics", "streaming"):
+        raise typer.BadParameter(
+            f"{what!r} is not timed; expected: step, marginal, metrics or streaming"
+        )
+    if what == "streaming":
+        from .checks.bench_streaming import streaming
+
+        streaming(threads=threads, repeats=repeats or 5)
+        return
     if what == "metrics":
         from .checks.bench_metrics import metrics
 

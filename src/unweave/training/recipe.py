@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch.distributions import Bernoulli
 
@@ -218,9 +217,8 @@ def check_range(model: Model, data: Data) -> None:
     device = next(model.parameters()).device
     with seeded(0):
         _, p = model(torch.as_tensor(data.floats(slice(2)), device=device))
-    low, high = np.nanmin(data.floats()), np.nanmax(data.floats())
-    if not (low < 0 or high > 1):
-        return
+    lows, highs = data.extremes
+    low, high = lows.min(), highs.max()
     for site, node in p.items():
         if node.observed is True and isinstance(node.dist, Bernoulli):
             raise ValueError(

@@ -134,8 +134,8 @@ class Trainer:
         """
         rank, ranks = world()
         order = self.epoch_order(self.epoch).chunk(ranks, 1)[rank]  # (steps, the rank's batch)
-        while True:
-            self.one_step(order[self.step % self.per_epoch])
+        for items in self.train.ahead(order[self.step % self.per_epoch :]):
+            self.one_step(items)
             shown(self)
             if self.step % self.per_epoch == 0 or stop():
                 return
@@ -249,7 +249,7 @@ class Trainer:
         objective = self.recipe.objective_at(self.step)
         self.model.eval()
         with seeded(0):
-            for items in torch.arange(len(held_out), device=self.device).split(self.recipe.batch):
+            for items in held_out.ahead(torch.arange(len(held_out)).split(self.recipe.batch)):
                 if len(items) == 1:
                     continue  # q(z) cannot be estimated from one item
                 x, labels = held_out.batch(items)
