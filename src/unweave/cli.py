@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -39,6 +39,14 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda where there is one.")]
+Precision = Annotated[
+    Literal["float32", "bf16"],
+    typer.Option(help="bf16: networks multiply in bfloat16 in training; log-densities do not."),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Let torch compile the networks, which takes a minute first."),
+]
 Threads = Annotated[
     int,
     typer.Option(
@@ -115,6 +123,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         out: Path | None,
         overwrite: bool,
         device: str | None,
+        precision: Literal["float32", "bf16"],
+        compiled: bool,
         threads: int,
         local_estimator: bool,
         **flags: Any,
@@ -122,7 +132,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
 
         def made() -> Any:
-            return replace(recipe(**flags), gather=not local_estimator)
+            how = {"precision": precision, "compiled": compiled, "gather": not local_estimator}
+            return replace(recipe(**flags), **how)
 
         _fit(made, folder, threads, overwrite=overwrite, device=device)
 
@@ -133,6 +144,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         _parameter("out", Out, None),
         _parameter("overwrite", Overwrite, False),
         _parameter("device", Device, None),
+        _parameter("precision", Precision, "float32"),
+        _parameter("compiled", Compile, False),
         _parameter("threads", Threads, 1),
         _parameter("local_estimator", Local, False),
     ]
@@ -179,17 +192,20 @@ def evaluate(
             min=2, help="Items that exact terms are averaged over.  Default: the recipe's, 2000."
         ),
     ] = None,
+    device: Device = None,
 ) -> None:
     """Score a finished run again, and write its report."""
     from .evaluation.evaluate import evaluate as evaluate_run
     from .pages.run import write
     from .runs.artifact import load, read_config
     from .training import content
+    from .training.device import device_of
 
     with _where_it_began(run) as folder:
         recipe = _recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
-        scores = evaluate_run(recipe, load(folder), folder, points=points)
+        model = load(folder).to(device_of(device))
+        scores = evaluate_run(recipe, model, folder, points=points)
     for remark in scores.get("remarks", ()):
         typer.echo(f"note: {remark}", err=True)
     typer.echo(f"report: {write(run)}")
@@ -361,6 +377,10 @@ def study(
         int | None, typer.Option(min=1, help="Runs at once.  Default: as many as fill the cores.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run.")] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda.  Default: cuda where there is one; each run has its own."),
+    ] = None,
     retries: Annotated[int, typer.Option(min=0, help="How often a failed run is tried again.")] = 1,
     report_only: Annotated[
         bool,
@@ -387,6 +407,7 @@ def study(
             "executor": executor,
             "workers": workers,
             "threads": threads,
+            "device": device,
             "retries": retries,
         }
         try:
@@ -549,7 +570,8 @@ def _recipe_of(run: Path) -> Any:
         raise ValueError(
             f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
         ) from None
-    return replace(recipe, gather=config.get("gather", True))
+    how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
+    return replace(recipe, **how)
 
 
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:

@@ -44,7 +44,7 @@ class Kept:
         rows = x.packed if isinstance(x, Bits) else x
         array = np.ascontiguousarray(rows.whole if isinstance(rows, Rows) else rows)
         self.file = mapping_of(array)
-        self.rows = torch.as_tensor(rows.numbers) if isinstance(rows, Rows) else None
+        self.rows = torch.from_numpy(rows.numbers) if isinstance(rows, Rows) else None
         self.tensor = _shared(array)
         if fits is None:
             fits = _fits(rows.nbytes, self.device)
@@ -119,7 +119,7 @@ def _shared(array: npt.NDArray[Any]) -> Tensor:
     """Return an array as a tensor that shares its memory or its file, which is only read."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.as_tensor(array)
+        return torch.from_numpy(array)  # where it is, whatever the default device
 
 
 def _fits(size: int, device: torch.device) -> bool:
@@ -217,5 +217,6 @@ def epoch_order(recipe: Recipe, items: Items, epoch: int) -> Tensor:
 def _cycle(n: int, count: int, generator: torch.Generator) -> Tensor:
     """Return `count` numbers below n: all of them in a new order, again and again."""
     rounds = math.ceil(count / n)
-    orders = [torch.randperm(n, generator=generator) for _ in range(rounds)]
+    device = generator.device  # whatever the default one
+    orders = [torch.randperm(n, generator=generator, device=device) for _ in range(rounds)]
     return torch.cat(orders)[:count]

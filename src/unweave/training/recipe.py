@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.distributions import Bernoulli
@@ -53,6 +53,9 @@ class Recipe:
         patience: The number of epochs without a better held-out loss after which training stops and
             keeps the best weights.
         seed: The seed of all randomness.
+        precision: "bf16" lets the networks multiply in bfloat16 while they train; weights, draws
+            and log-densities are "float32" in any case.
+        compiled: If true, torch compiles the networks.
         gather: If true, log q(z) is estimated from the items of all ranks, or else by each rank
             from its own.
         logged: The number of steps of an epoch that the log's terms are means over. With 0, they
@@ -81,6 +84,8 @@ class Recipe:
     patience: int | None = None
     seed: int = 0
     gather: bool = True
+    precision: Literal["float32", "bf16"] = "float32"
+    compiled: bool = False
     logged: int = 50
     points: int = 2000
     flags: Mapping[str, Any] = field(default_factory=dict)
