@@ -45,7 +45,7 @@ Precision = Annotated[
 ]
 Compile = Annotated[
     bool,
-    typer.Option("--compile", help="Let torch compile the networks, which takes a minute first."),
+    typer.Option("--compile", help="Let torch compile the networks: a minute first."),
 ]
 Threads = Annotated[
     int,
