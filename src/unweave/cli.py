@@ -459,7 +459,7 @@ def bench(
         str,
         typer.Argument(
             help="step: a training step. marginal: the estimator of q(z). metrics: MIG and "
-            "its kin. streaming: items from a file."
+            "its kin. streaming: items from a file. ranks: two processes."
         ),
     ] = "step",
     threads: Threads = 1,
@@ -478,10 +478,15 @@ def bench(
     ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    if what not in ("step", "marginal", "metrics", "streaming"):
+    if what not in ("step", "marginal", "metrics", "streaming", "ranks"):
         raise typer.BadParameter(
-            f"{what!r} is not timed; expected: step, marginal, metrics or streaming"
+            f"{what!r} is not timed; expected: step, marginal, metrics, streaming or ranks"
         )
+    if what == "ranks":
+        from .checks.bench_ranks import ranks
+
+        ranks(repeats=repeats or 40)
+        return
     if what == "streaming":
         from .checks.bench_streaming import streaming
 

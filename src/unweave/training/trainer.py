@@ -167,7 +167,7 @@ class Trainer:
         if isinstance(self.recipe.lr, Ramp):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=world()[1] == 1)  # see `mean_gradients`
         loss.backward()
         (loss,) = mean_gradients(self.model.parameters(), loss.detach())
         if self.step % self.check_every == 0:
