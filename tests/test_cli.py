@@ -139,6 +139,8 @@ def test_flags_are_the_recipes_arguments(name):
         "out",
         "overwrite",
         "device",
+        "precision",
+        "compiled",
         "threads",
         "local_estimator",
         "no_evaluate",

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from support.programs import same
 from support.training import at_step, bits, environment, tiny
 from torch import nn
@@ -376,6 +377,56 @@ def flat(tree):
     if isinstance(tree, dict):
         return {f"{key}.{k}": v for key, value in tree.items() for k, v in flat(value).items()}
     return {"": tree.tolist() if isinstance(tree, torch.Tensor) else tree}
+
+
+# -- one message -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_that_say_the_same():
+    """A process group of two whose messages change nothing: a sum is what this rank has said."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("two_that_say_the_same")
+def test_gradients_that_stand_in_the_last_message_are_sent_where_they_stand():
+    used, unused, frozen = nn.Linear(3, 2), nn.Linear(2, 2), nn.Linear(1, 1).requires_grad_(False)
+    weights = [*used.parameters(), *unused.parameters(), *frozen.parameters()]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    places = []
+    for step in range(3):
+        x = torch.full((4, 3), step + 1.0)
+        optimizer.zero_grad(set_to_none=False)
+        loss = used(x).square().mean()
+        expected = torch.autograd.grad(loss, list(used.parameters()), retain_graph=True)
+        loss.backward()
+        said, more = mean_gradients(weights, loss.detach(), torch.ones(2))
+        same(said, loss.detach() / 2)
+        same(more, torch.full((2,), 0.5))
+        for w, grad in zip(used.parameters(), expected, strict=True):
+            same(w.grad, grad / 2)
+        assert all((w.grad == 0).all() for w in unused.parameters())
+        assert all(w.grad is None for w in frozen.parameters())
+        places.append([w.grad.data_ptr() for w in weights if w.grad is not None])
+        kept = said.clone()
+        optimizer.step()
+    assert places[0] == places[1] == places[2]
+    same(said, kept)
+
+
+@pytest.mark.usefixtures("two_that_say_the_same")
+def test_gradients_of_several_precisions_or_of_other_weights_make_a_message_of_their_own():
+    single, double = nn.Linear(3, 2), nn.Linear(3, 2).double()
+    for weights in ([*single.parameters(), *double.parameters()], [single.bias], [double.weight]):
+        for w in weights:
+            w.grad = torch.full_like(w, 3.0)
+        assert mean_gradients(weights) == []
+        for w in weights:
+            same(w.grad, torch.full_like(w, 1.5))
 
 
 # -- training --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -39,6 +39,14 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda where there is one.")]
+Precision = Annotated[
+    Literal["float32", "bf16"],
+    typer.Option(help="bf16: networks multiply in bfloat16 in training; log-densities do not."),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Let torch compile the networks: a minute first."),
+]
 Threads = Annotated[
     int,
     typer.Option(
@@ -122,6 +130,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         out: Path | None,
         overwrite: bool,
         device: str | None,
+        precision: Literal["float32", "bf16"],
+        compiled: bool,
         threads: int,
         local_estimator: bool,
         no_evaluate: bool,
@@ -131,7 +141,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
 
         def made() -> Any:
-            return replace(recipe(**flags), gather=not local_estimator)
+            how = {"precision": precision, "compiled": compiled, "gather": not local_estimator}
+            return replace(recipe(**flags), **how)
 
         wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
         _fit(made, folder, threads, overwrite=overwrite, device=device, **wanted)
@@ -143,6 +154,8 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         _parameter("out", Out, None),
         _parameter("overwrite", Overwrite, False),
         _parameter("device", Device, None),
+        _parameter("precision", Precision, "float32"),
+        _parameter("compiled", Compile, False),
         _parameter("threads", Threads, 1),
         _parameter("local_estimator", Local, False),
         _parameter("no_evaluate", NoEvaluate, False),
@@ -194,17 +207,20 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at fewer items: sooner, larger errors.")
     ] = False,
+    device: Device = None,
 ) -> None:
     """Score a finished run again, and write its report."""
     from .evaluation.evaluate import evaluate as evaluate_run
     from .pages.run import write
     from .runs.artifact import load, read_config
     from .training import content
+    from .training.device import device_of
 
     with _where_it_began(run) as folder:
         recipe = _recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
-        scores = evaluate_run(recipe, load(folder), folder, points=points, quick=quick)
+        model = load(folder).to(device_of(device))
+        scores = evaluate_run(recipe, model, folder, points=points, quick=quick)
     for remark in scores.get("remarks", ()):
         typer.echo(f"note: {remark}", err=True)
     typer.echo(f"report: {write(run)}")
@@ -405,6 +421,10 @@ def study(
         int | None, typer.Option(min=1, help="Runs at once.  Default: as many as fill the cores.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a run.")] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda.  Default: cuda where there is one; each run has its own."),
+    ] = None,
     retries: Annotated[int, typer.Option(min=0, help="How often a failed run is tried again.")] = 1,
     report_only: Annotated[
         bool,
@@ -431,6 +451,7 @@ def study(
             "executor": executor,
             "workers": workers,
             "threads": threads,
+            "device": device,
             "retries": retries,
         }
         try:
@@ -481,7 +502,8 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="step: a training step. marginal: the estimator of q(z). metrics: MIG and its kin."
+            help="step: a training step. marginal: the estimator of q(z). metrics: MIG and "
+            "its kin. streaming: items from a file. ranks: two processes."
         ),
     ] = "step",
     threads: Threads = 1,
@@ -500,8 +522,20 @@ def bench(
     ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    if what not in ("step", "marginal", "metrics"):
-        raise typer.BadParameter(f"{what!r} is not timed; expected: step, marginal or metrics")
+    if what not in ("step", "marginal", "metrics", "streaming", "ranks"):
+        raise typer.BadParameter(
+            f"{what!r} is not timed; expected: step, marginal, metrics, streaming or ranks"
+        )
+    if what == "ranks":
+        from .checks.bench_ranks import ranks
+
+        ranks(repeats=repeats or 40)
+        return
+    if what == "streaming":
+        from .checks.bench_streaming import streaming
+
+        streaming(threads=threads, repeats=repeats or 5)
+        return
     if what == "metrics":
         from .checks.bench_metrics import metrics
 
@@ -585,7 +619,8 @@ def _recipe_of(run: Path) -> Any:
         raise ValueError(
             f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
         ) from None
-    return replace(recipe, gather=config.get("gather", True))
+    how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
+    return replace(recipe, **how)
 
 
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:

@@ -225,8 +225,13 @@ def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.view(t.shape).to(t.dtype) for part, t in zip(parts, tensors, strict=True)]
 
 
+@torch.no_grad()
 def mean_gradients(weights: Iterable[Tensor], *more: Tensor) -> list[Tensor]:
     """Average gradients over the ranks, in place; a gradient that a rank lacks counts as zero.
+
+    Gradients become parts of one tensor, the message. Where they stay that, as after
+    ``optimizer.zero_grad(set_to_none=False)``, the next message needs no copy and no new memory,
+    whose pages cost more than the sums.
 
     Args:
         weights: The parameters, each with its `.grad`.
@@ -235,14 +240,44 @@ def mean_gradients(weights: Iterable[Tensor], *more: Tensor) -> list[Tensor]:
     Returns:
         The means of `more`.
     """
-    if world()[1] == 1:
+    _, ranks = world()
+    if ranks == 1:
         return list(more)
     learned = [w for w in weights if w.requires_grad]
     grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in learned]
-    means = mean([*more, *grads])
-    for w, grad in zip(learned, means[len(more) :], strict=True):
+    message = _message([*grads, *more], len(grads))
+    with talking():
+        dist.all_reduce(message)
+    message /= ranks
+    given = [*learned, *more]
+    parts = message.split([t.numel() for t in given])
+    means = [part.view(t.shape).to(t.dtype) for part, t in zip(parts, given, strict=True)]
+    for w, grad in zip(learned, means, strict=False):
         w.grad = grad
-    return means[: len(more)]
+    return [t.clone() for t in means[len(learned) :]]  # the next message is written there
+
+
+def _message(tensors: Sequence[Tensor], kept: int) -> Tensor:
+    """Return the numbers of tensors side by side, in place if the first `kept` stand so already."""
+    whole = tensors[0]._base if tensors[:kept] else None
+    size = sum(t.numel() for t in tensors)
+    if whole is None or whole.numel() != size or not _stand_side_by_side(whole, tensors[:kept]):
+        return torch.cat([t.flatten() for t in tensors])
+    start = sum(t.numel() for t in tensors[:kept])
+    for t in tensors[kept:]:
+        whole[start : start + t.numel()] = t.flatten()
+        start += t.numel()
+    return whole
+
+
+def _stand_side_by_side(whole: Tensor, parts: Sequence[Tensor]) -> bool:
+    """Whether tensors are parts of another, one after the other from its start."""
+    place = whole.data_ptr()
+    for part in parts:
+        if part.data_ptr() != place or part.dtype != whole.dtype or not part.is_contiguous():
+            return False
+        place += part.nbytes
+    return True
 
 
 def averages(optimizer: torch.optim.Optimizer) -> None:

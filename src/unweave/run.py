@@ -16,11 +16,12 @@ from .ranks import alone, first, joined
 from .runs.files import read_lines
 from .runs.lock import held
 from .training.checkpoints import load_checkpoint
+from .training.device import device_of
 from .training.folder import create, keep_history, reopen
 from .training.loop import train
 from .training.recipe import Recipe
 from .training.settings import describe
-from .training.trainer import Trainer, device_of
+from .training.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def test_a_study_that_was_killed_goes_on_where_it_was(tmp_path, table, how):
         assert state(job, out) == "stopped"
     else:  # it goes on alone, and is waited for
         assert state(job, out) == "running"
-    assert attempt(out, 1, job)
+    assert attempt(out, 1, None, job)
     assert state(job, out) == "finished"
     metrics = (out / job.key / "metrics.jsonl").read_text().splitlines()
     lines = [json.loads(line) for line in metrics]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unweave.data.store import Bits, Store, floats
+from unweave.data.store import Bits, Rows, Store, extremes, floats, parts_of, taken
 
 ENOUGH = 20
 """Items from which on bytes that are all 0 or 1 are taken for truths and not for dark pixels."""
@@ -21,6 +21,7 @@ class Data:
     Args:
         x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand
             for value/255; or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
+            Where the array is mapped from a file, parts of the data are `Rows` of it.
         factors: (n, f) int64, the class index of each factor; -1 where it is missing.
         names: The factors' names, such as ``("digit",)``; none (f = 0) for data without labels.
         sizes: The number of values of each factor, such as ``(10,)``.
@@ -77,10 +78,19 @@ class Data:
     @cached_property
     def is_unit(self) -> bool:
         """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
+        low, high = self.extremes
+        return bool(low.min() >= 0 and high.max() <= 1)
+
+    @cached_property
+    def extremes(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The smallest and the largest number, (); of vectors, those of each column, (columns,).
+
+        Bytes and bits are taken for all of [0, 1].
+        """
         if isinstance(self.x, Bits) or self.x.dtype == np.uint8:
-            return True
-        low, high = float(np.nanmin(self.x)), float(np.nanmax(self.x))
-        return low >= 0 and high <= 1
+            return np.zeros((), np.float32), np.ones((), np.float32)
+        low, high = extremes(self.x, axis=0 if self.x.ndim == 2 else None)
+        return np.asarray(low), np.asarray(high)
 
     def floats(self, index: Any = slice(None)) -> npt.NDArray[np.float32]:
         """Read items as float32 (k, *shape), however they are kept.
@@ -91,14 +101,16 @@ class Data:
         return floats(self.x, index)
 
     def subset(self, indices: npt.ArrayLike) -> "Data":
-        """Take the items at `indices`, in that order, or those where a boolean mask is true."""
+        """Take the items at `indices`, in that order, or those where a boolean mask is true.
+
+        Items that are mapped from a file stay there.
+        """
         chosen = np.atleast_1d(np.asarray(indices))
         if chosen.size == 0 or (chosen.dtype == bool and not chosen.any()):
             raise ValueError(
                 f"{self.name}: the subset has no items; expected at least one of the {len(self)}"
             )
-        x = self.x.take(chosen) if isinstance(self.x, Bits) else self.x[chosen]
-        return replace(self, x=x, factors=self.factors[chosen])
+        return replace(self, x=taken(self.x, chosen), factors=self.factors[chosen])
 
     def split(self, n_held_out: int, seed: int = 0) -> tuple["Data", "Data"]:
         """Split the items at random into the rest and `n_held_out` ones, both in their order.
@@ -210,12 +222,13 @@ class Data:
             )
 
     def _check_x(self) -> None:
-        if isinstance(self.x, Bits):
+        if isinstance(self.x, Bits | Rows):  # rows were checked with the whole
             return
         if self.x.dtype == np.uint8:
             self._check_bytes(self.x)
             return
-        if np.isfinite(self.x.min() + self.x.max()):  # a NaN anywhere makes both NaN
+        # a NaN anywhere makes both NaN
+        if all(np.isfinite(part.min() + part.max()) for part in parts_of(self.x)):
             return
         wrong = np.isinf(self.x) if self.missing else ~np.isfinite(self.x)
         if wrong.any():
@@ -268,7 +281,7 @@ def some(n: int, k: int, seed: int = 0) -> npt.NDArray[np.int64]:
 
 
 def _dtype(array: object) -> str:
-    return str(array.dtype) if isinstance(array, np.ndarray) else type(array).__name__
+    return str(array.dtype) if isinstance(array, np.ndarray | Rows) else type(array).__name__
 
 
 def _items(wrong: npt.NDArray[np.bool_]) -> str:

@@ -86,7 +86,7 @@ def dsprites(
                 "file again"
             )
         for images in npz.rows(path, "imgs"):
-            yield Bits.pack(images).packed
+            yield np.asarray(Bits.pack(images).packed)
 
     packed = prepared(path, "bits", (n, math.prod(ITEM) // 8), parts)
     return Data(Bits(packed, ITEM), factors, NAMES, SIZES, VALUES, name)

@@ -13,8 +13,9 @@ from unweave.data import datasets, folder
 from unweave.data.data import Data
 from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say, classes
+from unweave.data.prepared import converted
 from unweave.data.single import single
-from unweave.data.store import Bits, Store
+from unweave.data.store import Bits, Store, extremes
 from unweave.data.tables import Columns, arrays, columns, without
 
 
@@ -39,12 +40,16 @@ def read(
       are a factor by themselves.
     - An array (n, h, w), (n, h, w, c) or (n, k), or an .npy: x is its items. `labels` is a table or
       array with a row for each.
-    - An .npz or a mapping of arrays: x is the array of two dimensions or more. `labels` names the
-      arrays that are labels; if not given, those of one dimension are.
+    - An .npz, an .h5 or a mapping of arrays: x is the array of two dimensions or more. `labels`
+      names the arrays that are labels; if not given, those of one dimension are.
     - A .csv, .tsv or .parquet, a data frame, a mapping or .npz of columns: x is the columns of
       numbers. `labels` names the columns that are labels.
     - A map-style data set, such as torch's: x is what its items hold first, and what follows are
       labels; items that are mappings are read as a mapping of arrays.
+
+    Arrays of files that take more than 64 MiB stay on the disk, and are read as they are used:
+    those of an .npy, and of an .h5 that neither compresses nor divides them, where they are, others
+    from a copy that is made once (see `prepared.cache`).
 
     Images of a folder become uint8 pixels of one size. Arrays of bytes stay so. Truths and bytes of
     0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; up to four
@@ -129,7 +134,7 @@ def _parts(
     source: object, path: Path | None, drop: Sequence[str], say: Say
 ) -> NDArray[Any] | Columns:
     """Read one array, or several by name; tables and structured arrays give their columns."""
-    if path is not None and path.suffix.lower() == ".npz":
+    if path is not None and path.suffix.lower() in (".npz", ".h5", ".hdf5"):
         return arrays(path, drop, say)
     if path is not None and path.suffix.lower() == ".npy":
         array = arrays(path)[""]
@@ -186,21 +191,25 @@ def _items(array: NDArray[Any], say: Say) -> Store:
         )
     if array.ndim == 4 and array.shape[1] in CHANNELS and array.shape[3] not in CHANNELS:
         say(f"channels are moved last: {array.shape[1:]} to {(*array.shape[2:], array.shape[1])}")
-        array = np.moveaxis(array, 1, 3)
+        array = converted(array, "channels last", lambda rows: np.moveaxis(rows, 1, 3))
     if array.dtype.kind == "f":
         x = single(array)
-        if x.ndim > 2 and (x.min() < 0 or x.max() > 1):
-            say(f"x holds numbers from {x.min():g} to {x.max():g}, kept as they are")
+        low, high = extremes(x)
+        if x.ndim > 2 and (low < 0 or high > 1):
+            say(f"x holds numbers from {low:g} to {high:g}, kept as they are")
         return x
-    low, high = array.min(), array.max()
+    low, high = extremes(array)
     if low >= 0 and high <= 1:
         say("x holds zeros and ones, kept as bits")
-        return Bits.pack(array)
+        packed = converted(array, "bits", lambda rows: np.asarray(Bits.pack(rows).packed))
+        return Bits(packed, array.shape[1:])
     if array.dtype != np.uint8 and not (low >= 0 and high <= 255 and array.ndim > 2):
         say(f"x holds whole numbers from {low} to {high}, kept as floats as they are")
         return single(array)
     say("x holds bytes, which stand for 0 to 255 out of 255")
-    return np.ascontiguousarray(array, dtype=np.uint8)
+    if array.dtype == np.uint8 and array.flags.c_contiguous:
+        return array
+    return converted(array, "bytes", lambda rows: np.ascontiguousarray(rows, dtype=np.uint8))
 
 
 def _rows(labels: object, n: int, say: Say) -> Columns:

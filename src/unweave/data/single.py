@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unweave.data.prepared import converted
+from unweave.data.store import extremes, parts_of
+
 LARGEST = 1e15
 """The largest number, and one over the smallest range, whose squares training can take."""
 
@@ -35,8 +38,9 @@ def single(array: NDArray[Any], names: Sequence[str] = ()) -> NDArray[np.float32
     if array.dtype.kind == "f":
         _check_finite(array)
     axis = 0 if array.ndim == 2 else None
-    low = np.atleast_1d(array.min(axis)).astype(np.float64)  # (columns,)
-    high = np.atleast_1d(array.max(axis)).astype(np.float64)
+    lows, highs = extremes(array, axis)
+    low = np.atleast_1d(lows).astype(np.float64)  # (columns,)
+    high = np.atleast_1d(highs).astype(np.float64)
     span = high - low
     largest = np.maximum(abs(low), abs(high))
     rounding = 0 if array.dtype in (np.float16, np.float32) else EPS * largest
@@ -54,12 +58,17 @@ def single(array: NDArray[Any], names: Sequence[str] = ()) -> NDArray[np.float32
             "its rounding: give these in other units, subtract their mean, or leave them out "
             "(drop=…, `--drop NAMES`)"
         )
-    return np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype == np.float32 and array.flags.c_contiguous:
+        return array
+    return converted(array, "float32", lambda rows: np.ascontiguousarray(rows, dtype=np.float32))
 
 
 def _check_finite(array: NDArray[Any]) -> None:
-    finite = np.isfinite(array).reshape(len(array), -1)  # (n, numbers of an item)
-    broken = ~finite.all(1)
+    faults = []
+    for part in parts_of(array):
+        finite = np.isfinite(part).reshape(len(part), -1)  # (items, numbers of an item)
+        faults.append(~finite.all(1))
+    broken = np.concatenate(faults)  # (n,)
     if broken.any():
         raise ValueError(
             f"x has NaN or infinite numbers in {broken.sum():,} of {len(array):,} items, the first "

@@ -1,8 +1,13 @@
-"""Stores of items: floats, bytes that stand for [0, 1], or bits; `floats` reads all as float32."""
+"""Stores of items: floats, bytes that stand for [0, 1], or bits; `floats` reads all as float32.
+
+Arrays may be mapped from files. Then parts of them are `Rows`, which read nothing until asked.
+"""
 
 from __future__ import annotations
 
 import math
+import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,7 +34,7 @@ class Bits:
     ((2, 2, 2), 2, [[0.0, 0.0], [0.0, 1.0]])
     """
 
-    packed: npt.NDArray[np.uint8]
+    packed: npt.NDArray[np.uint8] | Rows
     item: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -100,10 +105,109 @@ class Bits:
 
     def take(self, index: Any) -> Bits:
         """Take some of the items, still packed."""
-        return Bits(self.packed[index], self.item)
+        return Bits(taken(self.packed, index), self.item)
 
 
-Store: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | Bits
+@dataclass(frozen=True, eq=False, repr=False)
+class Rows:
+    """Some rows of an array that is mapped from a file, by their numbers; it stays in the file.
+
+    Args:
+        whole: The mapped array (n, *shape).
+        numbers: The numbers of the rows, (k,) int64.
+
+    >>> rows = Rows(np.array([[1.0], [2.0], [3.0]]), np.array([2, 0]))
+    >>> rows.shape, rows[1:].tolist()
+    ((2, 1), [[1.0]])
+    """
+
+    whole: npt.NDArray[Any]
+    numbers: npt.NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.numbers), *self.whole.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        return self.whole.ndim
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.whole.itemsize
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.whole.dtype
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        """Read rows into memory, by number, slice, mask or array of numbers."""
+        if isinstance(index, tuple):
+            raise TypeError(
+                f"Rows are indexed by items alone, not by {index}: take items first, then index "
+                "the array"
+            )
+        return np.asarray(self.whole[self.numbers[index]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def take(self, index: Any) -> Rows:
+        """Take some of the rows, still in their file."""
+        return Rows(self.whole, self.numbers[index])
+
+
+Store: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | Bits | Rows
+"""Items in memory or in a file: `Rows` hold floats or bytes."""
+
+LARGE = 2**26
+"""Bytes of an array from which on it stays in its file."""
+
+AT_ONCE = 2**24
+"""Bytes that are read at once where all items are gone through."""
+
+
+def taken(x: Any, index: Any) -> Any:
+    """Take some items of a store; those of a mapped array stay in their file."""
+    if isinstance(x, Bits | Rows):
+        return x.take(index)
+    if mapping_of(x) is None:
+        return x[index]
+    return Rows(np.asarray(x), np.arange(len(x))[index])
+
+
+def mapping_of(x: Any) -> mmap.mmap | None:
+    """Return the mapped file that holds an array, None if the array lies in memory."""
+    while x is not None and not isinstance(x, mmap.mmap):
+        x = getattr(x, "base", None)
+    return x
+
+
+def parts_of(x: npt.NDArray[Any] | Rows) -> Iterator[npt.NDArray[Any]]:
+    """Yield an array's rows in turn, some at a time.
+
+    >>> [part.shape for part in parts_of(np.zeros((3, 2**22)))]
+    [(1, 4194304), (1, 4194304), (1, 4194304)]
+    """
+    rows = max(1, AT_ONCE * len(x) // max(x.nbytes, 1))
+    for start in range(0, len(x), rows):
+        yield np.asarray(x[start : start + rows])
+
+
+def extremes(x: npt.NDArray[Any] | Rows, axis: int | None = None) -> tuple[Any, Any]:
+    """Return the smallest and the largest number, or those along an axis; NaN are left out."""
+    lows, highs = [], []
+    for part in parts_of(x):
+        lows.append(np.fmin.reduce(part, axis=axis))
+        highs.append(np.fmax.reduce(part, axis=axis))
+    return np.fmin.reduce(lows, axis=0), np.fmax.reduce(highs, axis=0)
 
 
 def floats(x: Store, index: Any = slice(None)) -> npt.NDArray[np.float32]:

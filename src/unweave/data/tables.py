@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import delimited
+from unweave.data import delimited, hdf5, npz
 from unweave.data.identifiers import counts_rows
 from unweave.data.labels import Say
+from unweave.data.prepared import prepared
+from unweave.data.store import LARGE
 
 Column: TypeAlias = NDArray[Any]
 Columns: TypeAlias = dict[str, Column]
@@ -76,13 +80,14 @@ def without(named: Mapping[str, Any], drop: Names) -> dict[str, Any]:
 
 
 def arrays(path: Path, drop: Names = (), say: Say = print) -> Columns:
-    """Read the arrays of an .npz by name, or that of an .npy as ``{"": array}``, never by pickle.
+    """Read the arrays of an .npz or .h5 by name, or that of an .npy as ``{"": array}``.
 
-    Arrays of an .npz that only pickle reads are left out, unless there are no others.
+    Pickle is never used; arrays of an .npz that only pickle reads are left out, unless there are no
+    others. Arrays that take more than `store.LARGE` bytes stay in a file.
 
     Args:
         path: The file.
-        drop: Names of arrays of an .npz that are left out unread.
+        drop: Names of arrays of an .npz or .h5 that are left out unread.
         say: A function that is told what is left out.
 
     Raises:
@@ -92,10 +97,14 @@ def arrays(path: Path, drop: Names = (), say: Say = print) -> Columns:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        return hdf5.arrays(path, drop, say)
     try:
-        found = np.load(path, allow_pickle=False)
+        is_large = path.stat().st_size > LARGE
+        # an .npz is never mapped
+        found = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
         if isinstance(found, np.ndarray):
-            return {"": found}
+            return {"": np.asarray(found)}
         with found:
             return _members(found, drop, path, say)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
@@ -112,9 +121,15 @@ def arrays(path: Path, drop: Names = (), say: Say = print) -> Columns:
 def _members(archive: Any, drop: Names, path: Path, say: Say) -> Columns:
     found: Columns = {}
     refused: list[str] = []
+    shapes = npz.shapes(path)
     for name in without(dict.fromkeys(archive.files), drop):
+        shape, dtype = shapes[name]
         try:
-            found[name] = archive[name]
+            if math.prod(shape) * dtype.itemsize > LARGE and not dtype.hasobject:
+                rows = partial(npz.rows, path, name)
+                found[name] = prepared(path, f"array {name}", shape, rows, dtype)
+            else:
+                found[name] = archive[name]
         except ValueError as error:
             if "Object arrays" not in str(error):
                 raise
@@ -146,7 +161,7 @@ def _npy(path: Path, drop: Names, say: Say) -> Columns:
     return without(_array(arrays(path)[""], str(path)), drop)
 
 
-def _npz(path: Path, drop: Names, say: Say) -> Columns:
+def _several(path: Path, drop: Names, say: Say) -> Columns:
     return _named(arrays(path, drop, say), str(path))
 
 
@@ -174,7 +189,9 @@ def _parquet(path: Path, drop: Names, say: Say) -> Columns:
 
 READERS: dict[str, Callable[[Path, Names, Say], Columns]] = {
     ".npy": _npy,
-    ".npz": _npz,
+    ".npz": _several,
+    ".h5": _several,
+    ".hdf5": _several,
     ".csv": _csv,
     ".tsv": _csv,
     ".parquet": _parquet,

@@ -19,16 +19,15 @@ from ..objective.literature import elbo, evidence, recon
 from ..objective.objective import Objective
 from ..trace.node import Node
 from ..trace.trace import Trace
-from ..training.items import Kept
 from ..training.recipe import Recipe
-from .encoded import chunks
+from .encoded import chunks, kept
 from .terms import with_error
 
 
 def bound(model: Model, test: Data, recipe: Recipe, rows: int = 1000) -> dict[str, list[float]]:
     """Return the bound of the test items and its parts, with standard errors (nats per item)."""
     parts: dict[str, list[Tensor]] = {}
-    for x in chunks(Kept(test.x), rows):
+    for x in chunks(kept(model, test), rows):
         if recipe.samples > 1:
             x = x.expand(recipe.samples, *x.shape)  # (samples, rows, *shape)
         q, p = model(x)
@@ -101,7 +100,7 @@ def agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, A
         if not known.any():
             continue
         label = label[known]
-        classes = code(node).long().flatten().numpy()[known]
+        classes = code(node).long().flatten().cpu().numpy()[known]
         if site in labels:
             wrong = torch.as_tensor(classes != label)
             errors[site] = with_error(wrong.double())
@@ -125,7 +124,7 @@ def metrics(seen: Trace, test: Data, most: int = 10_000) -> dict[str, dict[str, 
         ValueError: If no factor has two classes, or there are too few items.
     """
     columns = [code(node).flatten(1) for node in seen.values()]
-    codes = torch.cat(columns, -1).numpy()  # (items, units)
+    codes = torch.cat(columns, -1).cpu().numpy()  # (items, units)
     few = some(len(test), most)
     found = battery.scores(codes[few], test.factors[few])
     table = {}

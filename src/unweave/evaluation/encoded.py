@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +52,23 @@ def encoded(model: Model, x: Tensor | Kept, rows: int = 4096) -> Trace:
 def posterior(model: Model, data: Data) -> Trace:
     """Return `model.posterior` of all items, which are encoded some at a time."""
     with seeded(0):
-        return encoded(model, Kept(data.x)).draw()
+        return encoded(model, kept(model, data)).draw()
+
+
+def place(model: Model) -> torch.device:
+    """Return the device of a model's weights."""
+    return next(model.parameters()).device
+
+
+def beside(model: Model) -> AbstractContextManager[Any]:
+    """Return a context in which new tensors are made on a model's device."""
+    device = place(model)
+    return nullcontext() if device.type == "cpu" else device
+
+
+def kept(model: Model, data: Data) -> Kept:
+    """Return the items, which come to the model's device as they are indexed."""
+    return Kept(data.x, place(model))
 
 
 def _fill(whole: Node, part: Node, dim: int, start: int) -> None:

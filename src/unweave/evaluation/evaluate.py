@@ -25,10 +25,10 @@ from ..runs.findings import packed
 from ..runs.scores import FILE as SCORES
 from ..runs.scores import write as write_scores
 from ..trace.trace import Trace
-from ..training.items import Items, Kept
+from ..training.items import Items
 from ..training.recipe import Recipe, check
 from . import codes, factors, pictures, terms
-from .encoded import encoded, posterior
+from .encoded import beside, encoded, kept, place, posterior
 from .parts import SHARES, Parts
 from .remarks import remarks
 from .sums import Sums
@@ -68,7 +68,7 @@ def evaluate(
 
     Args:
         recipe: The plan by which the model was trained.
-        model: The trained model.
+        model: The trained model; what torch computes is computed where the model is.
         folder: The run folder.
         points: The items that exact terms are averaged over, by default the recipe's.
         quick: If true, average over 200 items, and look at fewer elsewhere: larger errors, sooner.
@@ -84,7 +84,7 @@ def evaluate(
     check(recipe)
     folder = Path(folder)
     is_first = not (folder / SCORES).is_file()
-    model = model.cpu().eval()
+    model = model.eval()
     scores: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     train = recipe.parts()[0]
@@ -92,7 +92,7 @@ def evaluate(
     size = Size.of(recipe, points, quick=quick)
     parts = Parts(_expected(recipe, train, test), quiet=quiet)
     try:
-        with parts, torch.no_grad(), seeded(recipe.seed):
+        with parts, torch.no_grad(), seeded(recipe.seed), beside(model):
             drawn = _measure(recipe, model, train, test, size, scores, parts)
             with parts("remarks"):
                 scores |= _remarks(recipe, train, scores, folder)
@@ -134,7 +134,8 @@ def _write(
     if skipped:
         scores["skipped"] = skipped
     write_scores(folder, scores)
-    write_arrays(folder, arrays)
+    on_cpu = {name: t.cpu() if isinstance(t, Tensor) else t for name, t in arrays.items()}
+    write_arrays(folder, on_cpu)
 
 
 def _measure(
@@ -147,7 +148,7 @@ def _measure(
     parts: Parts,
 ) -> Trace:
     """Add to the scores all that is measured; return draws of the training part's codes."""
-    items = Items("training", train, recipe)
+    items = Items("training", train, recipe, place(model))
     parts.show("codes of all items")
     q = encoded(model, items.x)
     some = _sample(len(train), size.points)
@@ -186,11 +187,14 @@ def _remarks(
 
 
 def _findings(recipe: Recipe, model: Model) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the recipe's own findings, and their arrays."""
+    """Return the recipe's own findings, and their arrays; they are computed on the CPU."""
     if recipe.findings is None:
         return [], {}
+    device = place(model)
     with torch.no_grad(), seeded(recipe.seed):
-        return packed(recipe.findings(model, recipe))
+        found = packed(recipe.findings(model.cpu(), recipe))
+    model.to(device)
+    return found
 
 
 def _sample(n: int, points: int) -> Tensor:
@@ -228,7 +232,7 @@ def _about_factors(
     if (train.factors >= 0).mean() >= (test.factors >= 0).mean():
         return factors.class_information(sums, some, train)
     few = _sample(len(test), points)
-    q = encoded(model, Kept(test.x))
+    q = encoded(model, kept(model, test))
     return factors.class_information(Sums(q, q.take(few).draw()), few, test)
 
 

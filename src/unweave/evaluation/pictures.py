@@ -155,7 +155,7 @@ def embedding(model: Model, test: Data, most: int = 1000) -> dict[str, Any]:
     for node in trace.values():
         at: Tensor = node.value if node.dist is None else node.dist.mean
         columns.append(at.flatten(1))
-    codes = torch.cat(columns, -1).numpy()  # (items, numbers)
+    codes = torch.cat(columns, -1).cpu().numpy()  # (items, numbers)
     if codes.shape[1] < 2:
         raise ValueError("one number an item is no place in a plane")
     labels = {"embedding_labels": labels_of(few)}

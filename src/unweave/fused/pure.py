@@ -108,7 +108,8 @@ class Pure:
         largest_share = g.amax(-1, keepdim=True)
         log_q = (top - largest_share.log()).squeeze(-1)
         empty = top == -math.inf
-        if bool(empty.any()):  # no component has any weight
+        # no component has any weight; a look elsewhere than on the CPU would wait for the device
+        if empty.device.type != "cpu" or bool(empty.any()):
             rows = empty.squeeze(-1)
             log_q.masked_fill_(rows, -math.inf)
             g.masked_fill_(empty, 0.0)

@@ -16,7 +16,9 @@ chunks Rabe and Staats, "Self-attention does not need O(n²) memory" (2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -186,6 +188,22 @@ def mixture(
     return log_q
 
 
+_promised: ContextVar[bool] = ContextVar("promised", default=False)
+
+
+@contextmanager
+def promised(is_sure: bool = True) -> Iterator[None]:
+    """Promise that sums made here are differentiated by their coefficients `ahead`, up to a factor.
+
+    Then no number is looked at in the backward pass, which would wait for a device.
+    """
+    before = _promised.set(is_sure)
+    try:
+        yield
+    finally:
+        _promised.reset(before)
+
+
 class _Fused(torch.autograd.Function):
     """The sweep as a function of z, mean, std, log_v, and two tensors for each pair."""
 
@@ -195,6 +213,7 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(*tensors)
         ctx.mixture, ctx.fns, ctx.ahead = m, fns, ahead
+        ctx.is_sure = _promised.get()  # the backward pass may run in another thread
         _, _, _, *needs = ctx.needs_input_grad
         log_q, ctx.gradient = _sweep(m, fns, tensors, ahead, needs)
         return log_q
@@ -204,7 +223,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, coef: Tensor) -> Any:
         factor = None
         if ctx.ahead is not None:
-            factor = _common_factor(coef, ctx.ahead)
+            factor = _common_factor(coef, ctx.ahead, ctx.is_sure)
         if factor is not None:
             gradient = [None if g is None else g * factor for g in ctx.gradient]
         else:
@@ -213,11 +232,16 @@ class _Fused(torch.autograd.Function):
         return None, None, None, *gradient
 
 
-def _common_factor(coef: Tensor, ahead: Tensor) -> Tensor | None:
-    """Return the number by which `coef` is a multiple of `ahead`, to rounding, or None."""
+def _common_factor(coef: Tensor, ahead: Tensor, is_sure: bool) -> Tensor | None:
+    """Return the number by which `coef` is a multiple of `ahead`, to rounding, or None.
+
+    If it is sure to be one, no number is looked at.
+    """
     pivot = ahead.abs().argmax()
     largest = coef.take(pivot)
     factor = largest / ahead.take(pivot)
+    if is_sure:
+        return factor
     difference = torch.addcmul(coef, factor, ahead, value=-1)
     gap = difference.abs_().amax()
     eps = torch.finfo(coef.dtype).eps

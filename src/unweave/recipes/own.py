@@ -33,7 +33,7 @@ Kind = Annotated[
 @recipe
 def own(
     *,
-    data: Annotated[str, "A folder of images, or an .npy, .npz, .csv, .tsv or .parquet file."],
+    data: Annotated[str, "A folder of images, or an .npy, .npz, .h5, .csv, .tsv or .parquet file."],
     labels: Annotated[
         str | None,
         "Columns or arrays that are labels, with commas; of a folder or an .npy, the table's file.",

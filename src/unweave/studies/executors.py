@@ -62,10 +62,11 @@ def slurm(
 
 
 def ray(
-    jobs: Sequence[Job], work: Work, workers: int, out: Path, **options: Any
+    jobs: Sequence[Job], work: Work, workers: int, out: Path, gpu: bool = True, **options: Any
 ) -> Iterator[tuple[Job, bool]]:
     """Work in tasks of the Ray cluster that is running, or of a new one on this machine.
 
+    Each task asks for a core, and for a GPU if the cluster has any, unless `gpu` is false.
     `options` go to ``ray.init``.
 
     Raises:
@@ -78,7 +79,9 @@ def ray(
     started = not ray.is_initialized()
     if started:
         ray.init(**{"include_dashboard": False, "log_to_driver": False, **options})
-    task: Any = ray.remote(num_cpus=1, max_retries=0)(lambda job: work(job))
+    has_gpus = gpu and ray.cluster_resources().get("GPU", 0) >= 1
+    remote = ray.remote(num_cpus=1, num_gpus=int(has_gpus), max_retries=0)
+    task: Any = remote(lambda job: work(job))
     waiting = list(jobs)
     pending: dict[Any, Job] = {}
     try:

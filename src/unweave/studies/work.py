@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..runs.files import read_json, read_lines, write_json
 from .board import Board
 from .child import INTERRUPTED, is_finished
 from .executors import EXECUTORS
+from .gpus import one_each, visible
 from .grid import Job, Study
 
 State = Literal["finished", "failed", "running", "stopped", "waiting"]
@@ -31,6 +32,7 @@ def run(
     executor: str = "local",
     workers: int | None = None,
     threads: int = 1,
+    device: str | None = None,
     retries: int = 1,
     quiet: bool = False,
     **options: Any,
@@ -41,8 +43,10 @@ def run(
         study: The grid of runs.
         out: The study's folder.
         executor: The place where runs are worked on: local, slurm or ray (see `executors`).
-        workers: Runs at once; by default as many as fill the cores.
+        workers: Runs at once; by default as many as fill the cores, or as there are GPUs.
         threads: Threads of a run.
+        device: The device of a run, by default a GPU where there is one; local runs and tasks of
+            Ray have one each.
         retries: How often a failed run is tried again.
         quiet: Show no progress.
         options: Options of the executor.
@@ -60,8 +64,13 @@ def run(
     if executor not in EXECUTORS:
         raise ValueError(f"executor {executor!r}: expected one of {', '.join(EXECUTORS)}")
     jobs = prepare(study, folder)
-    workers = workers or max(1, cores() // threads)
-    work = partial(attempt, folder, threads)
+    gpus = [] if device == "cpu" else visible()
+    workers = workers or len(gpus) or max(1, cores() // threads)
+    work: Callable[[Job], bool] = partial(attempt, folder, threads, device)
+    if executor == "local" and gpus:
+        work = one_each(work, gpus, workers)
+    if executor == "ray":
+        options = {"gpu": device != "cpu", **options}
 
     def look(job: Job) -> tuple[str, float]:
         how = state(job, folder)
@@ -198,8 +207,17 @@ def _held(path: Path) -> bool:
 # -- work on a run ---------------------------------------------------------------------------------
 
 
-def attempt(out: Path, threads: int, job: Job) -> bool:
+def attempt(
+    out: Path, threads: int, device: str | None, job: Job, given: Mapping[str, str] | None = None
+) -> bool:
     """Train and score one run in a process of its own, or go on with it.
+
+    Args:
+        out: The study's folder.
+        threads: Threads of the run.
+        device: The device of the run, by default a GPU where there is one.
+        job: The run.
+        given: Variables of the process' environment.
 
     Returns:
         Whether the run finished.
@@ -207,7 +225,10 @@ def attempt(out: Path, threads: int, job: Job) -> bool:
     folder = out / job.key
     if not is_finished(folder):
         log = out / "logs" / f"{job.key}.txt"
-        status = _work(_lock(out, job), folder, threads, job, log)
+        environment = _environment(threads) | dict(given or {})
+        train = ["train", job.recipe, "--out", str(folder), *arguments(job.flags)]
+        train += ["--device", device] if device else []
+        status = _work(_lock(out, job), folder, threads, train, environment, log)
         if not is_finished(folder):
             if status != INTERRUPTED:
                 _note_failure(_failure(out, job), status, log)
@@ -216,13 +237,24 @@ def attempt(out: Path, threads: int, job: Job) -> bool:
     return True
 
 
-def _work(lock: Path, folder: Path, threads: int, job: Job, log: Path) -> int:
-    """Return the exit status of a process that works on a run."""
-    train = ["train", job.recipe, "--out", str(folder), *arguments(job.flags)]
-    child = [sys.executable, "-m", "unweave.studies.child", str(lock), str(folder), str(threads)]
+def _environment(threads: int) -> dict[str, str]:
+    """Return the environment of a run's process."""
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[name] = str(threads)
+    return environment
+
+
+def _work(
+    lock: Path,
+    folder: Path,
+    threads: int,
+    train: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+) -> int:
+    """Return the exit status of a process that works on a run."""
+    child = [sys.executable, "-m", "unweave.studies.child", str(lock), str(folder), str(threads)]
     with open(log, "a", encoding="utf-8") as file:
         process = subprocess.Popen(
             [*child, *train],

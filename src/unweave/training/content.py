@@ -54,7 +54,7 @@ def fingerprint(data: Data) -> dict[str, str]:
         x = x[np.unique(numbers)]
     words = json.dumps([data.names, data.values])
     return {
-        "items": _digest(f"{x.dtype} {data.x.shape}", x),
+        "items": _digest(f"{x.dtype} {data.x.shape}", np.asarray(x)),
         "factors": _digest(words, data.factors),
     }
 

@@ -60,12 +60,12 @@ def _fault(
     allowed = ~x.isinf() if part.missing else x.isfinite()
     fine = allowed.flatten(1).all(1)  # (items,)
     if not bool(fine.all()):
-        bad = _few(items[~fine])
+        bad = _few(items[~fine.cpu()])
         return f": the data has NaN or infinite values in items {bad} of the {part.name} part", True
     grown = _grown(model, advice)
     for text, fine in _sites(d, len(items)):
         if not bool(fine.all()):
-            bad = f"for items {_few(items[~fine])} of the {part.name} part"
+            bad = f"for items {_few(items[~fine.cpu()])} of the {part.name} part"
             return f": {text} that is NaN or infinite, {bad}{grown}", True
     text = "though every site's log-density is: a term of the objective overflows"
     return f", {text}{grown}", False

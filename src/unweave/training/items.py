@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 import math
+import mmap
 import warnings
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..data import Data
-from ..data.store import Bits, Store
+from ..data.store import Bits, Rows, Store, mapping_of, parts_of
 from ..models.inputs import Inputs
 from .recipe import Recipe
 
+AHEAD = 8
+"""Batches that the system reads ahead of a mapped file."""
+
 
 class Kept:
-    """Items in one tensor on the device, as compact as the data keep them; float32 when indexed.
+    """Items as compact as the data keep them, indexed a batch at a time; float32 when indexed.
 
-    They equal `Data.floats` to the bit, on any device.
+    They equal `Data.floats` to the bit, on any device. Items that are mapped from a file stay there
+    on a CPU: `soon` asks the system to read them ahead. A GPU gets all of them where they fit, in
+    half of its free memory, or else batch by batch.
+
+    Args:
+        x: The items.
+        device: The device that batches come to.
+        fits: Whether the device holds all items; by default it is asked for its free memory.
     """
 
-    def __init__(self, x: Store, device: torch.device | str = "cpu") -> None:
-        array = np.ascontiguousarray(x.packed if isinstance(x, Bits) else x)
-        with warnings.catch_warnings():
-            # The array may be a file's, mapped into memory; it is only read.
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            self.tensor = torch.as_tensor(array, device=device)
+    def __init__(
+        self, x: Store, device: torch.device | str = "cpu", fits: bool | None = None
+    ) -> None:
         self.item = x.shape[1:]
         self.is_packed = isinstance(x, Bits)
+        self.device = torch.device(device)
+        rows = x.packed if isinstance(x, Bits) else x
+        array = np.ascontiguousarray(rows.whole if isinstance(rows, Rows) else rows)
+        self.file = mapping_of(array)
+        self.rows = torch.from_numpy(rows.numbers) if isinstance(rows, Rows) else None
+        self.tensor = _shared(array)
+        if fits is None:
+            fits = _fits(rows.nbytes, self.device)
+        if fits and self.device.type != "cpu":
+            self._bring(rows)
+
+    def _bring(self, rows: npt.NDArray[Any] | Rows) -> None:
+        """Bring all items to the device, some at a time."""
+        moved = torch.empty(rows.shape, dtype=self.tensor.dtype, device=self.device)
+        start = 0
+        for part in parts_of(rows):
+            moved[start : start + len(part)] = _shared(part)
+            start += len(part)
+        self.tensor, self.rows, self.file = moved, None, None
 
     def __len__(self) -> int:
-        return len(self.tensor)
+        return len(self.tensor if self.rows is None else self.rows)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """Return some of the items, (k, *shape)."""
-        if isinstance(index, Tensor) and index.dtype == torch.long:
-            chosen = self.tensor.index_select(0, index)
-        else:
-            chosen = self.tensor[index]
+        chosen = self._moved(self._chosen(index))
         if self.is_packed:
             return self._unpacked(chosen)
         if chosen.dtype == torch.uint8:
@@ -47,6 +73,39 @@ class Kept:
             # otherwise.
             return chosen.float() / torch.full((), 255.0, device=chosen.device)
         return chosen
+
+    def _chosen(self, index: Tensor | slice) -> Tensor:
+        """Return some of the items as they are kept and where they are kept."""
+        if isinstance(index, Tensor):
+            index = index.to(self.tensor.device)
+        if self.rows is not None:
+            index = self.rows[index]
+        if isinstance(index, Tensor) and index.dtype == torch.long:
+            return self.tensor.index_select(0, index)
+        return self.tensor[index]
+
+    def _moved(self, chosen: Tensor) -> Tensor:
+        """Return some of the items on the device; a GPU reads them while this process goes on."""
+        if chosen.device.type == self.device.type:
+            return chosen
+        if self.device.type == "cuda":
+            chosen = chosen.pin_memory()
+        return chosen.to(self.device, non_blocking=True)
+
+    def soon(self, index: Tensor) -> None:
+        """Ask the system to read items of a mapped file, which are needed a few batches later.
+
+        Without it each page waits for the disk in turn.
+        """
+        if self.file is None or not hasattr(self.file, "madvise"):
+            return
+        numbers = index if self.rows is None else self.rows[index]
+        begin = self.tensor.data_ptr() - np.frombuffer(self.file, np.uint8).ctypes.data
+        size = self.tensor[0].nbytes
+        for number in numbers.tolist():
+            start = begin + number * size
+            page = start - start % mmap.PAGESIZE
+            self.file.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 
     def _unpacked(self, packed: Tensor) -> Tensor:
         """Return the bits of some items as numbers, (k, *shape)."""
@@ -56,6 +115,21 @@ class Kept:
         return numbers.reshape(-1, *self.item).float()
 
 
+def _shared(array: npt.NDArray[Any]) -> Tensor:
+    """Return an array as a tensor that shares its memory or its file, which is only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)  # where it is, whatever the default device
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes fit into half of a device's free memory."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= free / 2
+
+
 class Items:
     """A part of the data with its labels, indexed a batch at a time.
 
@@ -63,7 +137,7 @@ class Items:
         name: The part's name: "training" or "held-out".
         data: The part.
         recipe: Its labels and samples are taken.
-        device: The place where the items are kept.
+        device: The device that batches come to.
     """
 
     def __init__(
@@ -87,13 +161,24 @@ class Items:
         labels = torch.stack(list(self.labels.values()))  # (sites, items)
         return (labels >= 0).all(0).nonzero().squeeze(1)
 
+    def ahead(self, order: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield batches of item numbers, (batch,), in turn; those that follow are read ahead."""
+        batches = list(order)
+        for first in batches[: AHEAD - 1]:
+            self.x.soon(first)
+        for step, items in enumerate(batches):
+            for later in batches[step + AHEAD - 1 : step + AHEAD]:
+                self.x.soon(later)
+            yield items
+
     def batch(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x and the labels of some items.
 
         A dimension in front repeats them `samples` times if that is more than once.
         """
         x = self.x[items]
-        labels = {site: y.index_select(0, items) for site, y in self.labels.items()}
+        on_device = items.to(self.x.device)
+        labels = {site: y.index_select(0, on_device) for site, y in self.labels.items()}
         if self.samples > 1:
             x = x.expand(self.samples, *x.shape)  # (samples, batch, *shape)
             labels = {site: y.expand(self.samples, *y.shape) for site, y in labels.items()}
@@ -106,8 +191,9 @@ def inputs_of(data: Data) -> Inputs:
     if isinstance(data.x, Bits) or data.x.dtype == np.uint8:
         kept: Literal["bits", "bytes"] = "bits" if isinstance(data.x, Bits) else "bytes"
         return Inputs(shape, kept, 0.0, 1.0, data.missing, prepared)
-    axis = 0 if "columns" in prepared else None
-    low, high = np.nanmin(data.x, axis=axis), np.nanmax(data.x, axis=axis)
+    low, high = data.extremes
+    if "columns" not in prepared:
+        low, high = low.min(), high.max()
     return Inputs(shape, "floats", low.tolist(), high.tolist(), data.missing, prepared)
 
 
@@ -131,5 +217,6 @@ def epoch_order(recipe: Recipe, items: Items, epoch: int) -> Tensor:
 def _cycle(n: int, count: int, generator: torch.Generator) -> Tensor:
     """Return `count` numbers below n: all of them in a new order, again and again."""
     rounds = math.ceil(count / n)
-    orders = [torch.randperm(n, generator=generator) for _ in range(rounds)]
+    device = generator.device  # whatever the default one
+    orders = [torch.randperm(n, generator=generator, device=device) for _ in range(rounds)]
     return torch.cat(orders)[:count]

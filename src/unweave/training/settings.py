@@ -68,6 +68,8 @@ def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, An
         "device": str(device),
         "ranks": world()[1],
         "gather": recipe.gather,
+        "precision": recipe.precision,
+        "compiled": recipe.compiled,
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain

@@ -30,12 +30,12 @@ from ..ranks import (
     mean,
     mean_gradients,
     noise_seed,
-    own_device,
     share,
     world,
 )
 from ..runs import artifact
 from ..trace.trace import Trace
+from .device import compiled, device_of, in_bfloat16, without_waits
 from .faults import NonFinite, diagnose
 from .items import Items, epoch_order, inputs_of
 from .recipe import Recipe, check, check_range, decomposition
@@ -90,6 +90,10 @@ class Trainer:
         self.model.inputs = inputs_of(recipe.data)
         check_range(self.model, recipe.data)
         share(self.model.state_dict().values())
+        if recipe.precision == "bf16":
+            in_bfloat16(self.model)
+        if recipe.compiled:
+            compiled(self.model)
         rank = world()[0]
         if rank:
             torch.manual_seed(noise_seed(recipe.seed, rank))
@@ -134,8 +138,8 @@ class Trainer:
         """
         rank, ranks = world()
         order = self.epoch_order(self.epoch).chunk(ranks, 1)[rank]  # (steps, the rank's batch)
-        while True:
-            self.one_step(order[self.step % self.per_epoch])
+        for items in self.train.ahead(order[self.step % self.per_epoch :]):
+            self.one_step(items)
             shown(self)
             if self.step % self.per_epoch == 0 or stop():
                 return
@@ -147,14 +151,23 @@ class Trainer:
             NonFinite: If the loss is NaN or infinite.
         """
         x, labels = self.train.batch(items)
+        objective = self.recipe.objective_at(self.step)
+        with without_waits(self.device, objective):
+            self._learn(x, labels, items, objective)
+        self.step += 1
+
+    def _learn(
+        self, x: Tensor, labels: dict[str, Tensor], items: Tensor, objective: Objective
+    ) -> None:
+        """Take a step on a batch."""
         q, p = self.model(x, **labels)
         d = self.densities(q, p)
-        objective = self._bound(d)
+        objective = self._bound(objective, d)
         loss = -d.score(objective).mean()
         if isinstance(self.recipe.lr, Ramp):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.lr(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=world()[1] == 1)  # see `mean_gradients`
         loss.backward()
         (loss,) = mean_gradients(self.model.parameters(), loss.detach())
         if self.step % self.check_every == 0:
@@ -163,12 +176,11 @@ class Trainer:
         learn(objective, d)
         if self.step % self.log_every == 0:
             self._log(loss, d)
-        self.step += 1
 
-    def _bound(self, d: Densities) -> Objective:
-        """Return this step's objective; ranks train the networks of its critics together."""
+    def _bound(self, objective: Objective, d: Densities) -> Objective:
+        """Return an objective with its critics; ranks train their networks together."""
         before = set(self.critics.networks)
-        objective = self.critics.bind(self.recipe.objective_at(self.step), d)
+        objective = self.critics.bind(objective, d)
         for critic, network in self.critics.networks.items():
             if critic not in before:
                 averages(network.optimizer)
@@ -249,7 +261,7 @@ class Trainer:
         objective = self.recipe.objective_at(self.step)
         self.model.eval()
         with seeded(0):
-            for items in torch.arange(len(held_out), device=self.device).split(self.recipe.batch):
+            for items in held_out.ahead(torch.arange(len(held_out)).split(self.recipe.batch)):
                 if len(items) == 1:
                     continue  # q(z) cannot be estimated from one item
                 x, labels = held_out.batch(items)
@@ -332,20 +344,3 @@ def trained(recipe: Recipe) -> Model:
         while not trainer.done:
             trainer.run_epoch(lambda: False, lambda _: None)
     return trainer.model.eval()
-
-
-def device_of(name: str | None) -> torch.device:
-    """Return the device of that name, by default a GPU where there is one: each rank's own.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ValueError(
-            f"device {name!r} is unknown: expected cpu, cuda, or cuda:1 for the second"
-        ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: torch finds no CUDA device on this machine; say cpu")
-    return own_device(device)

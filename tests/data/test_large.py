@@ -1,0 +1,135 @@
+"""Tests of arrays that stay in files: what is read from them is what was written."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from unweave.data import Bits, read, store, tables
+from unweave.data.prepared import converted
+from unweave.data.store import Rows, extremes, mapping_of, parts_of
+
+RNG = np.random.default_rng(0)
+BYTES = RNG.integers(0, 256, (40, 6, 5), dtype=np.uint8)
+LABELS = np.arange(40) % 3
+
+
+@pytest.fixture(autouse=True)
+def everything_is_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Arrays of 100 bytes and more stay in files, and 200 bytes are read at once."""
+    monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path / "cache"))
+    for module in ("hdf5", "tables"):
+        monkeypatch.setattr(f"unweave.data.{module}.LARGE", 100)
+    monkeypatch.setattr(store, "AT_ONCE", 200)
+    monkeypatch.setattr("unweave.data.hdf5.AT_ONCE", 200)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def saved(folder: Path, kind: str, x: np.ndarray) -> Path:
+    path = folder / f"some.{kind.split()[0]}"
+    if kind == "npy":
+        np.save(path, x)
+    elif kind.startswith("npz"):
+        save = np.savez_compressed if "compressed" in kind else np.savez
+        save(path, x=x, side=LABELS)
+    else:
+        options = {"compression": "gzip", "chunks": (7, *x.shape[1:])} if "chunks" in kind else {}
+        with h5py.File(path, "w") as file:
+            file.create_dataset("a/x", data=x, **options)
+            file["side"] = LABELS
+    return path
+
+
+KINDS = ("npy", "npz", "npz compressed", "h5", "h5 in chunks")
+FORMS = {
+    "bytes": (BYTES, BYTES / np.float32(255)),
+    "bits": (BYTES > 99, (BYTES > 99).astype(np.float32)),
+    "floats": ((BYTES / 99).astype(np.float32), (BYTES / 99).astype(np.float32)),
+    "doubles": (BYTES / 99, (BYTES / 99).astype(np.float32)),
+    "whole numbers": (BYTES.astype(np.int64), BYTES / np.float32(255)),
+    "channels first": (BYTES[:, None], BYTES[..., None] / np.float32(255)),
+    "vectors": (BYTES.reshape(40, -1) / 7, (BYTES.reshape(40, -1) / 7).astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_form_in_every_file_is_read_as_in_memory_and_stays_in_a_file(
+    tmp_path: Path, kind: str, form: str
+) -> None:
+    x, expected = FORMS[form]
+    data = read(saved(tmp_path, kind, x), say=quiet)
+    assert np.array_equal(data.floats(), expected)
+    packed = data.x.packed if isinstance(data.x, Bits) else data.x
+    assert mapping_of(packed) is not None
+    assert data.factors[:, 0].tolist() == LABELS.tolist() if kind != "npy" else not data.names
+    part, _ = data.split(10)
+    assert isinstance(part.x.packed if isinstance(part.x, Bits) else part.x, Rows)
+    in_memory = read(x, say=quiet)
+    assert type(in_memory.x) is type(data.x)
+    assert np.array_equal(part.floats(), in_memory.split(10)[0].floats())
+    low, high = part.extremes
+    if form in ("floats", "doubles", "vectors"):
+        axis = 0 if part.x.ndim == 2 else None
+        assert np.array_equal(low, part.floats().min(axis))
+        assert np.array_equal(high, part.floats().max(axis))
+
+
+def test_another_content_of_a_file_is_converted_again(tmp_path: Path) -> None:
+    for shift in (0, 1):
+        data = read(saved(tmp_path, "h5 in chunks", BYTES / 99 + shift), say=quiet)
+        assert np.array_equal(data.floats(), (BYTES / 99 + shift).astype(np.float32))
+
+
+def test_two_arrays_of_one_file_have_copies_of_their_own(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"], file["b"] = BYTES / 99, BYTES / 77
+    for name, scale in (("a", 99), ("b", 77)):
+        (other,) = {"a", "b"} - {name}
+        data = read(tmp_path / "two.h5", drop=other, say=quiet)
+        assert np.array_equal(data.floats(), (BYTES / scale).astype(np.float32))
+
+
+def test_what_is_wrong_in_a_file_is_said_as_in_memory(tmp_path: Path) -> None:
+    x = BYTES / 99
+    x[[3, 30]] = np.nan
+    with pytest.raises(ValueError, match=r"NaN or infinite numbers in 2 of 40 items, the first 3"):
+        read(saved(tmp_path, "h5", x), say=quiet)
+    (tmp_path / "no.h5").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"no\.h5: no HDF5 file that h5py reads"):
+        read(tmp_path / "no.h5")
+    with pytest.raises(KeyError, match="no array 'b' to drop; there are a/x, side"):
+        read(saved(tmp_path, "h5", BYTES), drop="b")
+
+
+def test_text_of_an_hdf5_file_is_a_label_and_what_is_neither_is_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    with h5py.File(tmp_path / "some.h5", "w") as file:
+        file["x"] = BYTES
+        file["kind"] = ["a", "b"] * 20
+        file["waves"] = np.zeros(40, dtype=np.complex64)
+    data = read(tmp_path / "some.h5", say=said.append)
+    assert (data.names, data.values) == (("kind",), (("a", "b"),))
+    assert "some.h5: left out, as neither numbers nor text: waves" in said
+    assert list(tables.columns(tmp_path / "some.h5", drop=["x", "waves"])) == ["kind"]
+
+
+def test_parts_and_extremes_are_those_of_the_whole() -> None:
+    x = RNG.normal(size=(50, 3))
+    x[4, 1] = np.nan
+    rows = Rows(x, np.arange(50)[::-2])
+    assert np.array_equal(np.concatenate(list(parts_of(rows))), x[::-2], equal_nan=True)
+    assert len(list(parts_of(rows))) > 1
+    for axis in (None, 0):
+        low, high = extremes(rows, axis)
+        assert np.array_equal(low, np.nanmin(x[::-2], axis))
+        assert np.array_equal(high, np.nanmax(x[::-2], axis))
+
+
+def test_what_lies_in_memory_is_changed_in_memory(tmp_path: Path) -> None:
+    assert converted(BYTES, "twice", lambda rows: rows * 2).tolist() == (BYTES * 2).tolist()
+    assert not (tmp_path / "cache").exists()
