@@ -1,4 +1,4 @@
-"""Count the calls that one training step of the digits recipe makes into each room of the package.
+"""Count the calls that a training step of digits-hfvae makes into each room of the package.
 
     python scripts/count_calls.py                            # of the tree on PYTHONPATH
     python scripts/count_calls.py --modules --logged 1000    # by module, of a step that is logged
@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import unweave
-from unweave.recipes import digits
+from unweave.recipes import digits_hfvae
 
 try:
     from unweave.training.trainer import Trainer
@@ -31,7 +31,7 @@ APART = ("groups", "marginals")
 
 def profiled_step(discrete: str, logged: int, warm: int = 3) -> pstats.Stats:
     """Return the profile of one training step, after `warm` others."""
-    recipe = replace(digits(discrete=discrete), logged=logged)
+    recipe = replace(digits_hfvae(discrete=discrete), logged=logged)
     trainer = Trainer(recipe, "cpu")
     batches = trainer.epoch_order(0)
     for items in batches[:warm]:

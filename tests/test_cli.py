@@ -61,10 +61,10 @@ LIGHT = [
     (["resume", "--help"], 0),
     (["no-such-command"], 2),
     (["train", "no-such-recipe"], 2),
-    (["train", "digits", "--no-such-flag", "1"], 2),
-    (["train", "digits", "--epochs", "many"], 2),
+    (["train", "digits-hfvae", "--no-such-flag", "1"], 2),
+    (["train", "digits-hfvae", "--epochs", "many"], 2),
     (["train", "vae", "--data", "cats"], 2),
-    (["train", "digits", "--threads", "0"], 2),
+    (["train", "digits-hfvae", "--threads", "0"], 2),
     (["resume"], 2),
     (["bench", "everything"], 2),
     (["score", "--help"], 0),
@@ -160,7 +160,7 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     code, out, _ = unweave(
         "train",
-        "digits",
+        "digits-hfvae",
         "--objective",
         "tc_vae(2.5)",
         "--patience",
@@ -170,18 +170,18 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
         "--overwrite",
     )
     recipe, folder, options = seen[0]
-    assert (code, str(folder)) == (0, "runs/digits-seed4")
+    assert (code, str(folder)) == (0, "runs/digits-hfvae-seed4")
     assert (recipe.objective, recipe.patience, recipe.seed) == (uw.tc_vae(2.5), 3, 4)
-    assert recipe.epochs == inspect.signature(recipes.digits).parameters["epochs"].default
+    assert recipe.epochs == inspect.signature(recipes.digits_hfvae).parameters["epochs"].default
     assert recipe.flags["objective"] == "tc_vae(2.5)"
     assert options == {"overwrite": True, "device": None, "evaluate": True, "quick": False}
-    assert out == "report: runs/digits-seed4/report.html\n"
+    assert out == "report: runs/digits-hfvae-seed4/report.html\n"
 
 
 @pytest.mark.slow
 def test_training_goes_without_an_evaluation(unweave, tmp_path):
     run = tmp_path / "run"
-    code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run, "--no-evaluate")
+    code, out, err = unweave("train", "digits-hfvae", "--epochs", "1", "--out", run, "--no-evaluate")
     assert (code, out) == (0, f"trained: {run}; `unweave evaluate {run}` scores it\n")
     assert "evaluating" not in err
     assert not (run / "scores.json").exists()
@@ -204,7 +204,7 @@ def test_list_has_every_recipe(unweave):
 def test_train_resume_evaluate_report(unweave, tmp_path):
     """And each again where it makes no sense."""
     run = tmp_path / "run"
-    code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
+    code, out, err = unweave("train", "digits-hfvae", "--epochs", "1", "--out", run)
     assert (code, out) == (0, f"report: {run}/report.html\n")
     first, second, *notes = [line.split()[0] for line in err.splitlines()]
     assert (first, second) == ("epoch", "evaluating")  # a line an epoch, then one more
@@ -214,10 +214,10 @@ def test_train_resume_evaluate_report(unweave, tmp_path):
     model = (run / "model.safetensors").read_bytes()
     made = "--objective 'hfvae(alpha=1, beta=12, gamma=4)' --discrete concrete --prior standard"
     made += " --weights balanced --samples 1 --epochs 1 --batch 128 --lr 0.001 --seed 0"
-    assert f"`unweave train digits {made}`" in (run / "README.md").read_text()
+    assert f"`unweave train digits-hfvae {made}`" in (run / "README.md").read_text()
     assert json.loads((run / "config.json").read_text())["threads"] == 1
 
-    code, out, err = unweave("train", "digits", "--epochs", "1", "--out", run)
+    code, out, err = unweave("train", "digits-hfvae", "--epochs", "1", "--out", run)
     assert (code, out) == (1, "")
     assert err == (
         f"Error: {run} already exists and is not empty: go on with `unweave resume`, replace it "
@@ -241,9 +241,9 @@ def test_train_resume_evaluate_report(unweave, tmp_path):
 
 def test_a_run_is_resumed_with_the_threads_and_device_it_had(unweave, monkeypatch, tmp_path):
     seen = []
-    flags = dict(uw.recipes.digits().flags)
+    flags = dict(uw.recipes.digits_hfvae().flags)
     artifact.write_config(
-        tmp_path, {"recipe": "digits", "flags": flags, "threads": 2, "device": "cpu"}
+        tmp_path, {"recipe": "digits-hfvae", "flags": flags, "threads": 2, "device": "cpu"}
     )
     monkeypatch.setattr(
         "unweave.run.fit",
@@ -268,7 +268,7 @@ def test_a_run_is_resumed_with_the_threads_and_device_it_had(unweave, monkeypatc
     ],
 )
 def test_what_cannot_be_trained_leaves_no_folder(unweave, tmp_path, words, said):
-    code, _, err = unweave("train", "digits", "--out", tmp_path / "run", *words)
+    code, _, err = unweave("train", "digits-hfvae", "--out", tmp_path / "run", *words)
     assert code == 1
     assert err.startswith(f"Error: {said}")
     assert not (tmp_path / "run").exists()
@@ -287,9 +287,9 @@ def test_folders_that_are_no_runs(unweave, tmp_path):
         1,
         True,
     )
-    artifact.write_config(tmp_path / "flags", {"recipe": "digits", "flags": {"sharpness": 3}})
+    artifact.write_config(tmp_path / "flags", {"recipe": "digits-hfvae", "flags": {"sharpness": 3}})
     code, _, err = unweave("evaluate", tmp_path / "flags")
-    assert (code, "config.json does not fit the recipe 'digits'" in err) == (1, True)
+    assert (code, "config.json does not fit the recipe 'digits-hfvae'" in err) == (1, True)
 
 
 # -- scores of codes from elsewhere ----------------------------------------------------------------

@@ -43,7 +43,7 @@ def machine():
 
 def digits(discrete, folder):
     """Three epochs of ten steps, and what evaluation makes of them."""
-    recipe = replace(uw.recipes.digits(discrete=discrete, epochs=3), points=200)
+    recipe = replace(uw.recipes.digits_hfvae(discrete=discrete, epochs=3), points=200)
     run = uw.fit(recipe, folder, quiet=True)
     history = [
         {name: value for name, value in line.items() if name != "seconds"} for line in run.history

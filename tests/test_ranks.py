@@ -226,7 +226,7 @@ def train(folder, kind="plain", *, resume=False, which=None, moment=None):
 
 
 def command(folder):
-    sys.argv = ["unweave", "train", "digits", "--epochs", "1", "--out", str(folder)]
+    sys.argv = ["unweave", "train", "digits-hfvae", "--epochs", "1", "--out", str(folder)]
     main()
 
 
@@ -584,7 +584,7 @@ def test_the_command_under_torchrun(tmp_path):
         "-m",
         "unweave",
         "train",
-        "digits",
+        "digits-hfvae",
         "--epochs",
         "2",
         "--local-estimator",

@@ -412,7 +412,7 @@ def study(
     ] = None,
     recipe: Annotated[
         str, typer.Option(help="Recipe of --method's runs; STUDY is then the study's name.")
-    ] = "digits",
+    ] = "digits-hfvae",
     executor: Annotated[str, typer.Option(help="local, slurm or ray.")] = "local",
     option: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, an option of the executor.")

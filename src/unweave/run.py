@@ -103,6 +103,8 @@ def fit(
         if not quiet:
             for remark in scores.get("remarks", ()):
                 _say(f"note: {remark}")
+            for line in report.summary(folder):
+                _say(line)
     return Run(folder, model, history, scores)
 
 

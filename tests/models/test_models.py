@@ -259,7 +259,7 @@ def test_learned_priors_train_save_and_draw(prior, tmp_path):
     """Each learns away from where it starts, and its part of the total correlation is in the
     terms.
     """
-    recipe = uw.recipes.digits(objective="bottleneck(1, 2) - kl[-1]", prior=prior, epochs=8)
+    recipe = uw.recipes.digits_hfvae(objective="bottleneck(1, 2) - kl[-1]", prior=prior, epochs=8)
     run = uw.fit(recipe, tmp_path / "run", evaluate=False, quiet=True)
     start = recipe.model().decoder.prior
     learnt = run.model.decoder.prior.state_dict()

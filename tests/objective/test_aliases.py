@@ -40,7 +40,7 @@ def test_the_loss_is_the_sum_of_exact_terms(text, discrete):
     """After training the balanced estimator with all items in the batch gives what the full sums
     give.
     """
-    recipe = replace(uw.recipes.digits(objective=text, discrete=discrete), batch=64)
+    recipe = replace(uw.recipes.digits_hfvae(objective=text, discrete=discrete), batch=64)
     trainer = Trainer(recipe, "cpu")
     steps = 200 if discrete == "concrete" else 40
     losses = []
@@ -74,7 +74,7 @@ def test_the_loss_is_the_sum_of_exact_terms(text, discrete):
 
 @pytest.mark.slow
 def test_iwae_trains_and_bounds_log_p_from_below_more_tightly_than_the_elbo():
-    recipe = uw.recipes.digits(objective="iwae", samples=5)
+    recipe = uw.recipes.digits_hfvae(objective="iwae", samples=5)
     trainer = Trainer(recipe, "cpu")
     order = trainer.epoch_order(0)
     for _ in range(60):

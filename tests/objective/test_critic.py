@@ -504,7 +504,7 @@ def costs(critics, steps=10):
     """A training step's processor time against the ELBO's, on the digits recipe, step by step in
     turn.
     """
-    recipe = uw.recipes.digits()
+    recipe = uw.recipes.digits_hfvae()
     objectives = [uw.elbo, *(uw.factor_vae(35, critic) for critic in critics)]
     trainers = [
         Trainer(dataclasses.replace(recipe, objective=objective)) for objective in objectives

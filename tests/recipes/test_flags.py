@@ -10,7 +10,7 @@ from unweave import recipes
 from unweave.recipes.flags import with_flags_of
 from unweave.recipes.images import structured
 
-STRUCTURED = ("digits", "mnist", "fashion_mnist")
+STRUCTURED = ("digits_hfvae", "mnist", "fashion_mnist")
 
 
 def parameters(function):
@@ -18,11 +18,11 @@ def parameters(function):
 
 
 def test_flags_are_the_arguments_with_defaults_in_the_order_of_the_signature():
-    made = recipes.digits(seed=3, objective="vae")
-    expected = {name: p.default for name, p in parameters(recipes.digits).items()}
+    made = recipes.digits_hfvae(seed=3, objective="vae")
+    expected = {name: p.default for name, p in parameters(recipes.digits_hfvae).items()}
     expected |= {"seed": 3, "objective": "vae"}
     assert json.dumps(dict(made.flags)) == json.dumps(expected)
-    assert recipes.digits(**made.flags).flags == made.flags
+    assert recipes.digits_hfvae(**made.flags).flags == made.flags
 
 
 def test_flags_are_as_given_where_the_recipe_changes_them():
@@ -44,7 +44,7 @@ def test_every_recipe_is_keyword_only_and_says_how_it_is_described(name):
 def test_recipes_of_the_structured_model_have_its_flags():
     shared = list(parameters(structured))[1:]
     assert list(parameters(recipes.mnist)) == list(parameters(recipes.fashion_mnist)) == shared
-    assert list(parameters(recipes.digits)) == [name for name in shared if name != "data_dir"]
+    assert list(parameters(recipes.digits_hfvae)) == [name for name in shared if name != "data_dir"]
     defaults = [parameters(getattr(recipes, name))["epochs"].default for name in STRUCTURED]
     assert defaults == [400, 30, 30]
 
@@ -52,9 +52,9 @@ def test_recipes_of_the_structured_model_have_its_flags():
 @pytest.mark.parametrize("wrong", ["sharpness", "data_dir"])
 def test_a_flag_that_a_recipe_does_not_have_is_named(wrong):
     with pytest.raises(
-        TypeError, match=rf"digits\(\) got an unexpected keyword argument '{wrong}'"
+        TypeError, match=rf"digits_hfvae\(\) got an unexpected keyword argument '{wrong}'"
     ):
-        recipes.digits(**{wrong: "x"})
+        recipes.digits_hfvae(**{wrong: "x"})
 
 
 def test_a_flag_of_its_own_keeps_its_place():
@@ -71,4 +71,4 @@ def test_a_flag_of_its_own_keeps_its_place():
 
 def test_recipes_know_their_weights_of_the_batch():
     for name in ("balanced", "stratified", "weighted"):
-        assert recipes.digits(weights=name).weights is getattr(uw, name)
+        assert recipes.digits_hfvae(weights=name).weights is getattr(uw, name)

@@ -19,7 +19,7 @@ METHODS = {"VAE": {"objective": "vae"}, "β-VAE": {"objective": "beta_vae({beta}
 
 
 def tiny(seeds=(0, 1), methods=METHODS, flags=TINY):
-    return Study("tiny", "digits", methods, seeds, flags)
+    return Study("tiny", "digits-hfvae", methods, seeds, flags)
 
 
 def test_a_grid_is_methods_by_coefficients_by_seeds():
@@ -43,14 +43,17 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
     assert a.key == b.key
     assert len(a.key) == 10
     assert Job("a", "mnist", {"seed": 1, "data_dir": None}).key != a.key
-    assert Job("a", "digits", {"seed": 0, "data_dir": None}).key != a.key
+    assert Job("a", "digits-hfvae", {"seed": 0, "data_dir": None}).key != a.key
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"recipe": "cats"}, "no recipe 'cats'; expected one of: ablation"),
-        ({"flags": {"epoch": 3}}, "'epoch' is no flag of the recipe digits, nor a coefficient"),
+        (
+            {"flags": {"epoch": 3}},
+            "'epoch' is no flag of the recipe digits-hfvae, nor a coefficient",
+        ),
         ({"recipe": "own"}, "the recipe own needs data: set it among the flags"),
         ({"flags": {"epochs": 2.5}}, "epochs = 2.5: expected int"),
         ({"flags": {"epochs": True}}, "epochs = True: expected int"),
@@ -62,7 +65,7 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(change, message):
     with pytest.raises(ValueError, match=message.replace("{", r"\{").replace("}", r"\}")):
-        Study(**{"name": "s", "recipe": "digits", "methods": METHODS, **change}).jobs()
+        Study(**{"name": "s", "recipe": "digits-hfvae", "methods": METHODS, **change}).jobs()
 
 
 def test_an_objective_that_cannot_be_read_is_refused_before_anything_runs(tmp_path):
@@ -74,12 +77,13 @@ def test_an_objective_that_cannot_be_read_is_refused_before_anything_runs(tmp_pa
 def test_files_say_the_same_in_toml_and_json(tmp_path):
     toml, js = tmp_path / "s.toml", tmp_path / "s.json"
     toml.write_text(
-        'recipe = "digits"\nseeds = 2\n[flags]\nepochs = 2\n[methods.VAE]\nobjective = "vae"\n'
+        'recipe = "digits-hfvae"\nseeds = 2\n[flags]\nepochs = 2\n'
+        '[methods.VAE]\nobjective = "vae"\n'
     )
     js.write_text(
         json.dumps(
             {
-                "recipe": "digits",
+                "recipe": "digits-hfvae",
                 "seeds": 2,
                 "flags": {"epochs": 2},
                 "methods": {"VAE": {"objective": "vae"}},
@@ -89,7 +93,7 @@ def test_files_say_the_same_in_toml_and_json(tmp_path):
     assert (
         read(toml)
         == read(js)
-        == Study("s", "digits", {"VAE": {"objective": "vae"}}, [0, 1], {"epochs": 2})
+        == Study("s", "digits-hfvae", {"VAE": {"objective": "vae"}}, [0, 1], {"epochs": 2})
     )
     assert read(toml, seeds=[7], flags={"batch": 64}).flags == {"epochs": 2, "batch": 64}
 
@@ -108,7 +112,7 @@ def test_the_shipped_studies_fit_their_recipes():
 
 def test_progress_counts_the_epochs_that_a_run_takes_not_those_of_its_flag(tmp_path):
     """A recipe may turn its flag into other epochs, as for a classifier alone on few labels."""
-    (job,) = Study("tiny", "digits", {"VAE": {"objective": "vae"}}, [0], {"epochs": 2}).jobs()
+    (job,) = Study("tiny", "digits-hfvae", {"VAE": {"objective": "vae"}}, [0], {"epochs": 2}).jobs()
     assert work.progress(job, tmp_path) == 0
     (tmp_path / job.key).mkdir()
     (tmp_path / job.key / "config.json").write_text('{"epochs": 400}')
@@ -128,9 +132,9 @@ def test_what_is_no_study_is_named(tmp_path):
     with pytest.raises(ValueError, match="can't be read"):
         read(broken)
     with pytest.raises(ValueError, match="has 'colour'; a study has: name, recipe"):
-        build({"name": "s", "recipe": "digits", "methods": {}, "colour": 3}, "s.toml")
+        build({"name": "s", "recipe": "digits-hfvae", "methods": {}, "colour": 3}, "s.toml")
     with pytest.raises(ValueError, match="has no 'methods'"):
-        build({"name": "s", "recipe": "digits"}, "s.toml")
+        build({"name": "s", "recipe": "digits-hfvae"}, "s.toml")
 
 
 @pytest.mark.slow

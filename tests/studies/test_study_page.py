@@ -115,7 +115,7 @@ def make(folder, seeds=SEEDS, skip=(), failed=()):
     """A study's folder; jobs in `skip` have not begun, those in `failed` have failed, both as
     (method, seed).
     """
-    study = Study("tiny", "digits", METHODS, seeds, {"epochs": 2}, "β-VAE", "About <this>.")
+    study = Study("tiny", "digits-hfvae", METHODS, seeds, {"epochs": 2}, "β-VAE", "About <this>.")
     for job in prepare(study, folder):
         if (job.method, job.seed) in failed:
             said = {"status": 1, "attempts": 2, "log": "ValueError: <z> is NaN"}

@@ -231,7 +231,7 @@ def test_the_command_killed_and_interrupted_resumes_to_the_same_bits(tmp_path):
             assert time.monotonic() < end
             time.sleep(0.01)
 
-    process = start("train", "digits", "--epochs", "40", "--out", str(folder))
+    process = start("train", "digits-hfvae", "--epochs", "40", "--out", str(folder))
     wait_for(2)
     process.kill()
     assert process.communicate() is not None
@@ -250,7 +250,13 @@ def test_the_command_killed_and_interrupted_resumes_to_the_same_bits(tmp_path):
     assert load_checkpoint(folder)["step"] == int(last.split()[3])
 
     for place in (folder, tmp_path / "whole"):
-        fit(uw.recipes.digits(epochs=40), place, resume=place == folder, evaluate=False, quiet=True)
+        fit(
+            uw.recipes.digits_hfvae(epochs=40),
+            place,
+            resume=place == folder,
+            evaluate=False,
+            quiet=True,
+        )
     assert bits(folder) == bits(tmp_path / "whole")
 
 

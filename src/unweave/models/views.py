@@ -29,6 +29,7 @@ class Views:
         shift: Shifts up to so many pixels.
         width: Strokes thinner or bolder by up to so much of a pixel on either side.
         dim: Brightness down by up to this share.
+        bend: Places moved by up to so many pixels, smoothly: strokes bend.
         window: If not 0, the view is a square of so many pixels about the centre of the image's
             mass, its sides in proportion to the root of the mass: the place and the size of a
             bright thing are then not seen.
@@ -40,6 +41,7 @@ class Views:
     shift: float = 2.0
     width: float = 1.0
     dim: float = 0.4
+    bend: float = 0.0
     window: int = 0
 
     def side(self, shape: Sequence[int]) -> tuple[int, int]:
@@ -52,6 +54,8 @@ class Views:
         affine = self._affine(x, still)
         height, width = self.side(x.shape[1:])
         grid = F.affine_grid(affine, [len(x), 1, height, width], align_corners=False)
+        if self.bend and not still:
+            grid = grid + _bends(x, height, width, self.bend)
         seen = F.grid_sample(x.unsqueeze(1), grid, align_corners=False)  # (batch, 1, h, w)
         if self.width and not still:
             seen = _stroked(seen, _uniform(x, self.width))
@@ -88,6 +92,20 @@ def _uniform(x: Tensor, most: float) -> Tensor:
     """Draw a number in −most to most for each image, (batch,)."""
     draw = torch.rand(len(x), device=x.device)
     return (2 * draw - 1) * most
+
+
+def _bends(x: Tensor, height: int, width: int, most: float, knots: int = 3) -> Tensor:
+    """Draw smooth moves of a view's places (batch, height, width, 2), in −1 to 1 of the image.
+
+    Moves across and down are uniform up to `most` pixels at `knots` x `knots` places of the view,
+    and cubic in between.
+    """
+    knot = 2 * torch.rand(len(x), 2, knots, knots, device=x.device) - 1
+    size = (height, width)
+    smooth = F.interpolate(knot, size=size, mode="bicubic", align_corners=True)  # (batch, 2, h, w)
+    pixel = torch.tensor([2 / x.shape[2], 2 / x.shape[1]], device=x.device)
+    moves: Tensor = most * pixel * smooth.movedim(1, -1)  # (batch, h, w, 2)
+    return moves
 
 
 def _stroked(seen: Tensor, stroke: Tensor) -> Tensor:

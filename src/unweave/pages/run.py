@@ -53,6 +53,20 @@ def write(folder: str | Path) -> Path:
     return folder / "report.html"
 
 
+def summary(folder: str | Path) -> list[str]:
+    """Return the numbers that a run's page shows first, a line each."""
+    folder = Path(folder)
+    scores = run_scores.read(folder)
+    found = exhibits.tiles(_findings(scores, run_arrays.read(folder)))
+    tiles = [*found, *terms.tiles(read_json(folder / "config.json"), scores)]
+    lines = []
+    for tile in tiles:
+        error = f" ± {tile['error']}" if tile["error"] else ""
+        value = tile["value"] + error
+        lines.append(f"{tile['name']:<26}{value:<16}{tile['note']}".rstrip())
+    return lines
+
+
 def render(config: Json, history: Sequence[Json], scores: Scores, arrays: Arrays) -> str:
     """Return the page as a string, from the contents of the four files.
 

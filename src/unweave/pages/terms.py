@@ -44,6 +44,7 @@ def tiles(config: Config, scores: Scores) -> list[dict[str, str]]:
         *_bound(config, scores),
         *_independence(scores),
         *_agreement(config, scores),
+        *_about_label(scores),
     ]
 
 
@@ -106,6 +107,21 @@ def _agreement(config: Config, scores: Scores) -> list[dict[str, str]]:
         tile = _tile(measure.name, share, note)
         tile["value"] = f"{100 * share.value:.1f}%"
         tiles.append(tile)
+    return tiles
+
+
+def _about_label(scores: Scores) -> list[dict[str, str]]:
+    """Return what each of several groups tells about the first factor."""
+    about = scores.class_information
+    if about is None or about.kinds.count("group") < 2:
+        return []
+    note = "nats"
+    if scores.entropy_y is not None:
+        note = f"nats, of {scores.entropy_y:.3g}"
+    tiles = []
+    for name, kind, total in zip(about.names, about.kinds, about.total, strict=True):
+        if kind == "group":
+            tiles.append(_tile(f"I({scores.label};{name})", Mean(total), note))
     return tiles
 
 

@@ -9,6 +9,7 @@ from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
 from .images import clustering as clustering
 from .images import digits as digits
+from .images import digits_hfvae as digits_hfvae
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
 from .images import vae as vae
@@ -25,6 +26,7 @@ __all__ = [
     "clustering",
     "counting",
     "digits",
+    "digits_hfvae",
     "dsprites",
     "fashion_mnist",
     "mnist",

@@ -51,8 +51,8 @@ def recipe(build: Callable[P, Recipe]) -> Callable[P, Recipe]:
     The flags are all of its arguments, defaults included, in the order of its signature. They are
     written into a run's config.json, from which the recipe can be built again.
 
-    >>> from unweave.recipes import digits
-    >>> digits(seed=3).flags["seed"], digits().flags["batch"]
+    >>> from unweave.recipes import digits_hfvae
+    >>> digits_hfvae(seed=3).flags["seed"], digits_hfvae().flags["batch"]
     (3, 128)
     """
     signature = inspect.signature(build)

@@ -1,0 +1,106 @@
+"""The demo: classes without labels, the best of several starts, and what units of style move."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import unweave as uw
+from unweave.models.views import Views, _bends
+from unweave.recipes import digits_findings, images
+from unweave.training.trainer import trained
+
+
+@pytest.fixture(scope="module")
+def short():
+    """A sixth of the demo's training, from one start."""
+    recipe = uw.recipes.digits(starts=1, epochs=25)
+    return recipe, trained(recipe)
+
+
+def test_a_short_training_finds_classes_that_are_digits_and_a_style_that_is_not(short):
+    """A class that does not reach the decoder, or views that do not agree, would fail this."""
+    recipe, model = short
+    test = recipe.test
+    q = model.posterior(test.floats())
+    classes = q["y"].dist.mean.argmax(-1).numpy()
+    assert uw.metrics.clustering_accuracy(classes, test.factors[:, 0]) > 0.7
+    alone = model.decode(y=np.arange(10), z=np.zeros((10, 6), np.float32))
+    apart = torch.cdist(alone.flatten(1), alone.flatten(1)) + 9 * torch.eye(10)
+    assert apart.min() > 0.5
+
+
+def test_the_findings_are_numbers_pictures_and_a_table_of_units(short):
+    recipe, model = short
+    nmi, in_use, classes, styles, moves = digits_findings.findings(model, recipe)
+    assert 0.5 < nmi.value <= 1
+    units = int(in_use.value)
+    assert styles.images.shape == (units, 4 * 5 + 3, 8, 8)
+    assert np.isnan(styles.images[:, 5::6]).all()  # a gap between digits
+    assert len(moves.rows) == units
+    assert classes.images.shape == (5, 10, 8, 8)
+    shown = recipe.test.floats([np.flatnonzero(recipe.test.factors[:, 0] == 3)[0]])
+    assert np.array_equal(classes.images[1, 3], shown[0])
+
+
+def test_the_start_that_tells_most_is_kept():
+    recipe = uw.recipes.digits(starts=2, epochs=1)
+    _, alone, starts = recipe.model.args
+    assert starts == 2
+    told = {}
+    for seed in (0, 1):
+        small = trained(replace(alone, seed=seed))
+        told[images._told(alone, small)] = small.encoder.y.state_dict()
+    kept = recipe.model().encoder.y.state_dict()
+    best = told[max(told)]
+    assert all(torch.equal(kept[name], best[name]) for name in best)
+
+
+def test_bends_move_places_as_they_say():
+    """On an image whose ink is the column's number, a view shows how far each place moved."""
+    columns = torch.arange(12.0).expand(500, 12, 12)
+    still = dict.fromkeys(("rotation", "shear", "zoom", "shift", "width", "dim"), 0.0)
+    view = Views(**still, bend=1.5)
+    torch.manual_seed(0)
+    seen = view(columns)
+    torch.manual_seed(0)
+    view._affine(columns, still=False)  # draws first
+    moves = _bends(columns, 12, 12, 1.5)[..., 0] * 12 / 2  # pixels across
+    inside = (slice(None), slice(3, -3), slice(3, -3))
+    assert torch.allclose((seen - columns)[inside], moves[inside], atol=1e-4)
+    corners = moves[:, [0, 0, -1, -1], [0, -1, 0, -1]]  # the knots themselves
+    assert corners.abs().max() <= 1.5
+    assert corners.mean().abs() < 4 * 1.5 / (3 * 2000) ** 0.5
+    assert corners.std() == pytest.approx(1.5 / 3**0.5, rel=0.05)
+    steps = moves.diff(dim=-1).abs().max()
+    assert steps < 1.5  # smooth: neighbours move alike
+
+
+def test_without_bends_views_draw_what_they_drew():
+    x = torch.rand(5, 8, 8)
+    torch.manual_seed(0)
+    one = Views()(x)
+    torch.manual_seed(0)
+    other = Views(bend=0.0)(x)
+    assert torch.equal(one, other)
+    assert torch.equal(Views(bend=2.0)(x, still=True), x)
+
+
+def test_features_are_moments_of_ink():
+    """A stroke from bottom left to top right leans by a column a row; a bar is as wide as it is."""
+    lean = torch.eye(8).flip(1).numpy()[None]
+    bar = np.zeros((1, 8, 8))
+    bar[0, 2, 1:7] = 0.5
+    leaning, lying = digits_findings._features(lean), digits_findings._features(bar)
+    assert leaning["slant"] == pytest.approx(1.0)
+    assert leaning["weight of strokes"] == pytest.approx(8.0)
+    assert lying["width"] == pytest.approx(np.arange(1, 7).std())
+    assert lying["height"] == pytest.approx(0.0, abs=1e-6)
+    assert (lying["left or right"], lying["top or bottom"]) == (3.5, 2.0)
+
+
+def test_a_unit_is_named_by_what_it_moves_most():
+    effects = {"slant": np.array([0.2, -3.0]), "width": np.array([0.4, 2.0])}
+    assert digits_findings._name(effects, 0) == "shape"
+    assert digits_findings._name(effects, 1) == "slant"
