@@ -40,10 +40,10 @@ DEMO_CLASSES = "10*label - 60*kl[0].of('y')"
 """The objective of the demo's classifiers alone: views agree, and classes are equally frequent."""
 
 DEMO = (
-    "hfvae(1, ramp(1, 5, first={first}, last={last}), 1) + 0.75*mi.of('z') "
+    "hfvae(1, ramp(1, 7, first={first}, last={last}), 1) + recon "
     "+ mi.of('y') - 59*kl[0].of('y') + 10*label"
 )
-"""The objective of the demo; `first` and `last` are the steps after a third and two thirds."""
+"""The objective of the demo; `first` and `last` are the steps after a half and nine tenths."""
 
 DEMO_VIEWS = {
     "rotation": 12.0,
@@ -129,9 +129,9 @@ def digits(
         data_dir=None,
     )
     alone = replace(alone, lr=_warmed(lr, alone.epochs * alone.per_epoch), logged=0)
-    model = partial(uw.models.invariant, (8, 8), (256, 128), normals=latents, views=DEMO_VIEWS)
+    model = partial(uw.models.invariant, (8, 8), (400,), normals=latents, views=DEMO_VIEWS)
     steps = epochs * alone.per_epoch
-    form = objective or DEMO.format(first=steps // 3, last=2 * steps // 3)
+    form = objective or DEMO.format(first=steps // 2, last=9 * steps // 10)
     return replace(
         alone,
         model=partial(_begun, model, alone, starts),
