@@ -40,14 +40,14 @@ def test_parts_have_the_names_by_which_shares_are_known(tmp_path, monkeypatch):
     met = []
     show = Parts.show
     monkeypatch.setattr(Parts, "show", lambda self, name: (met.append(name), show(self, name)))
-    recipe = uw.recipes.digits()
+    recipe = uw.recipes.digits_hfvae()
     scores = evaluate(recipe, recipe.model(), tmp_path, points=4, quick=True, quiet=True)
     assert SHARES.keys() - set(met) == {"the recipe's own findings"}
     assert scores["exact_points"] == 4
 
 
 def test_a_quick_evaluation_looks_at_less(tmp_path):
-    recipe = uw.recipes.digits()
+    recipe = uw.recipes.digits_hfvae()
     scores = evaluate(recipe, recipe.model(), tmp_path, quick=True)
     assert scores["exact_points"] == 200 < recipe.points
     assert scores["joint_rows"] <= 200
