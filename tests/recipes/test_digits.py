@@ -36,7 +36,7 @@ def test_the_findings_are_numbers_pictures_and_a_table_of_units(short):
     nmi, in_use, classes, styles, moves = digits_findings.findings(model, recipe)
     assert 0.5 < nmi.value <= 1
     units = int(in_use.value)
-    assert styles.images.shape == (units, 4 * 5 + 3, 8, 8)
+    assert styles.images.shape == (units, 3 * 5 + 2, 8, 8)
     assert np.isnan(styles.images[:, 5::6]).all()  # a gap between digits
     assert len(moves.rows) == units
     assert classes.images.shape == (5, 10, 8, 8)
@@ -94,13 +94,14 @@ def test_features_are_moments_of_ink():
     bar[0, 2, 1:7] = 0.5
     leaning, lying = digits_findings._features(lean), digits_findings._features(bar)
     assert leaning["slant"] == pytest.approx(1.0)
-    assert leaning["weight of strokes"] == pytest.approx(8.0)
+    assert leaning["weight"] == pytest.approx(8.0)
     assert lying["width"] == pytest.approx(np.arange(1, 7).std())
     assert lying["height"] == pytest.approx(0.0, abs=1e-6)
-    assert (lying["left or right"], lying["top or bottom"]) == (3.5, 2.0)
+    assert (lying["sideways"], lying["upwards"]) == (3.5, -2.0)
 
 
-def test_a_unit_is_named_by_what_it_moves_most():
-    effects = {"slant": np.array([0.2, -3.0]), "width": np.array([0.4, 2.0])}
-    assert digits_findings._name(effects, 0) == "shape"
-    assert digits_findings._name(effects, 1) == "slant"
+def test_units_are_named_by_what_they_move_most_each_feature_once():
+    """Units 0 and 1 both move slant most, unit 1 more so; unit 3 moves nothing clearly."""
+    effects = {"slant": np.array([2.0, -3.0, 9.0, 0.4]), "width": np.array([-1.0, 2.5, 0.0, 0.1])}
+    assert digits_findings._names(effects, [0, 1, 3]) == ["width", "slant", "shape"]
+    assert digits_findings._names(effects, []) == []

@@ -32,7 +32,8 @@ def tiles(findings: Sequence[Finding]) -> list[dict[str, str]]:
     shown = []
     for found in findings:
         if isinstance(found, Number):
-            text = number(found.value, found.error)
+            is_count = isinstance(found.value, int)
+            text = integer(found.value) if is_count else number(found.value, found.error)
             value, _, error = text.partition(" ± ")
             if found.unit.startswith("%"):
                 value += "%"

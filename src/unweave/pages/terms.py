@@ -41,10 +41,10 @@ def scored(config: Config) -> str:
 def tiles(config: Config, scores: Scores) -> list[dict[str, str]]:
     """Return the few numbers that a reader wants first."""
     return [
-        *_bound(config, scores),
-        *_independence(scores),
         *_agreement(config, scores),
         *_about_label(scores),
+        *_bound(config, scores),
+        *_independence(scores),
     ]
 
 

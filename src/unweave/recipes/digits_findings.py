@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)
 """Quantiles of a unit's means over the training digits, at which the unit is drawn."""
 
-DRAWN = (0, 2, 4, 7)
+DRAWN = (0, 2, 7)
 """Digits that each unit is drawn on."""
 
 EXAMPLES = 2
@@ -42,14 +42,16 @@ def findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     information = _information(q)
     effects = _effects(model, q, train)
     shown = [int(unit) for unit in np.argsort(-information) if information[unit] > IDLE]
-    names = [_name(effects, unit) for unit in shown]
-    return [
+    names = _names(effects, shown)
+    found: list[Finding] = [
         Number("NMI of y", uw.metrics.nmi(classes, digit), unit="0 to 1", better=1),
         Number("Style units in use", len(shown), unit=", ".join(names)),
         _digits(model, q, test, class_of),
-        _styles(model, q, class_of, shown, names),
-        _moves(effects, information, shown, names),
     ]
+    if shown:
+        found.append(_styles(model, q, class_of, shown, names))
+        found.append(_moves(effects, information, shown, names))
+    return found
 
 
 def _classes(q: Trace) -> Array:
@@ -81,12 +83,12 @@ def _features(images: Array) -> dict[str, Array]:
     width = across @ columns**2 - x**2
     both = np.einsum("nij,i,j->n", mass, rows, columns) - x * y
     return {
-        "weight of strokes": ink,
+        "weight": ink,
         "slant": -both / height.clip(1e-6),
         "width": np.sqrt(width.clip(0)),
         "height": np.sqrt(height.clip(0)),
-        "left or right": x,
-        "top or bottom": y,
+        "sideways": x,
+        "upwards": -y,
     }
 
 
@@ -110,10 +112,18 @@ def _effects(model: Model, q: Trace, train: Data) -> dict[str, Array]:
     return effects
 
 
-def _name(effects: dict[str, Array], unit: int) -> str:
-    """Return the feature that a unit moves most, "shape" if it moves none clearly."""
-    most = max(effects, key=lambda name: abs(effects[name][unit]))
-    return most if abs(effects[most][unit]) > CLEAR else "shape"
+def _names(effects: dict[str, Array], units: Sequence[int]) -> list[str]:
+    """Return the feature that names each unit, "shape" for one that moves no free one clearly.
+
+    The largest effect names its unit, then the largest of the units and features that are left.
+    """
+    sizes = np.abs(np.stack(list(effects.values()))[:, units])  # (features, units)
+    names = ["shape"] * len(units)
+    while sizes.size and sizes.max() > CLEAR:
+        feature, unit = np.unravel_index(sizes.argmax(), sizes.shape)
+        names[unit] = list(effects)[feature]
+        sizes[feature], sizes[:, unit] = 0, 0
+    return names
 
 
 def _quantiles(q: Trace) -> Array:
@@ -169,8 +179,8 @@ def _styles(
         "Style, unit by unit",
         np.stack(columns[:-1], 1),  # (shown, columns, h, w)
         names,
-        note=f"Each row varies one unit alone over its quantiles {percent} %, on four classes. A "
-        "row has the name of what the unit moves most, by the table below.",
+        note=f"Each row varies one unit alone over its quantiles {percent} %, on {len(DRAWN)} "
+        "classes. Rows have the names of what the units move, by the table below.",
     )
 
 
@@ -187,6 +197,7 @@ def _moves(
         ("unit", "name", "I(x;unit), nats", *effects),
         rows,
         "Change of a feature as the unit goes from its 2 % to its 98 % quantile, mean over the "
-        "classes, in standard deviations of the feature among training digits of one class. A unit "
-        f"that moves none by {CLEAR:g} is named shape.",
+        "classes, in standard deviations of the feature among training digits of one class. The "
+        "largest change names its unit, then the largest of the units and features that are left; "
+        f"below {CLEAR:g} a unit is named shape.",
     )
