@@ -149,7 +149,7 @@ def _digits(model: Model, q: Trace, test: Data, class_of: dict[int, int]) -> Pic
     """Draw each class at the mean style, above test digits and the same drawn again."""
     mean_style = np.zeros((1, _quantiles(q).shape[1]))
     alone = [_drawn(model, y, mean_style)[0, 0] for y in class_of.values()]
-    rows, names = [np.stack(alone)], ["the class alone"]
+    rows, names = [np.stack(alone)], ["class alone"]
     for example in range(EXAMPLES):
         chosen = [np.flatnonzero(test.factors[:, 0] == d)[example] for d in class_of]
         x = test.floats(chosen)  # (classes, h, w)
