@@ -112,7 +112,14 @@ def digits(
 ) -> Recipe:
     """Digits found without labels in scikit-learn's 1,797 real 8x8 digits: the demo.
 
-    TODO
+    Three classifiers q(y|x) begin alone, and the one whose class tells most about the training
+    digits goes on with a style z. A weight on tc[0] then takes the digit out of z.
+
+    Measured, mean ± sd over seeds 0 to 4 (`unweave study digits`), nats per item: accuracy of y
+    0.960 ± 0.006 (Hungarian; 0.950 to 0.964), ELBO −24.0 ± 0.1 and reconstruction −19.4 ± 0.1 on
+    the test data; exact I(x;z) 4.37 ± 0.06, total correlation 0.16 ± 0.02 between y and z and 0.08
+    ± 0.02 within z; I(digit;y) 2.12 ± 0.02 of 2.30 and I(digit;z) 0.19 ± 0.02. Five or six Normals
+    are in use. docs/clustering.md says what failed.
     """
     small = partial(uw.models.invariant, hidden=(), normals=1, views=DEMO_VIEWS)
     alone = _images(
