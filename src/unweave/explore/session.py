@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from ..evaluation.encoded import posterior
 from ..models.model import Model, mean, seeded
 from ..objective.densities import Densities
 from ..objective.literature import elbo, recon
-from ..runs.files import read_json, write_json
+from ..runs import names
 from ..runs.measures import IDLE
 from ..runs.scores import FILE as SCORES
 from ..runs.scores import read as read_scores
@@ -27,20 +28,11 @@ from ..trace.trace import Trace
 from . import codes
 from .selection import class_information, normal_information
 
-NAMES = "names.json"
-"""The file in a run's folder that keeps what people call its units."""
-
 MOST_ITEMS = 100_000
 """Items whose codes are shown; of more, these are from all over."""
 
 PRIOR_DRAWS = 4000
 """Draws of the prior beside the data's codes."""
-
-LONGEST_NAME = 80
-"""Letters of a unit's name."""
-
-LONGEST_NOTE = 2000
-"""Letters of the note beside a unit."""
 
 Array = NDArray[Any]
 
@@ -271,9 +263,8 @@ class Session:
 
     def names(self) -> dict[str, dict[str, str]]:
         """Return the units' names and notes that people gave them."""
-        path = self.folder / NAMES
-        known: dict[str, dict[str, str]] = read_json(path) if path.is_file() else {}
-        return known
+        kept: dict[str, dict[str, str]] = msgspec.to_builtins(names.read(self.folder))
+        return kept
 
     def rename(self, unit: str, name: str, note: str) -> dict[str, dict[str, str]]:
         """Keep a unit's name and a note; an empty name and note forget them.
@@ -283,17 +274,8 @@ class Session:
         """
         if unit not in self.units:
             raise ValueError(f"no unit {unit!r}; there are {', '.join(self.units)}")
-        if len(name) > LONGEST_NAME or len(note) > LONGEST_NOTE:
-            raise ValueError(
-                f"a name of {len(name)} and a note of {len(note)} letters: expected at most "
-                f"{LONGEST_NAME} and {LONGEST_NOTE}"
-            )
-        known = self.names()
-        known.pop(unit, None)
-        if name or note:
-            known[unit] = {"name": name, "note": note}
-        write_json(self.folder / NAMES, known)
-        return known
+        names.keep(self.folder, unit, name, note)
+        return self.names()
 
 
 def _density(values: Array, ends: tuple[float, float], cells: int = 60) -> list[float]:

@@ -1,17 +1,19 @@
 """The page of a run, one HTML file: what was learned, in pictures, and numbers with their errors.
 
-It is made from a run's folder (config.json, metrics.jsonl, scores.json, evaluation.npz) and nothing
-else; it leaves out what the run does not have.
+It is made from a run's folder (config.json, metrics.jsonl, scores.json, evaluation.npz, names.json)
+and nothing else; it leaves out what the run does not have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ..metrics.table import rows
 from ..runs import arrays as run_arrays
+from ..runs import names as run_names
 from ..runs import scores as run_scores
 from ..runs.arrays import Arrays
 from ..runs.command import command
@@ -46,7 +48,7 @@ def write(folder: str | Path) -> Path:
     config = read_json(folder / "config.json")
     history = read_lines(folder / "metrics.jsonl")
     scores = run_scores.read(folder)
-    page = render(config, history, scores, run_arrays.read(folder))
+    page = render(config, history, scores, run_arrays.read(folder), run_names.read(folder))
     with replacing(folder / "report.html") as draft:
         draft.write_text(page, encoding="utf-8")
     write_card(folder, config, scores)
@@ -67,8 +69,14 @@ def summary(folder: str | Path) -> list[str]:
     return lines
 
 
-def render(config: Json, history: Sequence[Json], scores: Scores, arrays: Arrays) -> str:
-    """Return the page as a string, from the contents of the four files.
+def render(
+    config: Json,
+    history: Sequence[Json],
+    scores: Scores,
+    arrays: Arrays,
+    names: Mapping[str, run_names.Named] = MappingProxyType({}),
+) -> str:
+    """Return the page as a string, from the contents of the files.
 
     A part that cannot be drawn is named under what is left out.
     """
@@ -113,6 +121,7 @@ def render(config: Json, history: Sequence[Json], scores: Scores, arrays: Arrays
         seed=_seed(config),
         scored=terms.scored(config),
         command=command(config),
+        names=names,
         idle=IDLE,
         skipped=scores.skipped | failed,
         **content,
