@@ -151,6 +151,26 @@ def test_a_study_runs_skips_what_is_finished_and_retries_what_failed(mended):
     assert mended.finished_at_last | mended.finished == mended.finished_at_last
 
 
+@pytest.mark.slow
+def test_what_is_left_is_counted_without_torch(tmp_path):
+    """In a fresh process: all runs are finished, so nothing is read but which files there are."""
+    study = tiny()
+    for job in study.jobs():
+        scores = tmp_path / "study" / job.key / "scores.json"
+        scores.parent.mkdir(parents=True)
+        scores.write_text("{}")
+    (tmp_path / "study" / "study.json").write_text(json.dumps({"name": study.name, "jobs": []}))
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from unweave.studies import grid, work\n"
+        f"study = grid.{study!r}\n"
+        f"assert work.run(study, {str(tmp_path / 'study')!r}, quiet=True) == []\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def first_job(out):
     """The run of a study of one, as soon as its study has begun."""
     wait_until((out / "study.json").exists)

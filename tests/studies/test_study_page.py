@@ -203,7 +203,7 @@ def test_scores_have_stable_names_and_come_as_they_are(folder):
         m: dict(zip(SEEDS, held, strict=True)) for m, held in MIG.items()
     }
     assert results.baseline == "β-VAE"
-    assert results.varied() == ["objective"]
+    assert results.varied == ["objective"]
     assert [m.key for m in results.headline] == ["elbo", "recon", "mig", "dci", "accuracy.y"]
     better = {m.key: m.better for m in results.measures}
     assert (

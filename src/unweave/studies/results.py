@@ -9,6 +9,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,9 @@ class Results:
         values = self.values(measure.key)
         return best if paired(values[best], values[second]).excludes(0.0) else None
 
+    @cached_property
     def varied(self) -> list[str]:
-        """Return the flags in which methods differ."""
+        """The flags in which methods differ."""
         names = dict.fromkeys(name for run in self.runs for name in run.job.flags)
         varied = []
         for name in names:
@@ -280,7 +282,7 @@ def command(results: Results) -> str:
 
 def write_csv(results: Results) -> tuple[Path, Path]:
     """Write study.csv, a row a run, and study_scores.csv, which explains its columns of scores."""
-    varied = results.varied()
+    varied = results.varied
     keys = [measure.key for measure in results.measures]
     runs: list[Sequence[Any]] = [["method", "seed", "key", "state", *varied, *keys]]
     for run in results.runs:

@@ -27,7 +27,7 @@ def method(results: Results, name: str) -> dict[str, Any]:
         "name": name,
         "circled": config.get("circled"),
         "formula": config.get("objective"),
-        "flags": [(flag, runs[0].job.flags.get(flag)) for flag in results.varied()],
+        "flags": [(flag, runs[0].job.flags.get(flag)) for flag in results.varied],
         "parameters": config.get("parameters"),
         "runs": runs,
         "seconds": seeds.estimate(times).mean,
@@ -67,7 +67,7 @@ def _data(data: dict[str, Any]) -> str:
 
 def _settings(results: Results) -> str:
     """Return the flags that all runs share, as a list in words."""
-    apart = (*results.varied(), "seed", "data_dir")
+    apart = (*results.varied, "seed", "data_dir")
     words = []
     for name, value in results.runs[0].job.flags.items():
         if value is not None and name not in apart:

@@ -109,7 +109,7 @@ def prepare(study: Study, out: Path) -> list[Job]:
         FileExistsError: If `out` holds something else.
     """
     jobs = study.jobs()
-    _check_objectives(jobs)
+    _check_objectives(_unfinished(jobs, out))
     path = out / "study.json"
     if path.exists():
         name = read_json(path).get("name")
@@ -126,13 +126,18 @@ def prepare(study: Study, out: Path) -> list[Job]:
 
 
 def _check_objectives(jobs: Sequence[Job]) -> None:
-    """Refuse objectives that cannot be read before anything is trained."""
+    """Refuse objectives that cannot be read before anything is trained.
+
+    Formulas need torch, which takes longer to import than a thousand finished runs to count.
+    """
+    objectives = dict.fromkeys(job.flags.get("objective") for job in jobs)
+    read = [text for text in objectives if text]
+    if not read:
+        return
     from ..objective.formula import formula
 
-    objectives = dict.fromkeys(job.flags.get("objective") for job in jobs)
-    for text in objectives:
-        if text:
-            formula(text)
+    for text in read:
+        formula(text)
 
 
 def jobs_of(out: str | Path) -> list[Job]:
