@@ -502,15 +502,18 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="step: a training step. marginal: the estimator of q(z). metrics: MIG and "
-            "its kin. streaming: items from a file. ranks: two processes."
+            help="step: a training step. marginal: the estimator of q(z). evaluation: sums over "
+            "dependent sites. metrics: MIG and its kin. import: the start of a script. "
+            "streaming: items from a file. ranks: two processes."
         ),
     ] = "step",
     threads: Threads = 1,
     repeats: Annotated[
         int | None, typer.Option(min=5, help="Timed repetitions of each, interleaved.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="marginal: a minute's worth.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="marginal, evaluation, metrics: a minute's worth.")
+    ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")
     ] = False,
@@ -522,10 +525,9 @@ def bench(
     ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    if what not in ("step", "marginal", "metrics", "streaming", "ranks"):
-        raise typer.BadParameter(
-            f"{what!r} is not timed; expected: step, marginal, metrics, streaming or ranks"
-        )
+    timed = ("step", "marginal", "evaluation", "metrics", "import", "streaming", "ranks")
+    if what not in timed:
+        raise typer.BadParameter(f"{what!r} is not timed; expected one of: {', '.join(timed)}")
     if what == "ranks":
         from .checks.bench_ranks import ranks
 
@@ -535,6 +537,16 @@ def bench(
         from .checks.bench_streaming import streaming
 
         streaming(threads=threads, repeats=repeats or 5)
+        return
+    if what == "import":
+        from .checks.bench_import import imports
+
+        imports(repeats or 7)
+        return
+    if what == "evaluation":
+        from .checks.bench_evaluation import evaluation
+
+        evaluation(quick=quick, threads=threads)
         return
     if what == "metrics":
         from .checks.bench_metrics import metrics

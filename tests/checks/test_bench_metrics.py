@@ -27,3 +27,15 @@ def test_values_that_differ_are_refused(monkeypatch):
     monkeypatch.setattr(bench_metrics, "loop_mig", lambda z, v: 0.5)
     with pytest.raises(ValueError, match="MIG differs"):
         bench_metrics.metrics(quick=True)
+
+
+def test_metrics_that_share_halves_are_timed_beside_each_by_itself(monkeypatch):
+    """One call of the battery for all, and then one for each metric."""
+    asked = []
+    monkeypatch.setattr(
+        bench_metrics.battery, "scores", lambda z, v, which, **settings: asked.append(which)
+    )
+    z, v = bench_metrics.arrays(100, 6)
+    assert bench_metrics._shared(z, v, 5) > 0
+    names = bench_metrics.QUICK
+    assert asked == [*([name] for name in names), names]

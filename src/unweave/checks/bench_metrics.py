@@ -22,7 +22,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 
-from ..metrics import dci, irs, mig, modularity, sap
+from ..metrics import battery, dci, irs, mig, modularity, sap
 from ..metrics.probes import held_out
 from .timing import load, verdict
 
@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 Classes = NDArray[np.int64]
 GOAL = 10.0
 """The times by which each metric is meant to be faster than the reference."""
+
+QUICK = [name for name in battery.METRICS if name not in battery.SLOW]
+"""Metrics that get intervals."""
 
 TREES, TIMED_TREES = 100, 2
 """Trees of scikit-learn's default, and those that are timed: each tree costs the same."""
@@ -112,12 +115,31 @@ def metrics(quick: bool = False) -> dict[str, float]:
             match.compared(difference),
         )
     console.print(table)
+    shared = _shared(z, v, 5 if quick else 20)
+    console.print(
+        f"metrics with intervals, by {5 if quick else 20} halves: one by one {shared:.1f} times "
+        "as long as together",
+        highlight=False,
+    )
     console.print(
         f"CPU time, medians of interleaved repetitions; the goal is {GOAL:.0f} times; load "
         f"{load():.2f}",
         highlight=False,
     )
     return medians
+
+
+def _shared(z: Floats, v: Classes, resamples: int) -> float:
+    """Return how many times as long metrics take one by one as they do together."""
+
+    def together() -> None:
+        battery.scores(z, v, which=QUICK, level=0.95, resamples=resamples)
+
+    def one_by_one() -> None:
+        for name in QUICK:
+            battery.scores(z, v, which=[name], level=0.95, resamples=resamples)
+
+    return _seconds(one_by_one, 1) / _seconds(together, 1)
 
 
 def arrays(n: int, n_codes: int, seed: int = 0) -> tuple[Floats, Classes]:
