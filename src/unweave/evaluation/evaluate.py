@@ -92,14 +92,15 @@ def evaluate(
     size = Size.of(recipe, points, quick=quick)
     parts = Parts(_expected(recipe, train, test), quiet=quiet)
     try:
-        with parts, torch.no_grad(), seeded(recipe.seed), beside(model):
-            drawn = _measure(recipe, model, train, test, size, scores, parts)
-            with parts("remarks"):
-                scores |= _remarks(recipe, train, scores, folder)
-            if is_first:  # pictures may end the process, by the memory that they take
-                _write(folder, scores, {}, parts.skipped)
-            with parts("pictures"):
-                _draw(model, drawn, test, size, arrays, parts)
+        with parts:
+            with torch.no_grad(), seeded(recipe.seed), beside(model):
+                drawn = _measure(recipe, model, train, test, size, scores, parts)
+                with parts("remarks"):
+                    scores |= _remarks(recipe, train, scores, folder)
+                if is_first:  # pictures may end the process, by the memory that they take
+                    _write(folder, scores, {}, parts.skipped)
+                with parts("pictures"):
+                    _draw(model, drawn, test, size, arrays, parts)
             if recipe.findings is not None:
                 with parts("the recipe's own findings"):
                     scores["findings"], shown = _findings(recipe, model)
@@ -108,8 +109,8 @@ def evaluate(
         parts.skipped["everything after it"] = str(stop) or type(stop).__name__
         if is_first:
             _write(folder, scores, arrays, parts.skipped)
-            kept = f"note: what was measured is kept; `unweave report {folder}` shows it"
-            print(kept, file=sys.stderr, flush=True)
+            text = f"note: what was measured is kept; `unweave report {folder}` shows it"
+            print(text, file=sys.stderr, flush=True)
         raise
     _write(folder, scores, arrays, parts.skipped)
     return scores
