@@ -82,14 +82,18 @@ def broadcasts(
 
     It is asked of three values and five items.
     """
-    whole = (given, at, keep or {})
-    few, asked, kept = [{site: t[:3, :5] for site, t in of.items()} for of in whole]
+    few, asked, kept = _few(given), _few(at), _few(keep or {})
     alone = log_densities(model, x[:5], few, asked, parts, keep=kept, together=False)
     try:
         together = log_densities(model, x[:5], few, asked, parts, keep=kept)
     except (RuntimeError, ValueError, TypeError, IndexError):  # the program knows no such shapes
         return False
     return torch.allclose(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def _few(values: Values) -> dict[str, Tensor]:
+    """Return three values of sites at five items."""
+    return {site: t[:3, :5] for site, t in values.items()}
 
 
 def log_densities(
