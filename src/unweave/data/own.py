@@ -49,7 +49,7 @@ def read(
 
     Arrays of files that take more than 64 MiB stay on the disk, and are read as they are used:
     those of an .npy, and of an .h5 that neither compresses nor divides them, where they are, others
-    from a copy that is made once (see `prepared.cache`).
+    and the images of a folder from a copy that is made once (see `prepared.cache`).
 
     Images of a folder become uint8 pixels of one size. Arrays of bytes stay so. Truths and bytes of
     0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; up to four
