@@ -187,3 +187,57 @@ def test_a_folder_that_has_changed_is_decoded_again(
     assert not after.floats(0).any()
     assert before.floats(0).any()
     assert np.array_equal(after.floats(slice(1, None)), before.floats(slice(1, None)))
+
+
+# Tables
+
+
+def table(folder: Path, missing: bool = False) -> Path:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "height": RNG.normal(size=60),
+            "count": RNG.integers(3, 900, 60),
+            "flag": RNG.random(60) < 0.5,
+            "kind": ["a", "b", None] * 20,
+            "row": np.arange(60),
+            "same": 3.0,
+            "weight": RNG.normal(size=60) + 7,
+        }
+    )
+    if missing:
+        frame.loc[[4, 9], "weight"] = np.nan
+    path = folder / "table.parquet"
+    frame.to_parquet(path, row_group_size=17)
+    return path
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_large_table_in_parquet_is_read_as_a_small_one_and_stays_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: bool
+) -> None:
+    path = table(tmp_path, missing)
+    said: dict[str, list[str]] = {"large": [], "small": []}
+    how = {"labels": "kind", "missing": "mean" if missing else "refuse"}
+    large = read(path, say=said["large"].append, **how)
+    monkeypatch.setattr("unweave.data.tables.LARGE", 10**9)
+    small = read(path, say=said["small"].append, **how)
+    assert said["large"] == said["small"]
+    assert mapping_of(large.x) is not None
+    assert mapping_of(small.x) is None
+    assert large.prepared == small.prepared == {"columns": ["height", "count", "flag", "weight"]}
+    assert np.array_equal(large.floats(), small.floats())
+    assert np.array_equal(large.factors, small.factors)
+    for a, b in zip(large.extremes, small.extremes, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_what_is_wrong_in_a_large_table_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path, missing=True)
+    with pytest.raises(ValueError, match=r"numbers are missing in weight \(2\) of 60 rows"):
+        read(path, labels="kind", say=quiet)
+    with pytest.raises(ValueError, match="NaN or infinite numbers in 2 of 60 items, the first 4"):
+        read(path, like={"columns": ["height", "weight"]}, say=quiet)
+    with pytest.raises(KeyError, match="no column 'width' to drop"):
+        read(path, drop="width", say=quiet)
