@@ -133,3 +133,111 @@ def test_parts_and_extremes_are_those_of_the_whole() -> None:
 def test_what_lies_in_memory_is_changed_in_memory(tmp_path: Path) -> None:
     assert converted(BYTES, "twice", lambda rows: rows * 2).tolist() == (BYTES * 2).tolist()
     assert not (tmp_path / "cache").exists()
+
+
+# Folders of images
+
+
+def album(folder: Path, colour: bool) -> Path:
+    from PIL import Image
+
+    folder.mkdir()
+    for k, pixels in enumerate(RNG.integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)):
+        grey = np.repeat(pixels[..., :1], 3, axis=2)
+        Image.fromarray(pixels if colour and k == 8 else grey).save(folder / f"{k}.png")
+    Image.effect_noise((64, 64), 50).save(folder / "4a.jpg")
+    whole = (folder / "4a.jpg").read_bytes()
+    (folder / "4a.jpg").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_many_images_are_decoded_once_and_mapped_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool
+) -> None:
+    place = album(tmp_path / "album", colour)
+    said: list[str] = []
+    in_memory = read(place, size=8, say=said.append)
+    assert isinstance(in_memory.x, np.ndarray)
+    monkeypatch.setattr("unweave.data.folder.LARGE", 100)
+    monkeypatch.setattr("unweave.data.folder.PART", 2)
+    again: list[str] = []
+    first = read(place, size=8, say=again.append)
+    assert again == said
+    assert len(first) == 9
+    monkeypatch.setattr("unweave.data.folder._read", None)  # it is not asked again
+    second = read(place, size=8, say=again.append)
+    for mapped in (first, second):
+        assert isinstance(mapped.x, Rows)
+        assert mapping_of(mapped.x.whole) is not None
+        assert np.array_equal(mapped.floats(), in_memory.floats())
+    assert any("1 unreadable files left out: 4a.jpg (it could not be read as" in s for s in again)
+
+
+def test_a_folder_that_has_changed_is_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    monkeypatch.setattr("unweave.data.folder.LARGE", 100)
+    place = album(tmp_path / "album", True)
+    before = read(place, size=8, say=quiet)
+    Image.fromarray(np.zeros((12, 10, 3), dtype=np.uint8)).save(place / "0.png")
+    after = read(place, size=8, say=quiet)
+    assert not after.floats(0).any()
+    assert before.floats(0).any()
+    assert np.array_equal(after.floats(slice(1, None)), before.floats(slice(1, None)))
+
+
+# Tables
+
+
+def table(folder: Path, missing: bool = False) -> Path:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "height": RNG.normal(size=60),
+            "count": RNG.integers(3, 900, 60),
+            "flag": RNG.random(60) < 0.5,
+            "kind": ["a", "b", None] * 20,
+            "row": np.arange(60),
+            "same": 3.0,
+            "weight": RNG.normal(size=60) + 7,
+        }
+    )
+    if missing:
+        frame.loc[[4, 9], "weight"] = np.nan
+    path = folder / "table.parquet"
+    frame.to_parquet(path, row_group_size=17)
+    return path
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_large_table_in_parquet_is_read_as_a_small_one_and_stays_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: bool
+) -> None:
+    path = table(tmp_path, missing)
+    said: dict[str, list[str]] = {"large": [], "small": []}
+    how = {"labels": "kind", "missing": "mean" if missing else "refuse"}
+    large = read(path, say=said["large"].append, **how)
+    monkeypatch.setattr("unweave.data.tables.LARGE", 10**9)
+    small = read(path, say=said["small"].append, **how)
+    assert said["large"] == said["small"]
+    assert mapping_of(large.x) is not None
+    assert mapping_of(small.x) is None
+    assert large.prepared == small.prepared == {"columns": ["height", "count", "flag", "weight"]}
+    assert np.array_equal(large.floats(), small.floats())
+    assert np.array_equal(large.factors, small.factors)
+    for a, b in zip(large.extremes, small.extremes, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_what_is_wrong_in_a_large_table_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path, missing=True)
+    with pytest.raises(ValueError, match=r"numbers are missing in weight \(2\) of 60 rows"):
+        read(path, labels="kind", say=quiet)
+    with pytest.raises(ValueError, match="NaN or infinite numbers in 2 of 60 items, the first 4"):
+        read(path, like={"columns": ["height", "weight"]}, say=quiet)
+    with pytest.raises(KeyError, match="no column 'width' to drop"):
+        read(path, drop="width", say=quiet)

@@ -5,9 +5,13 @@ Labels come from subfolders and from a table beside the images.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import mimetypes
+import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +23,23 @@ from numpy.typing import NDArray
 from unweave.data import names
 from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say
+from unweave.data.prepared import converted, prepared
+from unweave.data.store import LARGE, Rows, parts_of, taken
 from unweave.data.tables import Columns, columns
 
 SIDE = 64
 """Pixels a side if the caller gives no size and most images have as many."""
 
+WORKERS = min(8, os.cpu_count() or 1)
+"""Threads that decode images; pillow decodes without Python's lock."""
+
+PART = 512
+"""Images that are decoded between two writes."""
+
 
 def images(
     folder: Path, size: int | tuple[int, int] | None, colour: bool | None, say: Say
-) -> tuple[NDArray[np.uint8], list[str]]:
+) -> tuple[NDArray[np.uint8] | Rows, list[str]]:
     """Read the images of a folder in the order of their names.
 
     Args:
@@ -38,6 +50,7 @@ def images(
 
     Returns:
         The images (n, h, w) or, in colour, (n, h, w, 3), and their files' paths in the folder.
+        Images that take more than 64 MiB are mapped from a file (`prepared`).
 
     Raises:
         ValueError: If no file is an image that pillow reads.
@@ -52,21 +65,13 @@ def images(
             broken[file] = error
     height, width = _chosen(size, [look.size for look in looks.values()])
     bits = _bits(max((look.brightest for look in looks.values()), default=0))
-    x = np.empty((len(looks), height, width, 3), dtype=np.uint8)
-    read: dict[str, _Look] = {}
-    for file, look in looks.items():
-        try:
-            x[len(read)] = _read(folder / file, height, width, bits)
-        except Exception as error:
-            broken[file] = error
-        else:
-            read[file] = look
+    x = _pixels(folder, list(looks), (height, width), bits, broken)
+    read = {file: look for file, look in looks.items() if file not in broken}
     if not read:
         raise ValueError(
             f"{folder}: none of {len(files):,} image files can be read ({_listed(broken)}): save "
             "them again"
         )
-    x = x[: len(read)]
     say(_summary([look.size for look in read.values()], len(files), height, width))
     if broken:
         say(f"{len(broken):,} unreadable files left out: {_listed(broken)}")
@@ -74,9 +79,94 @@ def images(
         say(f"{len(others):,} files of kinds that pillow does not read left out: {_first(others)}")
     _say_what_is_lost(read, bits, say)
     if colour is None:
-        colour = any(_is_coloured(image) for image in x)
+        colour = any(_is_coloured(part) for part in parts_of(x))
         say("in colour: red, green and blue" if colour else "no image has colours: grey")
-    return (x if colour else _grey(x)), list(read)
+    if not colour:
+        x = converted(x, "grey", _grey)
+    is_read = np.array([file in read for file in looks])
+    return (x if is_read.all() else taken(x, is_read)), list(read)
+
+
+def _pixels(
+    folder: Path,
+    files: Sequence[str],
+    size: tuple[int, int],
+    bits: int,
+    broken: dict[str, Exception],
+) -> NDArray[np.uint8]:
+    """Read images (n, h, w, 3); those that cannot be read are black, and are noted in `broken`.
+
+    Many images are read once, into a prepared array, from which they are mapped.
+    """
+    shape = (len(files), *size, 3)
+    if math.prod(shape) <= LARGE:
+        x = np.empty(shape, dtype=np.uint8)
+        start = 0
+        for part in _decoded(folder, files, size, bits, broken):
+            x[start : start + len(part)] = part
+            start += len(part)
+        return x
+    which = f"{_state(folder, files)} {bits}"
+    is_new = False
+
+    def parts() -> Iterator[NDArray[np.uint8]]:
+        nonlocal is_new
+        is_new = True
+        return _decoded(folder, files, size, bits, broken)
+
+    x = prepared(folder, f"pixels {which}", shape, parts)
+
+    def readable() -> Iterator[NDArray[np.uint8]]:
+        if not is_new:  # the pixels were prepared, but not this
+            for _ in _decoded(folder, files, size, bits, broken):
+                pass
+        yield np.array([[file not in broken] for file in files], dtype=np.uint8)
+
+    for (is_fine,), file in zip(
+        prepared(folder, f"readable {which}", (len(files), 1), readable), files, strict=True
+    ):
+        if not is_fine:
+            broken.setdefault(file, ValueError("it could not be read as the folder was prepared"))
+    return x
+
+
+def _state(folder: Path, files: Sequence[str]) -> str:
+    """Return a digest of the files' names, sizes and times."""
+    found = hashlib.sha256()
+    for file in files:
+        state = (folder / file).stat()
+        found.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _decoded(
+    folder: Path,
+    files: Sequence[str],
+    size: tuple[int, int],
+    bits: int,
+    broken: dict[str, Exception],
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield images in parts (k, h, w, 3); threads decode those that follow."""
+
+    def decode(file: str) -> NDArray[np.uint8] | Exception:
+        try:
+            return _read(folder / file, *size, bits)
+        except Exception as error:
+            return error
+
+    # `_opened` puts filters of warnings back, which are the whole process': all threads find the
+    # same ones.
+    with warnings.catch_warnings(), ThreadPoolExecutor(WORKERS) as workers:
+        warnings.simplefilter("ignore")
+        for start in range(0, len(files), PART):
+            some = files[start : start + PART]
+            part = np.zeros((len(some), *size, 3), dtype=np.uint8)
+            for image, file, found in zip(part, some, workers.map(decode, some), strict=True):
+                if isinstance(found, Exception):
+                    broken[file] = found
+                else:
+                    image[:] = found
+            yield part
 
 
 def subfolders(files: Sequence[str]) -> Columns:
@@ -287,8 +377,8 @@ def _read(path: Path, height: int, width: int, bits: int) -> NDArray[np.uint8]:
         return np.asarray(ImageOps.fit(rgb, (width, height), Image.Resampling.LANCZOS))
 
 
-def _is_coloured(image: NDArray[np.uint8]) -> bool:
-    red, others = image[..., :1], image[..., 1:]
+def _is_coloured(images: NDArray[np.uint8]) -> bool:
+    red, others = images[..., :1], images[..., 1:]
     return bool((red != others).any())
 
 

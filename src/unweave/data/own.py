@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +15,9 @@ from unweave.data import datasets, folder
 from unweave.data.data import Data
 from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say, classes
-from unweave.data.prepared import converted
+from unweave.data.prepared import converted, file_of, prepared
 from unweave.data.single import single
-from unweave.data.store import Bits, Store, extremes
+from unweave.data.store import AT_ONCE, Bits, Store, extremes
 from unweave.data.tables import Columns, arrays, columns, without
 
 
@@ -49,7 +51,7 @@ def read(
 
     Arrays of files that take more than 64 MiB stay on the disk, and are read as they are used:
     those of an .npy, and of an .h5 that neither compresses nor divides them, where they are, others
-    from a copy that is made once (see `prepared.cache`).
+    and the images of a folder from a copy that is made once (see `prepared.cache`).
 
     Images of a folder become uint8 pixels of one size. Arrays of bytes stay so. Truths and bytes of
     0 and 1 become `Bits`, whole numbers from 0 to 255 bytes, others float32 as they are; up to four
@@ -281,9 +283,8 @@ def _numbers(
             "columns out (drop=[…], `--drop NAMES`), or put the column's mean there "
             "(missing='mean', `--missing mean`)"
         )
-    values = {name: _filled(column.astype(np.float64)) for name, column in rest.items()}
-    constant = [name for name, column in values.items() if np.ptp(column) == 0]
-    kept = [name for name in values if name not in constant]
+    constant = [name for name, column in rest.items() if _is_constant(column)]
+    kept = [name for name in rest if name not in constant]
     if not kept:
         raise ValueError(
             f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the "
@@ -294,7 +295,8 @@ def _numbers(
         say(f"left out of x, as they are constant: {_few(constant)}")
     if gaps:
         say(f"missing numbers are their column's mean: {_few(gaps)}")
-    return single(np.stack([values[name] for name in kept], axis=1), kept), kept
+    means = [_mean(rest[name]) for name in kept]
+    return single(_stacked([rest[name] for name in kept], means), kept), kept
 
 
 def _same_numbers(table: Columns, names: Sequence[str]) -> NDArray[np.float32]:
@@ -303,7 +305,30 @@ def _same_numbers(table: Columns, names: Sequence[str]) -> NDArray[np.float32]:
     text = [name for name in names if table[name].dtype.kind in "UO"]
     if text:
         raise ValueError(f"{_few(text)} hold text; expected numbers, as before: mend these columns")
-    return single(np.stack([table[name] for name in names], axis=1), names)
+    gaps = [math.nan] * len(names)  # they stay, and are refused
+    return single(_stacked([table[name] for name in names], gaps), names)
+
+
+def _stacked(columns: Sequence[NDArray[Any]], gaps: Sequence[float]) -> NDArray[np.float64]:
+    """Stack columns, (n, columns), with a number of each column where its numbers are missing.
+
+    Columns that are mapped from files are stacked in a file.
+    """
+    first = columns[0]
+    shape = (len(first), len(columns))
+    at_once = max(1, AT_ONCE // (8 * len(columns)))
+
+    def rows() -> Iterator[NDArray[np.float64]]:
+        for start in range(0, len(first), at_once):
+            part = [column[start : start + at_once].astype(np.float64) for column in columns]
+            yield np.stack(list(map(_filled, part, gaps)), axis=1)
+
+    source = file_of(first)
+    if source is None:
+        return np.concatenate(list(rows()))
+    parts = [file_of(column) for column in columns]
+    which = hashlib.sha256(repr((parts, gaps)).encode())
+    return prepared(source, f"rows {which.hexdigest()}", shape, rows, np.float64)
 
 
 def _gaps(table: Columns) -> list[str]:
@@ -316,10 +341,20 @@ def _gaps(table: Columns) -> list[str]:
     return found
 
 
-def _filled(column: NDArray[np.float64]) -> NDArray[np.float64]:
-    held = ~np.isnan(column)
-    mean = column[held].mean() if held.any() else 0
-    return np.where(held, column, mean)
+def _mean(column: NDArray[Any]) -> float:
+    """Return the mean of the numbers that are not missing, 0 if all are."""
+    held = column[~np.isnan(column)]
+    return float(held.mean(dtype=np.float64)) if len(held) else 0.0
+
+
+def _filled(column: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    return np.where(np.isnan(column), gap, column)
+
+
+def _is_constant(column: NDArray[Any]) -> bool:
+    """Return whether the numbers that are not missing are all the same."""
+    low, high = extremes(column)
+    return bool(low == high or np.isnan(low))
 
 
 def _names(labels: object) -> Sequence[str] | None:

@@ -83,7 +83,7 @@ def converted(
         what: Words for the change.
         change: A function of some rows, each changed by itself.
     """
-    file = _file_of(array)
+    file = file_of(array)
     if file is None:
         return change(array)
     few = change(array[:1])
@@ -93,7 +93,7 @@ def converted(
     return prepared(file, which, shape, lambda: map(change, parts_of(array)), few.dtype)
 
 
-def _file_of(array: Any) -> Path | None:
+def file_of(array: Any) -> Path | None:
     """Return the path of the file that an array is mapped from, if it is."""
     while array is not None:
         if isinstance(array, np.memmap) and array.filename is not None:

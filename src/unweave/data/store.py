@@ -220,3 +220,23 @@ def floats(x: Store, index: Any = slice(None)) -> npt.NDArray[np.float32]:
     if chosen.dtype == np.uint8:
         return np.divide(chosen, 255, dtype=np.float32)
     return np.asarray(chosen, np.float32)
+
+
+def moments(x: Store, rows: int = 4096) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each number of an item, (*shape).
+
+    Items are read some at a time, twice.
+
+    >>> mean, sd = moments(np.array([[0.0, 1.0], [2.0, 1.0]], dtype=np.float32))
+    >>> mean.tolist(), sd.tolist()
+    ([1.0, 1.0], [1.0, 0.0])
+    """
+    starts = range(0, len(x), rows)
+    mean = np.zeros(x.shape[1:])
+    for start in starts:
+        mean += floats(x, slice(start, start + rows)).sum(0, dtype=np.float64) / len(x)
+    variance = np.zeros(x.shape[1:])
+    for start in starts:
+        away = floats(x, slice(start, start + rows)) - mean
+        variance += np.square(away).sum(0) / len(x)
+    return mean, np.sqrt(variance)

@@ -16,7 +16,7 @@ from unweave.data import delimited, hdf5, npz
 from unweave.data.identifiers import counts_rows
 from unweave.data.labels import Say
 from unweave.data.prepared import prepared
-from unweave.data.store import LARGE
+from unweave.data.store import LARGE, parts_of
 
 Column: TypeAlias = NDArray[Any]
 Columns: TypeAlias = dict[str, Column]
@@ -181,10 +181,27 @@ def _parquet(path: Path, drop: Names, say: Say) -> Columns:
     from pyarrow import ArrowInvalid, parquet
 
     try:
-        table = parquet.read_table(path)
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        if 8 * file.metadata.num_rows * len(names) <= LARGE or len(set(names)) < len(names):
+            return _from_arrow(file.read(), str(path), drop)
+        without(dict.fromkeys(names), drop)  # all of `drop` is there
+        found: Columns = {}
+        for name in names:
+            if name not in drop:  # one column is in memory at a time
+                for column, values in _from_arrow(file.read([name]), str(path), ()).items():
+                    found[column] = _in_a_file(path, column, values)
+        return _checked(found, str(path))
     except (ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: no Parquet file ({error}): save it again") from None
-    return _from_arrow(table, str(path), drop)
+
+
+def _in_a_file(path: Path, name: str, column: Column) -> Column:
+    """Return a column of numbers mapped from a prepared file, one of text as it is."""
+    if column.dtype.kind not in "bif":
+        return column
+    rows = partial(parts_of, column)
+    return prepared(path, f"column {name}", column.shape, rows, column.dtype)
 
 
 READERS: dict[str, Callable[[Path, Names, Say], Columns]] = {

@@ -192,7 +192,7 @@ def _findings(recipe: Recipe, model: Model) -> tuple[list[dict[str, Any]], dict[
     if recipe.findings is None:
         return [], {}
     device = place(model)
-    with torch.no_grad(), seeded(recipe.seed):
+    with torch.no_grad(), seeded(recipe.seed), torch.device("cpu"):
         found = packed(recipe.findings(model.cpu(), recipe))
     model.to(device)
     return found

@@ -8,7 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
+
 import unweave as uw
+from unweave.data.store import moments
 
 from .flags import Batch, Epochs, Formula, Latents, Patience, Rate, Seed, recipe
 
@@ -128,7 +131,7 @@ def _likelihood_for(data: Data) -> Literal["bernoulli", "normal"]:
 
 
 def _say_scales(data: Data) -> None:
-    sds = data.floats().std(0, dtype="float64")
+    _, sds = moments(data.x)
     _say(
         "columns: brought to mean 0 and standard deviation 1 for the networks; codes and densities "
         f"are of raw rows (standard deviations are {sds.min():.3g} to {sds.max():.3g})"
@@ -136,4 +139,6 @@ def _say_scales(data: Data) -> None:
 
 
 def _measured(build: Callable[[], Model], data: Data) -> Model:
-    return uw.models.measured(build(), data.floats())
+    mean, sd = moments(data.x)
+    two = np.stack([mean - sd, mean + sd])  # whose mean and standard deviation are the data's
+    return uw.models.measured(build(), two)
