@@ -45,7 +45,7 @@ def findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     names = _names(effects, shown)
     found: list[Finding] = [
         Number("NMI of y", uw.metrics.nmi(classes, digit), unit="0 to 1", better=1),
-        Number("Style units in use", len(shown), unit=", ".join(names)),
+        Number("Style units in use", len(shown), unit=f"of {len(information)}"),
         _digits(model, q, test, class_of),
     ]
     if shown:

@@ -100,7 +100,7 @@ def structured(
 def digits(
     *,
     objective: Annotated[
-        str | None, "The objective to maximise, as a formula.  Default: see DEMO."
+        str | None, "The objective to maximise, as a formula.  Default: that of the demo."
     ] = None,
     latents: Latents = 6,
     starts: Annotated[int, "Classifiers that are trained first, of which the best is kept."] = 3,
