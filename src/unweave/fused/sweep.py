@@ -224,7 +224,11 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, m: Mixture, chunks: Sequence[_Chunk], ahead: Tensor | None, *tensors: Tensor | None
+        ctx: Any,
+        m: Mixture,
+        chunks: Sequence[_Chunk],
+        ahead: Tensor | None,
+        *tensors: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(*tensors)
         ctx.mixture, ctx.chunks, ctx.ahead = m, chunks, ahead
