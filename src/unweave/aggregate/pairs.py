@@ -235,20 +235,21 @@ def _class_units(lay: Layout, site: Site, each: list[int]) -> list[Pair]:
     latent = lay.latent(node, tuple(shape))
     if latent is not None:
         latent = latent.reshape(lay.sets, -1, units)  # (P, R, D)
+    temperature = float(dist.temperature) if isinstance(dist, Concrete) else None
     pairs = []
     for unit in each:
         keep = None if latent is None else latent[..., unit]
         value = values[..., unit, :]  # (P, R, classes)
         logit = logits[..., unit, :]  # (P, C, classes)
-        if not isinstance(dist, Concrete):
+        if temperature is None:
             index = value.argmax(-1)  # (P, R)
             fn = partial(_one_hot, index, keep)
             pairs.append(_differentiated(fn, None, logit))
-        elif dist.temperature <= HOTTEST:
-            chunk = partial(RelaxedChunk, dist.temperature, keep)
+        elif temperature <= HOTTEST:
+            chunk = partial(RelaxedChunk, temperature, keep)
             pairs.append(Pair(chunk, value, logit))
         else:
-            fn = partial(_concrete, dist.temperature, keep)
+            fn = partial(_concrete, temperature, keep)
             pairs.append(_differentiated(fn, value, logit))
     return pairs
 

@@ -273,7 +273,8 @@ def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     first = tensors[0]
     if len({t.shape for t in tensors}) == 1:
         row = first.new_tensor(weights)
-        return torch.tensordot(row, torch.stack(list(tensors)), 1)
+        total: Tensor = torch.tensordot(row, torch.stack(list(tensors)), 1)
+        return total
     total = torch.zeros((), device=first.device)
     for t, weight in zip(tensors, weights, strict=True):
         total = total + weight * t
