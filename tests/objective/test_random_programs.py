@@ -61,7 +61,7 @@ def test_every_term_of_a_random_program_is_what_loops_give(first):
         for level in range(len(b.densities.levels)):
             wanted += [("q", level), ("p", level)]
         try:
-            for name, above in b.densities._prior.ancestors.items():
+            for name, above in b.densities._prior.dependence.ancestors.items():
                 assert above >= set(b.program.sites[name].above_p) & set(b.densities.latents)
             atoms = {key: compared(b, *key) for key in wanted}
             for term, by_loops in terms(b, atoms):

@@ -361,7 +361,7 @@ class Twin:
     def __init__(self, program: Program, rows: View, components: View, weights, d, draws) -> None:
         self.program, self.rows, self.components = program, rows, components
         self.weights, self.levels, self.draws = weights, d.levels, draws
-        self.ancestors = d._prior.ancestors
+        self.ancestors = d._prior.dependence.ancestors
 
     # -- q -----------------------------------------------------------------------------------------
 

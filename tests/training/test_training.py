@@ -458,6 +458,22 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert torch.equal(trainer.epoch_order(2), orders[0, 2])
 
 
+@pytest.mark.parametrize(
+    ("objective", "batch", "logged", "every"),
+    [
+        (uw.hfvae(1, 12, 4), 4, 1000, 8),  # the objective needs log q(z) anyway
+        (uw.elbo, 4, 1000, 16),
+        (uw.elbo, 4, 10, 25),  # an epoch of 250 steps has 10 of them
+        (uw.elbo, 250, 1000, 4),  # an epoch of 4 steps has one of them
+        (uw.elbo, 4, 0, 250),
+    ],
+)
+def test_logs_are_far_enough_apart_and_one_an_epoch(objective, batch, logged, every):
+    data = uw.data.Data(np.zeros((1000, 2), np.float32), np.zeros((1000, 0), int), (), (), (), "x")
+    recipe = tiny(data=data, held_out=0, objective=objective, batch=batch, logged=logged)
+    assert recipe.log_every == every
+
+
 def test_the_log_holds_the_terms_and_rising_times(tmp_path):
     run = fit(tiny(), tmp_path / "run", evaluate=False, quiet=True)
     lines = [line for line in run.history if line["split"] == "train"]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..fused.plan import Body, Units
-from ..fused.sweep import Mixture, Pair, mixture
+from ..fused.relaxed import HOTTEST, RelaxedChunk
+from ..fused.sweep import Differentiated, Mixture, Pair, mixture
 from ..trace.concrete import Concrete
 from ..trace.groups import Block
 from ..trace.marginals import log_marginals
@@ -122,14 +123,16 @@ def _items(
     of_rows, of_comps = classes
     n_items = lay.n_rows // of_rows
     n_rows = z.shape[1]
-    times = n_rows // n_items
-    items = torch.arange(first, first + n_items, device=z.device)
-    rows_item = items.repeat(times)
+    rows_item = _numbers(first, n_items, n_rows // n_items, z.device)
     if of_comps == 1:
         return rows_item, None
-    n_comps_items = lay.n_comps // of_comps
-    items = torch.arange(n_comps_items, device=z.device)
-    return rows_item, items.repeat(of_comps)
+    return rows_item, _numbers(0, lay.n_comps // of_comps, of_comps, z.device)
+
+
+@lru_cache(maxsize=8)
+def _numbers(first: int, count: int, times: int, device: torch.device) -> Tensor:
+    """Return `count` numbers from `first` on, several times; a training asks for few of them."""
+    return torch.arange(first, first + count, device=device).repeat(times)
 
 
 def _coefficients(lay: Layout, ahead: Sequence[Coefficient], like: Tensor) -> Tensor:
@@ -232,20 +235,31 @@ def _class_units(lay: Layout, site: Site, each: list[int]) -> list[Pair]:
     latent = lay.latent(node, tuple(shape))
     if latent is not None:
         latent = latent.reshape(lay.sets, -1, units)  # (P, R, D)
+    temperature = float(dist.temperature) if isinstance(dist, Concrete) else None
     pairs = []
     for unit in each:
         keep = None if latent is None else latent[..., unit]
         value = values[..., unit, :]  # (P, R, classes)
         logit = logits[..., unit, :]  # (P, C, classes)
-        if isinstance(dist, Concrete):
-            temperature = float(dist.temperature)
-            fn = partial(_concrete, temperature, keep)
-            pairs.append(Pair(fn, value, logit))
-        else:
+        if temperature is None:
             index = value.argmax(-1)  # (P, R)
             fn = partial(_one_hot, index, keep)
-            pairs.append(Pair(fn, None, logit))
+            pairs.append(_differentiated(fn, None, logit))
+        elif temperature <= HOTTEST:
+            chunk = partial(RelaxedChunk, temperature, keep)
+            pairs.append(Pair(chunk, value, logit))
+        else:
+            fn = partial(_concrete, temperature, keep)
+            pairs.append(_differentiated(fn, value, logit))
     return pairs
+
+
+def _differentiated(
+    fn: Callable[..., Tensor], rows: Tensor | None = None, components: Tensor | None = None
+) -> Pair:
+    """Return a pair whose densities are differentiated by autograd."""
+    chunk = partial(Differentiated, fn)
+    return Pair(chunk, rows, components)
 
 
 def _concrete(
@@ -320,11 +334,11 @@ def _other_units(lay: Layout, site: Site, subsets: list[Units]) -> list[Pair]:
 
     learned = [t for t in densities(0, 1) if t.requires_grad]
     if learned:
-        return [Pair(_given, t) for t in densities(0, None)]
+        return [_differentiated(_given, t) for t in densities(0, None)]
     pairs = []
     for k in range(len(subsets)):
         fn = partial(_made, densities, k)
-        pairs.append(Pair(fn))
+        pairs.append(_differentiated(fn))
     return pairs
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -99,19 +99,31 @@ def backend(like: Tensor) -> type[Body]:
     return Pure
 
 
-_Fn = Callable[[int, slice, Any, Any], Tensor]
 _Two = tuple[Tensor | None, Tensor | None]
+
+
+class PairChunk(Protocol):
+    """log-densities of a chunk of rows, which hands gradients on to tensors of its pair."""
+
+    density: Tensor  # (rows, components)
+    is_learned: bool  # whether some tensor needs a gradient
+
+    def pull(self, inward: Tensor) -> None:
+        """Add the gradients of the tensors, given that in the densities."""
+
+
+_Chunk = Callable[[int, slice, Any, _Two], PairChunk]
 
 
 class Pair(NamedTuple):
     """log-densities (rows, components) of a variable that is no Normal unit.
 
-    `fn(set, rows, row values, component values)` is given a slice of the set's rows, and the parts
-    of `rows` (P, R, …) and `components` (P, C, …) that belong there: gradients reach those two
-    tensors, where there are such.
+    `chunk(set, rows, tensors, sinks)` makes those of a slice of the set's rows, from the tensors
+    `rows` (P, R, …) and `components` (P, C, …), where there are such. Sinks are of the same shapes:
+    gradients are added there, where they are needed.
     """
 
-    fn: _Fn
+    chunk: _Chunk
     rows: Tensor | None = None
     components: Tensor | None = None
 
@@ -144,13 +156,16 @@ class Mixture:
             one = like.new_full((1, 1), other)
             return one.expand(len(item), components)
         log_w = like.new_full((len(item), components), other)
-        after = (item + 1) % self.items
-        if self.comps_item is not None:
-            log_w.masked_fill_(self.comps_item == after, following)
-            return log_w.masked_fill_(self.comps_item == item, own)
         if following != other:
-            log_w.scatter_(1, after, following)
-        return log_w.scatter_(1, item, own)
+            after = (item + 1) % self.items
+            self._fill(log_w, after, following)
+        return self._fill(log_w, item, own)
+
+    def _fill(self, log_w: Tensor, item: Tensor, weight: float) -> Tensor:
+        """Set the weight of the components that are a row's `item` (rows, 1)."""
+        if self.comps_item is None:
+            return log_w.scatter_(1, item, weight)
+        return log_w.masked_fill_(self.comps_item == item, weight)
 
 
 def mixture(
@@ -174,17 +189,17 @@ def mixture(
         ahead: The coefficients (blocks, P, R), up to a common factor, of the sum that will be
             differentiated.
     """
-    fns = []
+    chunks = []
     tensors = [z, mean, std, log_v]
-    for fn, rows, components in pairs:
-        fns.append(fn)
+    for chunk, rows, components in pairs:
+        chunks.append(chunk)
         tensors += [rows, components]
     learned = [t for t in tensors if t is not None and t.requires_grad]
     if learned and torch.is_grad_enabled():
-        out: Tensor = _Fused.apply(m, fns, ahead, *tensors)
+        out: Tensor = _Fused.apply(m, chunks, ahead, *tensors)
         return out
     no_gradient = [False] * len(tensors)
-    log_q, _ = _sweep(m, fns, tensors, None, no_gradient)
+    log_q, _ = _sweep(m, chunks, tensors, None, no_gradient)
     return log_q
 
 
@@ -209,13 +224,17 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, m: Mixture, fns: Sequence[_Fn], ahead: Tensor | None, *tensors: Tensor | None
+        ctx: Any,
+        m: Mixture,
+        chunks: Sequence[_Chunk],
+        ahead: Tensor | None,
+        *tensors: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(*tensors)
-        ctx.mixture, ctx.fns, ctx.ahead = m, fns, ahead
+        ctx.mixture, ctx.chunks, ctx.ahead = m, chunks, ahead
         ctx.is_sure = _promised.get()  # the backward pass may run in another thread
         _, _, _, *needs = ctx.needs_input_grad
-        log_q, ctx.gradient = _sweep(m, fns, tensors, ahead, needs)
+        log_q, ctx.gradient = _sweep(m, chunks, tensors, ahead, needs)
         return log_q
 
     @staticmethod
@@ -228,7 +247,7 @@ class _Fused(torch.autograd.Function):
             gradient = [None if g is None else g * factor for g in ctx.gradient]
         else:
             _, _, _, *needs = ctx.needs_input_grad
-            _, gradient = _sweep(ctx.mixture, ctx.fns, ctx.saved_tensors, coef, needs)
+            _, gradient = _sweep(ctx.mixture, ctx.chunks, ctx.saved_tensors, coef, needs)
         return None, None, None, *gradient
 
 
@@ -251,7 +270,7 @@ def _common_factor(coef: Tensor, ahead: Tensor, is_sure: bool) -> Tensor | None:
 
 def _sweep(
     m: Mixture,
-    fns: Sequence[_Fn],
+    chunks: Sequence[_Chunk],
     tensors: Sequence[Tensor | None],
     coef: Tensor | None,
     needs: Sequence[bool],
@@ -285,8 +304,8 @@ def _sweep(
         log_w = m.log_weights(rows, n_comps, z)  # (r, C)
         for p, body in enumerate(bodies):
             pairs = []
-            for fn, its, gradients in zip(fns, inputs, outputs, strict=True):
-                pairs.append(_PairChunk(fn, p, rows, its, gradients))
+            for chunk, its, gradients in zip(chunks, inputs, outputs, strict=True):
+                pairs.append(chunk(p, rows, its, gradients))
             weights, keep, part = log_w, None, None
             if log_v is not None:
                 weights = log_w + log_v[p]
@@ -340,12 +359,11 @@ def _in_twos(tensors: list[Tensor | None]) -> list[_Two]:
     return list(zip(of_rows, of_comps, strict=True))
 
 
-def _add_pairs(weights: Tensor, pairs: list[_PairChunk], used: Sequence[int]) -> Tensor:
+def _add_pairs(weights: Tensor, pairs: list[PairChunk], used: Sequence[int]) -> Tensor:
     """Return a base (rows, components): the weights and the pairs that are used in it."""
     base = weights
     for k in used:
-        density = pairs[k].density
-        base = base + density.detach()
+        base = base + pairs[k].density
     return base
 
 
@@ -359,13 +377,13 @@ def _rows_at_a_time(m: Mixture, body: Body, z: Tensor, n_comps: int) -> int:
 
 
 def _pull_pairs(
-    pairs: Sequence[_PairChunk],
+    pairs: Sequence[PairChunk],
     bases: Sequence[Sequence[int]],
     dbases: Sequence[Tensor | None],
 ) -> None:
     """Hand the gradients of the bases on to the pairs that are added up in them."""
     for k, pair in enumerate(pairs):
-        if not pair.ends:
+        if not pair.is_learned:
             continue
         inward: Tensor | None = None
         for used, dbase in zip(bases, dbases, strict=True):
@@ -383,10 +401,26 @@ def _stack(parts: list[Tensor]) -> Tensor:
     return alone[None]
 
 
-class _PairChunk:
-    """A chunk's small graph: a pair's densities (rows, C), and the gradients of its tensors."""
+class Differentiated:
+    """A chunk's small graph, which autograd differentiates: see `PairChunk`.
 
-    def __init__(self, fn: _Fn, p: int, rows: slice, tensors: _Two, sinks: _Two) -> None:
+    Args:
+        fn: A function (set, rows, row values, component values) -> densities (rows, C); it is given
+            the parts of the tensors that belong there.
+        p: The number of the set.
+        rows: The chunk's rows.
+        tensors: The pair's tensors.
+        sinks: The tensors to which their gradients are added.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[int, slice, Any, Any], Tensor],
+        p: int,
+        rows: slice,
+        tensors: _Two,
+        sinks: _Two,
+    ) -> None:
         places: tuple[Any, Any] = ((p, rows), p)  # of the pair's rows, and of its components
         leaves: list[Tensor | None] = []
         self.ends: list[tuple[Tensor, Tensor]] = []
@@ -399,12 +433,14 @@ class _PairChunk:
             if sink is not None:
                 leaf.requires_grad_()
                 self.ends.append((leaf, sink[at]))
-        with torch.set_grad_enabled(bool(self.ends)):
-            self.density = fn(p, rows, *leaves)
+        self.is_learned = bool(self.ends)
+        with torch.set_grad_enabled(self.is_learned):
+            self.graph = fn(p, rows, *leaves)
+        self.density = self.graph.detach()
 
     def pull(self, inward: Tensor) -> None:
         """Add the gradients of the tensors, given that in the densities."""
         leaves = [leaf for leaf, _ in self.ends]
-        found = torch.autograd.grad(self.density, leaves, inward)
+        found = torch.autograd.grad(self.graph, leaves, inward)
         for (_, sink), gradient in zip(self.ends, found, strict=True):
             sink += gradient

@@ -26,7 +26,7 @@ def kl_of(pair: Pair, prior: Prior, part: Part) -> Tensor:
     is_whole = len(units) == math.prod(pair.shapes[name])
     is_sum_of_units = is_whole or (is_factorised(q.dist) and is_factorised(p.dist))
     each = None
-    if is_sum_of_units and prior.is_held(name):
+    if is_sum_of_units and prior.dependence.is_held(name):
         each = _kl_of_units(name, q, unwrap(q.dist), unwrap(p.dist), pair.lead)
     if each is None:
         log_q = pair.log_density(pair.q_nodes, (part,))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal, Protocol
 
@@ -115,7 +115,9 @@ class Densities:
     def __getitem__(self, atom: Atom) -> Tensor:
         """An atom per item, (*samples, batch), in nats."""
         (resolved,) = self._resolved({atom: 1.0})
-        self._ask_aggregate({resolved: 1.0})
+        if resolved.kind == "q":
+            asked = blocks(self.groups, resolved.level, resolved.of)
+            self._ask_aggregate(dict.fromkeys(asked, 1.0))
         return self.pair.mean_over_classes(self._atom(resolved))
 
     def score(self, objective: Form) -> Tensor:
@@ -138,9 +140,7 @@ class Densities:
         table = self._resolved(table)
         for atom, c in self._take_whole_kls(table).items():
             total = total + c * self._kl(atom)
-        self._ask_aggregate(table)
-        for atom, c in table.items():
-            total = total + c * self._atom(atom)
+        total = total + self._sum(table)
         return self.pair.mean_over_classes(total)
 
     # -- the table of coefficients -----------------------------------------------------------------
@@ -180,6 +180,22 @@ class Densities:
         return not any(self.pair.sums_classes(trace, whole) for trace in traces)
 
     # -- atoms, (*classes, *samples, batch) --------------------------------------------------------
+
+    def _sum(self, table: Mapping[Atom, float]) -> Tensor:
+        """Return the sum of a table's atoms by their coefficients."""
+        total = self.pair.zero
+        of_blocks: dict[Block, float] = {}  # of log q
+        for atom, c in table.items():
+            if atom.kind == "q":
+                for block in blocks(self.groups, atom.level, atom.of):
+                    of_blocks[block] = of_blocks.get(block, 0.0) + c
+            else:
+                total = total + c * self._atom(atom)
+        if of_blocks:
+            self._ask_aggregate(of_blocks)
+            log_q = [self._log_q[block] for block in of_blocks]
+            total = total + weighted_sum(log_q, list(of_blocks.values()))
+        return total
 
     def _atom(self, atom: Atom) -> Tensor:
         if atom not in self._atoms:
@@ -232,14 +248,9 @@ class Densities:
                     total = total + kl_of(self.pair, self._prior, part)
         return total
 
-    def _ask_aggregate(self, table: Mapping[Atom, float]) -> None:
-        """Ask for all blocks of q that a table needs at once, with their coefficients."""
-        ahead: dict[Block, float] = {}
-        for atom, c in table.items():
-            if atom.kind == "q":
-                for block in blocks(self.groups, atom.level, atom.of):
-                    if block not in self._log_q:
-                        ahead[block] = ahead.get(block, 0.0) + c
+    def _ask_aggregate(self, coefficients: Mapping[Block, float]) -> None:
+        """Ask for those blocks of q that are not known yet at once, with their coefficients."""
+        ahead = {block: c for block, c in coefficients.items() if block not in self._log_q}
         if not ahead:
             return
         if self.aggregate is None:
@@ -255,6 +266,19 @@ class Densities:
             told["ahead"] = [c * share for c in ahead.values()]
         log_q = self.aggregate(self.q, wanted, self.batch_dim, **told)
         self._log_q.update(zip(wanted, log_q, strict=True))
+
+
+def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return Σ weight · tensor: one product of a matrix, if the tensors are of one shape."""
+    first = tensors[0]
+    if len({t.shape for t in tensors}) == 1:
+        row = first.new_tensor(weights)
+        total: Tensor = torch.tensordot(row, torch.stack(list(tensors)), 1)
+        return total
+    total = torch.zeros((), device=first.device)
+    for t, weight in zip(tensors, weights, strict=True):
+        total = total + weight * t
+    return total
 
 
 def takes_ahead(aggregate: Aggregate) -> bool:

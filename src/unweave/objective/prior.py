@@ -1,4 +1,4 @@
-"""The prior p(z) of a batch: what each latent's depends on, and log p of a block."""
+"""The prior p(z) of a batch: log p of a block, with what its sites depend on integrated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..aggregate import classes_summed, log_mixture
 from ..trace.groups import Block
-from ..trace.marginals import is_factorised, unit_shape, unwrap
-from ..trace.node import Node
-from ..trace.parameters import stays, varies
+from ..trace.marginals import is_factorised, unit_shape
 from ..trace.trace import Trace
+from .dependence import Dependence
 from .pair import Pair
 
 
@@ -32,6 +30,7 @@ class Prior:
     def __init__(self, pair: Pair, draws: Trace | Callable[[], Trace] | None) -> None:
         self.pair = pair
         self.draws = draws
+        self.dependence = Dependence(pair, self._made)
 
     def log_prob(self, block: Block) -> Tensor:
         """Return log p(block) per item; parents that are not in the block are integrated.
@@ -47,9 +46,9 @@ class Prior:
         """
         names = {site for site, _ in block}
         latents = [site for site in names if site in self.pair.latents]
-        if not any(self.parents[site] - names for site in latents):
+        if not any(self.dependence.parents[site] - names for site in latents):
             return self._summed(block)
-        is_open = {site: bool(self.ancestors[site] - names) for site in latents}
+        is_open = {site: bool(self.dependence.ancestors[site] - names) for site in latents}
         averaged = tuple(part for part in block if is_open.get(part[0]))
         others = tuple(part for part in block if not is_open.get(part[0]))
         log_p = self._averaged(block, averaged)
@@ -68,7 +67,7 @@ class Prior:
         summed = classes_summed(pair.q, self.trace, block, pair.batch_dim) if pair.depth else ()
         names = {site for site, _ in block if site in pair.latents}
         for site in names:
-            for parent in sorted(self.parents[site] & names):
+            for parent in sorted(self.dependence.parents[site] & names):
                 for y in summed:
                     if pair.latents[parent].value.shape[pair.classes[y]] > 1:
                         raise ValueError(
@@ -83,8 +82,8 @@ class Prior:
         """Return log p of the part of a block that has parents elsewhere."""
         names = {site for site, _ in block}
         sites = [site for site, _ in part]
-        orphans = [site for site in sites if self.parents[site] - names]
-        is_torn = any(self.ancestors[site] & names for site in sites)
+        orphans = [site for site in sites if self.dependence.parents[site] - names]
+        is_torn = any(self.dependence.ancestors[site] & names for site in sites)
         draws = self._made()
         if draws is None or is_torn:
             raise self._refusal(names, orphans)
@@ -103,7 +102,7 @@ class Prior:
             ValueError: An item has some of it, but not all.
         """
         pair = self.pair
-        above = set[str]().union(*(self.ancestors[site] for site in sites))
+        above = set[str]().union(*(self.dependence.ancestors[site] for site in sites))
         in_part = [site for site in pair.latents if site in above]
         if all(pair.latents[site].observed is False for site in in_part):
             return None
@@ -143,7 +142,7 @@ class Prior:
     def _refusal(self, names: set[str], orphans: Sequence[str]) -> ValueError:
         missing = set[str]()
         for site in orphans:
-            missing |= self.parents[site] - names
+            missing |= self.dependence.parents[site] - names
         return ValueError(
             f"the density of {_listed(names)} under the prior integrates over {_listed(missing)}, "
             f"which {orphans[0]!r} depends on, as far as can be seen: give draws of the prior, "
@@ -160,103 +159,6 @@ class Prior:
             nodes[name] = replace(self.pair.q_nodes[name], dist=dist)
         return Trace.of(nodes)
 
-    # -- which depends on which --------------------------------------------------------------------
-
-    @cached_property
-    def ancestors(self) -> dict[str, set[str]]:
-        """The latents that each latent's prior depends on, be it through others.
-
-        Dependence belongs to the program; the values of a batch show it in part. In this order:
-
-        1. Parameters that lack the dimension of items (or have size one where there are many
-           entries) depend on no drawn site. Those that lack an enumerated site's dimension of
-           classes do not depend on that site.
-        2. A `conditional` depends on the sites that it is given.
-        3. Any other prior may depend on each drawn site before it in p, unless it is seen to stay
-           the same while all entries of that site vary, among the items and samples at hand, or
-           else among the draws of the prior. In one item nothing varies.
-
-        A dependence that is assumed without need changes no number: the mean over draws of a
-        density that is the same for all is that density.
-        """
-        found: dict[str, set[str]] = {}
-        for name in self.pair.p_nodes:
-            if name in self.pair.latents:
-                ancestors = set[str]()
-                for site in self._depends_on(name):
-                    if site in found:
-                        ancestors |= {site, *found[site]}
-                found[name] = ancestors
-        return found
-
-    @cached_property
-    def parents(self) -> dict[str, set[str]]:
-        """The drawn latents among the ancestors."""
-        return {name: above.difference(self.pair.classes) for name, above in self.ancestors.items()}
-
-    def _depends_on(self, name: str) -> list[str]:
-        """List the sites that a site's prior depends on, as far as can be seen."""
-        readable = self._readable(name)
-        drawn = [site for site in readable if site not in self.pair.classes]
-        classes = [site for site in readable if site in self.pair.classes]
-        has_classes = [site for site in classes if self._has_classes_of(name, site)]
-        if name in self.itemless:
-            return has_classes
-        if self.pair.p_nodes[name].law:
-            return [*drawn, *has_classes]
-        latents = [site for site in drawn if site in self.pair.latents]
-        seen = [site for site in latents if self._may_depend(name, site)]
-        return [*seen, *has_classes]
-
-    def _may_depend(self, name: str, site: str) -> bool:
-        """Whether a site's prior varies, or nothing shows that it does not vary with another."""
-        lead = range(self.pair.depth, self.pair.lead)
-        if name not in self._constant:
-            return True
-        if varies(self.pair.p_nodes[site].value, lead):
-            return False
-        draws = self._made()
-        if draws is None:
-            return True
-        prior = draws[name]
-        assert prior.dist is not None
-        is_alike = stays(prior.dist, prior.value, range(1))
-        return not (is_alike and varies(draws[site].value, range(1)))
-
-    @cached_property
-    def _constant(self) -> set[str]:
-        """The latents whose prior is the same for all items and samples."""
-        lead = range(self.pair.depth, self.pair.lead)
-        found = set()
-        for name in self.pair.latents:
-            node, dist = self._site(name)
-            if stays(dist, node.value, lead):
-                found.add(name)
-        return found
-
-    def _readable(self, name: str) -> Sequence[str]:
-        """List the sites that a site's prior may read."""
-        law = self.pair.p_nodes[name].law
-        if law:
-            return law.given
-        sites = list(self.pair.p_nodes)
-        return sites[: sites.index(name)]
-
-    def is_held(self, name: str) -> bool:
-        """Whether a site's prior stays as it is while the site is integrated under q(z|x).
-
-        It does if it is the same for all items and samples, or if what it may read is all earlier
-        in q too.
-        """
-        if name in self.fixed:
-            return True
-        sites = list(self.pair.q_nodes)
-        earlier = sites[: sites.index(name)]
-        read = [site for site in self._readable(name) if site in self.pair.latents]
-        return set(read) <= set(earlier)
-
-    # -- what is the same for all ------------------------------------------------------------------
-
     @cached_property
     def factorises(self) -> bool:
         """Whether the prior is the product of its units' priors: then its levels are one."""
@@ -264,58 +166,17 @@ class Prior:
 
     def _is_product(self, name: str) -> bool:
         """Whether a site's units are independent of one another and of other sites."""
-        node, dist = self._site(name)
+        node, dist, *_ = self.dependence.priors[name]
         if not is_factorised(dist):
             return False
         units = self.pair.shapes[name]
         own_units = unit_shape(dist, node.value, self.pair.lead)
-        if own_units[: len(units)] != units or self.parents[name]:
+        if own_units[: len(units)] != units or self.dependence.parents[name]:
             return False
         if not self.pair.depth:
             return True
         numbers = tuple(range(math.prod(units)))
         return not self.pair.sums_classes(self.trace, ((name, numbers),))
-
-    @cached_property
-    def fixed(self) -> set[str]:
-        """The latents whose prior has one set of parameters for all classes, items and samples."""
-        found = set()
-        for name in self.itemless:
-            if not any(self._has_classes_of(name, site) for site in self.pair.classes):
-                found.add(name)
-        return found
-
-    @cached_property
-    def itemless(self) -> set[str]:
-        """The latents whose parameters have no dimension of items and samples, or one for many."""
-        depth, lead = self.pair.depth, self.pair.lead
-        found = set()
-        for name in self.pair.latents:
-            sizes = self._sizes(name)[-(lead - depth) :]  # (*samples, batch)
-            entries = self.pair.p_nodes[name].value.shape[depth:lead]
-            if not sizes or math.prod(sizes) == 1 < math.prod(entries):
-                found.add(name)
-        return found
-
-    def _has_classes_of(self, name: str, site: str) -> bool:
-        """Whether parameters have an enumerated site's dimension of classes."""
-        sizes = self._sizes(name)
-        own = self.pair.classes[site] - self.pair.lead + len(sizes)
-        return own >= 0 and sizes[own] > 1
-
-    def _sizes(self, name: str) -> Sequence[int]:
-        """Return the sizes of a prior's parameters in front of its units, without absent ones."""
-        node, dist = self._site(name)
-        entries = node.value.ndim - len(dist.event_shape)
-        units = entries - self.pair.lead
-        leading = max(len(dist.batch_shape) - units, 0)
-        return dist.batch_shape[:leading]
-
-    def _site(self, name: str) -> tuple[Node, Distribution]:
-        """Return a latent's node in p, and its distribution with units as a batch."""
-        node = self.pair.p_nodes[name]
-        assert node.dist is not None
-        return node, unwrap(node.dist)
 
 
 def _listed(sites: Iterable[str]) -> str:

@@ -89,33 +89,9 @@ class Concrete(Distribution):
         linear = self.logits.sum(-1) - (t + 1) * sum_log_y
         log_factorial = math.lgamma(classes)  # log (K-1)!
         constant = log_factorial + (classes - 1) * log_t
-        normaliser = classes * self._log_normaliser(log_y)
+        terms = self.logits - (t.unsqueeze(-1) if isinstance(t, Tensor) else t) * log_y
+        normaliser = classes * terms.logsumexp(-1)
         return linear - normaliser + constant
-
-    def _log_normaliser(self, log_y: Tensor) -> Tensor:
-        """Return log Σ_k exp(a_k − τ log y_k).
-
-        Where items meet components pair by pair, (items, …, 1, K) and (…, components, K), it is one
-        matrix product: Σ_k exp(a_jk) exp(−τ log y_ik), each row scaled by its maximum. Terms are
-        positive, so nothing cancels. As y is at least the smallest normal number, no sum is below
-        its τ-th power: for τ ≤ 0.9 that leaves room for the reciprocals that the gradient adds up
-        over items.
-        """
-        t = self.temperature
-        a = self.logits
-        b = -(t.unsqueeze(-1) if isinstance(t, Tensor) else t) * log_y
-        are_pairs = b.ndim == a.ndim + 1 > 2 and b.shape[-2] == 1 < a.shape[-2]
-        if not are_pairs or isinstance(t, Tensor) or t > 0.9:
-            terms = a + b
-            return terms.logsumexp(-1)
-        top_a = a.detach().amax(-1, keepdim=True)
-        top_b = b.detach().amax(-1, keepdim=True)
-        rows = (b - top_b).exp()  # (items, …, 1, K)
-        components = (a - top_a).exp()  # (…, components, K)
-        pairs = "i...k,...jk->i...j"
-        total = torch.einsum(pairs, rows.squeeze(-2), components)
-        log_total = total.log()  # (items, …, components)
-        return log_total + top_a.squeeze(-1) + top_b.squeeze(-1)
 
     def log_mass(self, label: Tensor) -> Tensor:
         """Return the log-probability of one-hot (or soft) labels under the relaxed categorical."""

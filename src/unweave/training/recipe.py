@@ -58,8 +58,9 @@ class Recipe:
         compiled: If true, torch compiles the networks.
         gather: If true, log q(z) is estimated from the items of all ranks, or else by each rank
             from its own.
-        logged: The number of steps of an epoch that the log's terms are means over. With 0, they
-            are the ELBO and the reconstruction of one step, which need no q(z).
+        logged: The largest number of steps of an epoch that the log's terms are means over (see
+            `log_every`). With 0, they are the ELBO and the reconstruction of one step, which need
+            no q(z).
         points: The number of items that exact terms are averaged over: q(z) of many enumerated
             classes costs more than a step.
         flags: The command line's flags that build the same recipe.
@@ -100,6 +101,17 @@ class Recipe:
     def per_epoch(self) -> int:
         """The number of steps in an epoch."""
         return self.n // (self.batch - self.labelled)
+
+    @property
+    def log_every(self) -> int:
+        """The number of steps between those that the log's terms are means over.
+
+        The terms need log q(z), whose share of a step grows with the batch: unless the objective
+        needs it too, they are far between in large batches. An epoch has one such step at least.
+        """
+        kinds = {getattr(term, "kind", "") for term in self.objective_at(0).coefficients}
+        apart = 8 if "q" in kinds else max(16, self.batch // 64)
+        return max(1, min(apart, self.per_epoch), self.per_epoch // max(self.logged, 1))
 
     @property
     def aggregate(self) -> minibatch:

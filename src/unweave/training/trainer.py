@@ -78,7 +78,7 @@ class Trainer:
         self.alarmed: list[str] = []
         self.alarms: dict[str, str] = {}
         self.factorises = True
-        self.log_every = max(1, self.per_epoch // max(recipe.logged, 1))
+        self.log_every = recipe.log_every
         # Reading a number off an accelerator waits for it.
         self.check_every = 1 if self.device.type == "cpu" else 50
 
