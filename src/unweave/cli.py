@@ -610,6 +610,7 @@ def _where_it_began(run: Path) -> Iterator[Path]:
 def _recipe_of(run: Path) -> Any:
     """Build the recipe that a run folder was trained from."""
     from .runs.artifact import read_config
+    from .studies import grid
 
     config = read_config(run)
     name = config.get("recipe", "").replace("-", "_")
@@ -623,11 +624,12 @@ def _recipe_of(run: Path) -> Any:
             "with it from Python, `unweave.fit(recipe, out, resume=True)`"
         )
     try:
-        recipe = getattr(recipes, name)(**config["flags"])
-    except TypeError as error:
+        flags = grid.complete(name, config.get("flags", {}))
+    except ValueError as error:
         raise ValueError(
             f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
         ) from None
+    recipe = getattr(recipes, name)(**flags)
     how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
     return replace(recipe, **how)
 

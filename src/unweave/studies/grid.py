@@ -114,7 +114,7 @@ class Study:
         for seed in self.seeds:
             for method, settings in points:
                 given = {**self.flags, **settings, "seed": seed}
-                jobs.append(Job(method, self.recipe, _complete(self.recipe, given)))
+                jobs.append(Job(method, self.recipe, complete(self.recipe, given)))
         self._check(jobs)
         return jobs
 
@@ -233,8 +233,12 @@ def _is_number(value: Any) -> bool:
 # -- flags against the recipe ----------------------------------------------------------------------
 
 
-def _complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all flags of a recipe; those that are given are checked against its signature."""
+def complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all flags of a recipe; those that are given are checked against its signature.
+
+    Raises:
+        ValueError: If there is no such recipe or flag, or a value is not of its flag's type.
+    """
     function = _recipe(recipe)
     hints = typing.get_type_hints(function, localns={"Recipe": Any})
     parameters = inspect.signature(function).parameters.values()

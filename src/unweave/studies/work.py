@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 from filelock import FileLock, Timeout
 
+from ..runs import config as run_config
 from ..runs.command import arguments
 from ..runs.files import read_json, read_lines, write_json
 from .board import Board
@@ -184,8 +185,9 @@ def progress(job: Job, out: Path) -> float:
     lines = read_lines(folder / "metrics.jsonl")
     if not lines:
         return 0.0
-    epochs = read_json(folder / "config.json").get("epochs")
-    return min(1.0, float(lines[-1]["epoch"]) / epochs) if epochs else 0.0
+    epochs = run_config.read(folder).get("epochs")
+    done = lines[-1].get("epoch")
+    return min(1.0, done / epochs) if epochs and isinstance(done, int | float) else 0.0
 
 
 def failures(jobs: Sequence[Job], out: Path) -> Iterator[tuple[Job, dict[str, Any]]]:
