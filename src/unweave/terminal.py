@@ -54,17 +54,17 @@ def ended(error: Exception, quiet: bool = False) -> int:
         1 for an error that a person can mend; `FAULT` for one that nobody foresaw, which is a fault
         of this package. The line then names what was done, and the file that holds the full trace.
     """
-    is_foreseen = _is_foreseen(error)
+    can_be_mended = is_foreseen(error)
     if not quiet:
-        text = _message(error) if is_foreseen else _fault(error)
+        text = _message(error) if can_be_mended else _fault(error)
         rank = int(os.environ.get("RANK", 0))
         where = f" at rank {rank}" if rank else ""
         line = Text.assemble((f"Error{where}:", "bold red"), " ", visible(text))
         console(stderr=True).print(line, highlight=False, soft_wrap=True)
-    return 1 if is_foreseen else FAULT
+    return 1 if can_be_mended else FAULT
 
 
-def _is_foreseen(error: Exception) -> bool:
+def is_foreseen(error: Exception) -> bool:
     """Return whether a statement of this package raised an error, or the system refused a file.
 
     Anything else was raised within a library, or by an expression that was thought to be safe.
