@@ -206,7 +206,8 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("study, TOML", "study.toml", [STUDY.encode()], lambda: _study("study.toml"), 3),
         Kind("study, JSON", "study.json", [_as_json()], lambda: _study("study.json"), 3, True),
         Kind("group tree", "text", [t.encode() for t in TREES], _tree, 3, True),
-        Kind("config.json", "RUN/config.json", [text["config.json"]], partial(_config, run), 3, True),
+        Kind("config.json", "RUN/config.json", [text["config.json"]], partial(_config, run),
+             3, True),
         Kind("scores.json", "RUN/scores.json", [text["scores.json"]], report, 1, True),
         Kind("metrics.jsonl", "RUN/metrics.jsonl", [log], report, 1),
         Kind("evaluation.npz", "RUN/evaluation.npz", [(run / arrays.FILE).read_bytes()],
@@ -218,7 +219,8 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("npy", "own.npy", arrays_seen, lambda: _own("own.npy"), 3),
         Kind("npz", "own.npz", archives, lambda: _own("own.npz"), 3),
         Kind("csv", "own.csv", [csv], lambda: _own("own.csv", labels="kind"), 3),
-        Kind("tsv", "own.tsv", [csv.replace(b",", b"\t")], lambda: _own("own.tsv", labels="kind"), 1),
+        Kind("tsv", "own.tsv", [csv.replace(b",", b"\t")],
+             lambda: _own("own.tsv", labels="kind"), 1),
         Kind("parquet", "own.parquet", [saved(partial(parquet.write_table, table))],
              lambda: _own("own.parquet", labels="kind"), 3),
         Kind("idx", "own.idx", [head + numbers.tobytes()], lambda: _done(idx.read("own.idx")), 2),
@@ -365,7 +367,7 @@ class Campaign:
 
 
 def run(count: int, seed: int, kept: Path) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Read so many inputs; keep those that fail, and return the counts by kind, and the failures."""
+    """Read so many inputs, keep those that fail, and return counts by kind, and the failures."""
     warnings.simplefilter("ignore")
     counts: dict[str, Counter[str]] = {}
     failures: list[str] = []

@@ -310,7 +310,8 @@ def _of_one_size(codes: Floats) -> Floats:
     That keeps all digits. scikit-learn's trees take entries within 1e-7 of each other for equal.
     """
     _, exponents = np.frexp(np.abs(codes).max(0))
-    return np.ldexp(codes, -exponents)
+    scaled: Floats = np.ldexp(codes, -exponents)
+    return scaled
 
 
 def _fit(

@@ -150,9 +150,12 @@ def not_negative(
 
         @wraps(function)
         def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                arguments = signature.bind(*args, **kwargs).arguments
+            except TypeError:  # the call says which argument is missing or too many
+                return function(*args, **kwargs)
             for name in names:
-                value = bound.arguments.get(name, 0)
+                value = arguments.get(name, 0)
                 if not least(value) >= 0:
                     raise ValueError(
                         f"{name} of {function.__name__} is {value}; expected 0 or more, as it "
