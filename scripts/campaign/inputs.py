@@ -187,7 +187,7 @@ def kinds(folder: Path) -> list[Kind]:
     pictures.append(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(touch canary) system\n")
     weights, before = (run / "model.safetensors").read_bytes(), uw.load(run).state_dict()
     held = arrays.flat(arrays.read(run))
-    (checkpoint,) = (run / "checkpoints").iterdir()
+    *_, checkpoint = sorted((run / "checkpoints").glob("*.pt"))
     harmful = saved(lambda file: torch.save({"format": 1, "model": Canary()}, file))
     state = load_checkpoint(run) or {}
     text = {name: (run / name).read_bytes() for name in ("config.json", "scores.json")}
@@ -216,6 +216,9 @@ def kinds(folder: Path) -> list[Kind]:
              lambda: _same(uw.load(run).state_dict(), before), 3),
         Kind("checkpoint", f"RUN/checkpoints/{checkpoint.name}", [checkpoint.read_bytes(), harmful],
              lambda: _same((load_checkpoint(run) or {}).get("model", {}), state["model"]), 2),
+        Kind("seal of a checkpoint", f"RUN/checkpoints/{checkpoint.stem}.json",
+             [checkpoint.with_suffix(".json").read_bytes()],
+             lambda: _same((load_checkpoint(run) or {}).get("model", {}), state["model"]), 1, True),
         Kind("npy", "own.npy", arrays_seen, lambda: _own("own.npy"), 3),
         Kind("npz", "own.npz", archives, lambda: _own("own.npz"), 3),
         Kind("csv", "own.csv", [csv], lambda: _own("own.csv", labels="kind"), 3),

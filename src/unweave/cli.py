@@ -287,6 +287,8 @@ def picture(
 
     if what not in PICTURES:
         raise typer.BadParameter(f"{what!r} is no picture; expected one of: {', '.join(PICTURES)}")
+    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise typer.BadParameter(f"{str(out)!r} ends in no .png, .svg or .pdf: name such a file")
     say(f"picture: {PICTURES[what](runs, out)}")
 
 

@@ -39,7 +39,7 @@ def _about(folder: Path, config: Mapping[str, Any]) -> list[str]:
         f"Objective (nats, maximised): {circled}, that is `{objective}`.",
         f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, "
         f"{data.get('test', 0):,} to test.",
-        f"Made by {made_by} in {config.get('seconds', 0):.0f} s on {config['machine']}.",
+        f"Made by {made_by} in {config.get('seconds') or 0:.0f} s on {config['machine']}.",
         "",
         "```python",
         "import unweave as uw",

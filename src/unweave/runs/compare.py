@@ -55,6 +55,6 @@ def _values(settings: Mapping[str, Any], scores: Scores) -> dict[str, float]:
 
 def _spread(values: Sequence[float]) -> str:
     """Return mean ± standard deviation, nothing for one run or if one lacks the score."""
-    if len(values) == 1 or any(map(math.isnan, values)):
+    if len(values) == 1 or not all(map(math.isfinite, values)):
         return ""
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"

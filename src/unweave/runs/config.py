@@ -54,7 +54,7 @@ class Settings(msgspec.Struct):
     device: str = ""
     gather: bool = True
     sha256: dict[str, str] = {}
-    seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e12)] | None = None
 
 
 def read(folder: str | Path) -> dict[str, Any]:
