@@ -59,7 +59,7 @@ def summary(folder: str | Path) -> list[str]:
     folder = Path(folder)
     scores = run_scores.read(folder)
     found = exhibits.tiles(_findings(scores, run_arrays.read(folder)))
-    tiles = [*found, *terms.tiles(read_json(folder / "config.json"), scores)]
+    tiles = [*found, *terms.tiles(run_config.read(folder), scores)]
     lines = []
     for tile in tiles:
         error = f" ± {tile['error']}" if tile["error"] else ""
