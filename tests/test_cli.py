@@ -117,13 +117,54 @@ def test_one_message_without_a_traceback(unweave, tmp_path):
     assert "Traceback" not in err
 
 
-def test_brackets_in_messages_are_not_markup(unweave, monkeypatch):
-    def failing(*args, **kwargs):
-        raise ValueError("site 'z[0]' of [bold]shape[/] [8, 8]")
+def test_brackets_in_messages_are_not_markup(unweave):
+    code, _, err = unweave("report", "[bold]run[/] :smile:")
+    assert code == 1
+    assert err.startswith("Error: [bold]run[/] :smile:/config.json ")
 
-    monkeypatch.setattr(cli, "_recipe_of", failing)
-    monkeypatch.setattr(artifact, "read_config", lambda run: {})
-    assert unweave("resume", "run")[2] == "Error: site 'z[0]' of [bold]shape[/] [8, 8]\n"
+
+def test_text_from_outside_is_shown_as_it_is(unweave, tmp_path):
+    """Names that rich would take for markup stopped a study, or the message about it."""
+    study = tmp_path / "s.toml"
+    study.write_text('recipe = "[red]a"\n[methods."[/]"]\n', encoding="utf-8")
+    code, _, err = unweave("study", study, "--out", tmp_path / "[/]")
+    assert code == 1
+    assert "there is no recipe '[red]a'" in err
+    rng = np.random.default_rng(0)
+    np.savetxt(
+        tmp_path / "z.csv", rng.normal(size=(60, 2)), header="[/],b", comments="", delimiter=","
+    )
+    (tmp_path / "v.csv").write_text("\n".join(["\x1b[31m", *"ab" * 30]), encoding="utf-8")
+    code, out, err = unweave(
+        "score",
+        tmp_path / "z.csv",
+        tmp_path / "v.csv",
+        "--no-intervals",
+        "--metric",
+        "mig",
+        "--out",
+        tmp_path / "scores",
+    )
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+
+
+def test_options_that_no_executor_has_are_named(unweave, tmp_path):
+    study = tmp_path / "s.toml"
+    study.write_text('recipe = "digits"\n[methods.VAE]\nobjective = "vae"\n', encoding="utf-8")
+    where = ("study", study, "--out", tmp_path / "out")
+    assert "the executor local has no option 'colour'" in unweave(*where, "--option", "colour=1")[2]
+    assert unweave(*where, "--option", "workers=3")[0] == 2
+    assert unweave(*where, "--threads", "100000")[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_without_a_name_starts_nothing(unweave, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = unweave("study")
+    assert code == 0
+    assert "dsprites-small  40" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- flags -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ SOURCE = Path(unweave.__file__).parent
 
 ORDER = [
     "extras", "ranks", "nets", "trace", "fused", "aggregate", "objective",
-    "models", "data", "metrics", "plots",
+    "models", "data", "metrics", "plots", "terminal",
     "runs", "training", "evaluation", "pages", "explore", "scoring",
     "run", "sklearn", "recipes", "studies", "checks", "cli", "__main__",
 ]  # fmt: skip
@@ -104,6 +104,7 @@ def test_leaves_do_not_know_one_another_and_have_no_torch():
         (["metrics"], {"numpy", "scipy", "sklearn", "lightgbm"}),
         (["plots"], {"numpy", "matplotlib"}),
         (["recipes"], {"torch", "numpy", "scipy", "sklearn"}),
+        (["terminal"], {"rich"}),
         (["cli"], {"typer", "rich", "torch"}),
     ],
 )

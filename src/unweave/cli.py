@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from . import __version__, recipes
-from .extras import MissingExtra
+from . import __version__, recipes, terminal
+from .terminal import console, say, visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +32,9 @@ train = typer.Typer(
     no_args_is_help=True, help="Train a recipe; each has flags of its own.", rich_markup_mode="rich"
 )
 app.add_typer(train, name="train")
+
+MOST_THREADS = 1024
+"""Threads at most: where the system has no more of them to give, torch ends the process."""
 
 Out = Annotated[Path | None, typer.Option(help="Run folder to write.  Default: runs/RECIPE-seedN.")]
 Overwrite = Annotated[
@@ -50,7 +52,9 @@ Compile = Annotated[
 Threads = Annotated[
     int,
     typer.Option(
-        min=1, help="Threads that torch may use; more pay off for large models on a quiet machine."
+        min=1,
+        max=MOST_THREADS,
+        help="Threads that torch may use; more pay off for large models on a quiet machine.",
     ),
 ]
 Local = Annotated[
@@ -71,31 +75,17 @@ RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN"
 
 
 def main() -> None:
-    """Run the command; an error that a person can mend is one message, without a traceback.
+    """Run the command; whatever fails is one message, without a traceback.
 
-    Where several ranks run (`torchrun -m unweave …`), the one with the error prints it.
+    The exit status is 1 for an error that a person can mend, and `terminal.FAULT` for one that
+    nobody foresaw. Where several ranks run (`torchrun -m unweave …`), the one with the error prints
+    it.
     """
     try:
         app()
-    except (ValueError, OSError, KeyError, MissingExtra) as error:
+    except Exception as error:
         another_rank_has_it = isinstance(error.__cause__, ConnectionAbortedError)
-        if not another_rank_has_it:
-            _print_error(error)
-        sys.exit(1)
-
-
-def _print_error(error: Exception) -> None:
-    rank = int(os.environ.get("RANK", 0))
-    where = f" at rank {rank}" if rank else ""
-    # a KeyError's own text is its message in quotes
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    message = f"[bold red]Error{where}:[/] {_plain(str(text))}"
-    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """Escape brackets, which are rich's markup."""
-    return text.replace("[", "\\[")
+        sys.exit(terminal.ended(error, quiet=another_rank_has_it))
 
 
 def _version(value: bool) -> None:
@@ -182,7 +172,10 @@ def resume(
     run: RunFolder,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.  Default: as before.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that torch may use.  Default: as before.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_THREADS, help="Threads that torch may use.  Default: as before."
+        ),
     ] = None,
 ) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
@@ -222,8 +215,8 @@ def evaluate(
         model = load(folder).to(device_of(device))
         scores = evaluate_run(recipe, model, folder, points=points, quick=quick)
     for remark in scores.get("remarks", ()):
-        typer.echo(f"note: {remark}", err=True)
-    typer.echo(f"report: {write(run)}")
+        say(f"note: {remark}", to_stderr=True)
+    say(f"report: {write(run)}")
 
 
 @app.command()
@@ -231,7 +224,7 @@ def report(run: RunFolder) -> None:
     """Write report.html again from a run's files."""
     from .pages.run import write
 
-    typer.echo(f"report: {write(run)}")
+    say(f"report: {write(run)}")
 
 
 @app.command()
@@ -256,7 +249,7 @@ def explore(
     session = Session(model, recipe.test or recipe.data, folder, recipe.groups)
 
     def ready(address: str) -> None:
-        typer.echo(f"explorer: {address} (Ctrl-C ends it)")
+        say(f"explorer: {address} (Ctrl-C ends it)")
         if browser:
             webbrowser.open(address)
 
@@ -272,7 +265,7 @@ def compare(
 
     heads, rows = table(runs)
     # wide enough that no number is broken over two lines
-    Console(width=60 + 30 * len(runs)).print(_table(heads, rows))
+    console(width=60 + 30 * len(runs)).print(_table(heads, rows))
 
 
 @app.command()
@@ -294,7 +287,9 @@ def picture(
 
     if what not in PICTURES:
         raise typer.BadParameter(f"{what!r} is no picture; expected one of: {', '.join(PICTURES)}")
-    typer.echo(f"picture: {PICTURES[what](runs, out)}")
+    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise typer.BadParameter(f"{str(out)!r} ends in no .png, .svg or .pdf: name such a file")
+    say(f"picture: {PICTURES[what](runs, out)}")
 
 
 @app.command()
@@ -341,7 +336,7 @@ def score(
     from .scoring import card as scorecard
 
     settings: dict[str, Any] = {"convention": convention} if convention else {}
-    with Console(stderr=True).status(
+    with console(stderr=True).status(
         "computing; intervals take a hundred times as long as values do"
     ):
         card = scorecard.score(
@@ -358,11 +353,10 @@ def score(
     if json:
         typer.echo((out / "scores.json").read_text(encoding="utf-8"), nl=False)
         return
-    console = Console()
-    console.print(_table(HEADS, scorecard.table(card)))
+    console().print(_table(HEADS, scorecard.table(card)))
     for text in card.warnings:
-        console.print(f"note: {_plain(text)}", highlight=False)
-    typer.echo(f"page: {page}")
+        say(f"note: {text}")
+    say(f"page: {page}")
 
 
 @app.command()
@@ -394,9 +388,10 @@ def study(
     source: Annotated[
         str,
         typer.Argument(
-            help="A TOML or JSON file, or a study of the package: dsprites-small.", metavar="STUDY"
+            help="A TOML or JSON file, or a study of the package.  Default: list those.",
+            metavar="STUDY",
         ),
-    ] = "dsprites-small",
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study.  Default: runs/STUDY.")
     ] = None,
@@ -420,7 +415,7 @@ def study(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at once.  Default: as many as fill the cores.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a run.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Threads of a run.")] = 1,
     device: Annotated[
         str | None,
         typer.Option(help="cpu or cuda.  Default: cuda where there is one; each run has its own."),
@@ -438,6 +433,9 @@ def study(
     from .studies import grid, work
     from .studies import page as study_report
 
+    if not source:
+        _list_studies()
+        return
     changes: dict[str, Any] = {"seeds": seeds, "flags": _pairs(flag)}
     if method:
         given = {"name": source, "recipe": recipe, "methods": _methods(method)}
@@ -455,21 +453,32 @@ def study(
             "retries": retries,
         }
         try:
-            left = work.run(plan, folder, **options, **_pairs(option))
+            left = work.run(plan, folder, **options, **_pairs(option, options))
         except KeyboardInterrupt:
             said = "stopped; what was running has saved its state: the same command goes on"
-            typer.echo(said, err=True)
+            say(said, to_stderr=True)
             raise typer.Exit(130) from None
     heads, rows = study_report.summary(folder)
-    Console(width=max(100, 16 * len(heads))).print(_table(heads, rows))
+    console(width=max(100, 16 * len(heads))).print(_table(heads, rows))
     for job in left:
-        typer.echo(
-            f"not finished: {job.method}, seed {job.seed}: see {folder / 'logs' / job.key}.txt",
-            err=True,
-        )
-    typer.echo(f"report: {study_report.write(folder)}")
+        log = folder / "logs" / f"{job.key}.txt"
+        say(f"not finished: {job.method}, seed {job.seed}: see {log}", to_stderr=True)
+    say(f"report: {study_report.write(folder)}")
     if left:
         raise typer.Exit(1)
+
+
+def _list_studies() -> None:
+    """List the studies that come with the package, and how many runs each takes."""
+    from .studies import grid
+
+    rows = []
+    for name in grid.names():
+        plan = grid.read(name)
+        about = " ".join(plan.about.split())
+        rows.append((name, str(len(plan.jobs())), about))
+    console().print(_table(("study", "runs", "about"), rows))
+    say("`unweave study NAME` starts one, or goes on with it")
 
 
 def _methods(given: list[str]) -> dict[str, dict[str, str]]:
@@ -481,7 +490,7 @@ def _methods(given: list[str]) -> dict[str, dict[str, str]]:
     return methods
 
 
-def _pairs(given: list[str] | None) -> dict[str, Any]:
+def _pairs(given: list[str] | None, taken: Iterable[str] = ()) -> dict[str, Any]:
     """Read NAME=VALUE, values as JSON where they are JSON, text otherwise."""
     import json
 
@@ -490,9 +499,11 @@ def _pairs(given: list[str] | None) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise typer.BadParameter(f"{text!r}: expected NAME=VALUE")
+        if name.strip() in taken:
+            raise typer.BadParameter(f"{text!r}: --{name.strip()} is a flag of its own")
         try:
             pairs[name.strip()] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             pairs[name.strip()] = value
     return pairs
 
@@ -572,7 +583,7 @@ def data(
     """Print the folder of the data, or set it; UNWEAVE_DATA and --data-dir win over the setting."""
     from .data import directory, set_directory
 
-    typer.echo(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
+    say(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
 
 
 @app.command(name="list")
@@ -582,14 +593,14 @@ def list_recipes() -> None:
     for name in recipes.__all__:
         described = getattr(recipes, name).__doc__
         rows.append((name.replace("_", "-"), described.splitlines()[0]))
-    Console().print(_table(("recipe", "what it trains"), rows))
+    console().print(_table(("recipe", "what it trains"), rows))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return rows under their heads, without lines, as rich prints them."""
-    table = Table(*heads, box=None, pad_edge=False)
+    table = Table(*map(visible, heads), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     return table
 
 
@@ -613,6 +624,7 @@ def _where_it_began(run: Path) -> Iterator[Path]:
 def _recipe_of(run: Path) -> Any:
     """Build the recipe that a run folder was trained from."""
     from .runs.artifact import read_config
+    from .studies import grid
 
     config = read_config(run)
     name = config.get("recipe", "").replace("-", "_")
@@ -626,11 +638,12 @@ def _recipe_of(run: Path) -> Any:
             "with it from Python, `unweave.fit(recipe, out, resume=True)`"
         )
     try:
-        recipe = getattr(recipes, name)(**config["flags"])
-    except TypeError as error:
+        flags = grid.complete(name, config.get("flags", {}))
+    except ValueError as error:
         raise ValueError(
             f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
         ) from None
+    recipe = getattr(recipes, name)(**flags)
     how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
     return replace(recipe, **how)
 
@@ -648,9 +661,9 @@ def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) 
         fit(recipe(), folder, **options)
     except Interrupted as stopped:
         if leads:
-            typer.echo(str(stopped), err=True)
+            say(str(stopped), to_stderr=True)
         raise typer.Exit(130) from None
     if leads and options.get("evaluate", True):
-        typer.echo(f"report: {folder / 'report.html'}")
+        say(f"report: {folder / 'report.html'}")
     elif leads:
-        typer.echo(f"trained: {folder}; `unweave evaluate {folder}` scores it")
+        say(f"trained: {folder}; `unweave evaluate {folder}` scores it")

@@ -133,7 +133,7 @@ def test_each_level_of_folders_that_differs_is_a_factor(tmp_path):
 
 
 def test_folders_without_images_say_so(tmp_path):
-    with pytest.raises(ValueError, match="no image in it; expected files"):
+    with pytest.raises(ValueError, match="no image in it; expected photographs"):
         read(tmp_path)
     (tmp_path / "a.png").write_text("x")
     with pytest.raises(ValueError, match=r"none of 1 image files can be read \(a.png"):

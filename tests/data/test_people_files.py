@@ -115,7 +115,25 @@ def test_images_and_films_that_pillow_does_not_read_are_said(tmp_path):
     (tmp_path / "notes.txt").write_text("of no concern")
     said = []
     assert len(read(tmp_path, say=said.append)) == 1
-    assert said[1] == "1 files of kinds that pillow does not read left out: film.mp4"
+    assert said[1] == "1 files of kinds that are no photographs left out: film.mp4"
+
+
+def test_documents_are_never_given_to_their_readers(tmp_path, monkeypatch):
+    """Those of .eps start Ghostscript, whatever the file is called."""
+    from PIL import EpsImagePlugin, PsdImagePlugin
+
+    for reader in (EpsImagePlugin.EpsImageFile, PsdImagePlugin.PsdImageFile):
+        monkeypatch.setattr(reader, "_open", lambda _: pytest.fail("a document was read"))
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    for name in ("drawing.eps", "drawing.ps", "mask.png"):
+        (tmp_path / name).write_bytes(script)
+    (tmp_path / "layers.psd").write_bytes(b"8BPS\0\1" + bytes(40))
+    save(tmp_path / "a.png")
+    said = []
+    assert len(read(tmp_path, say=said.append)) == 1
+    assert said[1] == "1 unreadable files left out: mask.png (not an image)"
+    left = "3 files of kinds that are no photographs left out: drawing.eps, drawing.ps, layers.psd"
+    assert said[2] == left
 
 
 # -- names of files --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The compiled kernel is there, or says why not; that it is right is tested in test_fused.py."""
 
+import os
 import stat
 import subprocess
 
@@ -72,10 +73,54 @@ def test_no_compiler_and_no_wish_for_one(fresh, monkeypatch):
         native.Native(torch.zeros(1, 1), torch.ones(1, 1), plans.plan((), 1))
 
 
+def homeless():
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(fresh, monkeypatch):
     (fresh / "unweave").write_text("a file where the folder should be", encoding="utf-8")
-    assert native.status().startswith("pure (")
+    assert native._folder() is None
     same(estimate(), torch.full((2, 1), -0.2257913526447274))
+
+
+def test_a_cache_is_ones_own_or_is_not_used(fresh, monkeypatch):
+    old = os.umask(0)
+    try:
+        cache = native._folder()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    cache.chmod(0o777)  # as earlier versions left it under a loose umask
+    assert native._folder() == cache
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    monkeypatch.setattr(native, "_user", lambda: os.geteuid() + 1)
+    assert native._folder() is None
+    monkeypatch.setattr(native, "_cache", homeless)
+    assert native._folder() is None
+
+
+def test_a_library_that_others_may_write_or_that_is_damaged_is_removed(fresh):
+    cache = native._folder()
+    library = fresh / "made.so"
+    library.write_bytes(b"a library")
+    kept = cache / f"kernel-1-{native._checksum(library)}.so"
+
+    def place(mode=0o700, content=b"a library"):
+        kept.write_bytes(content)
+        kept.chmod(mode)
+        return native._kept(cache, "kernel-1")
+
+    assert place() == kept
+    assert place(mode=0o722) is None
+    assert not kept.exists()
+    assert place(content=b"a lib") is None
+    assert place() == kept
+
+
+def test_a_relative_cache_is_no_cache(monkeypatch):
+    """The folder that one happens to be in may be another's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    assert native._cache().is_absolute()
 
 
 # -- where it can ----------------------------------------------------------------------------------
@@ -90,6 +135,28 @@ def test_it_is_built_once_and_found_again(fresh, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("built again"))
     assert native.library() is not None
     assert list((fresh / "unweave").iterdir()) == [built]
+
+
+@with_compiler
+@pytest.mark.slow
+def test_without_a_home_it_is_built_for_this_process_alone(fresh, monkeypatch):
+    monkeypatch.setattr(native, "_cache", homeless)
+    monkeypatch.setattr(native.tempfile, "tempdir", str(fresh))
+    assert native.status().startswith("native (C++, ")
+    same(estimate(), torch.full((2, 1), -0.2257913526447274))
+    assert list(fresh.iterdir()) == []
+
+
+@with_compiler
+@pytest.mark.slow
+def test_a_library_that_was_cut_off_is_built_anew(fresh):
+    native.library()
+    (built,) = (fresh / "unweave").iterdir()
+    built.write_bytes(built.read_bytes()[:4096])
+    native._load.cache_clear()
+    assert native.status().startswith("native (C++, ")
+    (again,) = (fresh / "unweave").iterdir()
+    assert len(again.read_bytes()) > 4096
 
 
 @with_compiler

@@ -8,7 +8,9 @@ from scipy.stats import binom
 
 from unweave.metrics import battery
 from unweave.metrics.information import information
+from unweave.metrics.regressors import dci
 from unweave.metrics.score import BINS, Score, bootstrap, cells, checked, paired
+from unweave.metrics.separation import sap
 from unweave.metrics.sharing import sharing
 
 Z = np.random.default_rng(0).normal(size=(12, 2))
@@ -238,3 +240,20 @@ def test_work_is_shared_within_the_context_alone():
         assert paired(z.copy(), v) is not pairs
         assert information(pairs) is information(pairs)
     assert paired(z, v) is not pairs
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-320, 1e31])
+def test_codes_whose_digits_are_lost_are_refused(scale):
+    """SAP and DCI gave other values for codes in other units, without a word."""
+    v = np.random.default_rng(0).integers(0, 3, (90, 2))
+    z = v[:, ::-1] + np.random.default_rng(1).random((90, 2))
+    for metric in (sap, dci):
+        with pytest.raises(ValueError, match=r"code 1 goes to .*: divide the code by its"):
+            metric(z * [1, scale], v)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e-25])
+def test_dci_does_not_depend_on_the_unit_of_codes(scale):
+    v = np.random.default_rng(0).integers(0, 3, (90, 2))
+    z = v[:, ::-1] + np.random.default_rng(1).random((90, 2))
+    assert float(dci(z * scale, v)) == pytest.approx(float(dci(z, v)), abs=1e-3)

@@ -1,5 +1,8 @@
 """Schedules: piecewise linear coefficients, and objectives that hold them."""
 
+import math
+import re
+
 import pytest
 import torch
 from hypothesis import given
@@ -103,3 +106,38 @@ def test_terms_that_meet_at_a_step_are_added():
     assert uw.conditioned(up * uw.mi).at(5) == uw.conditioned(5.0 * uw.mi)
     both = uw.conditioned(up * uw.mi) + uw.conditioned(down * uw.mi)
     assert both.at(5) == 2 * uw.conditioned(5.0 * uw.mi)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda: math.inf * uw.elbo, "the coefficient of log p(x|z) is inf; expected a finite"),
+        (lambda: uw.elbo + math.nan * uw.label, "the coefficient of log q(y|x) is nan"),
+        (lambda: 1e308 * uw.recon + 1e308 * uw.recon, "the coefficient of log p(x|z) is inf"),
+        (lambda: uw.elbo / 0, "division by zero"),
+        (lambda: uw.ramp(0, 1) / 0, "division by zero"),
+        (lambda: uw.ramp(0, math.inf), "all of them finite numbers"),
+        (lambda: uw.ramp(0, 1, last=math.nan), "steps increasing, all of them finite"),
+        (lambda: uw.beta_vae(-4), "beta of beta_vae is -4; expected 0 or more"),
+        (lambda: uw.beta_vae(math.nan), "beta of beta_vae is nan"),
+        (lambda: uw.hfvae(1, gamma=uw.ramp(1, -1)), "gamma of hfvae is (1 to -1 over"),
+        (lambda: uw.tc_vae(beta=-1), "beta of tc_vae is -1"),
+        (lambda: uw.corex(-1, "y"), "lam of corex is -1"),
+        (lambda: uw.dip_vae_ii(10, -1), "diag of dip_vae_ii is -1"),
+        (lambda: uw.annealed_vae(-1), "gamma of annealed_vae is -1"),
+        (lambda: uw.capacity(uw.mi, -1), "nats of capacity is -1"),
+        (lambda: uw.factor_vae(-35), "gamma of factor_vae is -35"),
+        (lambda: uw.critic_tc(hidden=(0,)), "hidden=(0,) of a critic"),
+        (lambda: uw.critic_tc(lr=math.nan), "lr=nan of a critic"),
+        (lambda: uw.critic_tc(betas=(1.0, 0.9)), "betas=(1.0, 0.9) of a critic"),
+        (lambda: uw.mmd(bandwidth=math.inf), "bandwidth=inf: expected a number above 0"),
+    ],
+)
+def test_coefficients_that_make_no_sense_are_refused(write, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        write()
+
+
+def test_information_may_be_rewarded():
+    """α of HFVAE weighs a term that is bounded, so that either sign makes sense."""
+    assert uw.hfvae(-1) == uw.recon + uw.mi - uw.tc[:] - uw.kl[-1]

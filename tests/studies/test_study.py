@@ -1,11 +1,14 @@
 """Studies: a grid of runs, each in its folder, that survive whatever stops them."""
 
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,73 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
 def test_what_does_not_fit_is_refused_before_anything_runs(change, message):
     with pytest.raises(ValueError, match=message.replace("{", r"\{").replace("}", r"\}")):
         Study(**{"name": "s", "recipe": "digits-hfvae", "methods": METHODS, **change}).jobs()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "../../escaped"}, "name is '../../escaped'; expected the name of a folder"),
+        ({"name": ".."}, "name is '..'"),
+        ({"name": 3}, "name is 3"),
+        ({"recipe": ["digits"]}, "recipe is ['digits']; expected the name of a recipe"),
+        ({"methods": []}, "methods is []; expected a table for each method"),
+        ({"methods": {}}, "methods is {}"),
+        ({"methods": {"VAE": 3}}, "methods is {'VAE': 3}"),
+        ({"methods": {"VAE": {"lr": []}}}, "methods.VAE.lr is []; expected a finite number"),
+        ({"methods": {"VAE": {"lr": [[1]]}}}, "methods.VAE.lr is [[1]]"),
+        ({"methods": {"VAE": {"lr": math.inf}}}, "methods.VAE.lr is inf"),
+        ({"methods": {"VAE": {"lr": 10**400}}}, "methods.VAE.lr is 1000"),
+        ({"methods": {"VAE": {"lr": date(2026, 1, 1)}}}, "methods.VAE.lr is datetime.date(2026"),
+        ({"seeds": []}, "seeds is []; expected how many there are, 1 to 10,000, or a list"),
+        ({"seeds": 10**9}, "seeds is 1000000000"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": True}, "seeds is True"),
+        ({"seeds": [-1]}, "seeds is [-1]"),
+        ({"seeds": ["a"]}, "seeds is ['a']"),
+        ({"flags": 3}, "flags is 3; expected a table"),
+        ({"flags": {"lr": [1, 2]}}, "flags.lr is [1, 2]; expected a finite number"),
+        ({"baseline": 3}, "baseline is 3; expected the name of a method"),
+        ({"about": {}}, "about is {}; expected text"),
+        (
+            {"methods": {"VAE": {"lr": list(range(1000)), "batch": list(range(1000))}}},
+            "the grid has 5,000,000 runs; expected at most 10,000",
+        ),
+    ],
+)
+def test_parts_of_another_type_are_named(change, message):
+    said = {"name": "s", "recipe": "digits", "methods": METHODS, **change}
+    with pytest.raises(ValueError, match=re.escape(f"s.toml: {message}")):
+        build(said, "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("s.json", "[" * 100_000, "can't be read: its lists nest too deeply"),
+        ("s.toml", "a = " + "[" * 100_000, "can't be read: its lists nest too deeply"),
+        ("s.json", "[1, 2]", "is [1, 2]; expected the parts of a study"),
+        ("s.toml", b"\xff\xfe", "can't be read: 'utf-8' codec"),
+        ("s.json", "1" * 5000, "can't be read: Exceeds the limit"),
+    ],
+)
+def test_files_that_are_no_study_are_named(tmp_path, name, content, message):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=re.escape(f"{file} {message}")):
+        read(file)
+
+
+def test_a_study_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "study.json").write_text('{"name": "s", "jobs": [{"method": 3}]}')
+    with pytest.raises(ValueError, match=r"study.json is damaged \(Expected `str`, got `int`"):
+        jobs_of(tmp_path)
+
+
+def test_coefficients_keep_their_digits():
+    """Six digits of 1234567 are 1.23457e+06, another coefficient."""
+    methods = {"a": {"objective": "beta_vae({beta})", "beta": [1234567, 0.1]}}
+    found = [job.flags["objective"] for job in tiny(seeds=(0,), methods=methods).jobs()]
+    assert found == ["beta_vae(1234567)", "beta_vae(0.1)"]
 
 
 def test_an_objective_that_cannot_be_read_is_refused_before_anything_runs(tmp_path):

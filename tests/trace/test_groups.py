@@ -1,4 +1,5 @@
 import random
+import re
 
 import pytest
 from support.programs import LEAVES, tree
@@ -112,3 +113,30 @@ def test_blocks_are_written_intersected_and_joined():
 def test_errors_name_the_fault(groups, error, says):
     with pytest.raises(error, match=says):
         chain(groups, SHAPES)
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        (("z", 3), "groups have the leaf 3, int: a group is a site's name"),
+        (("z", None), "groups have the leaf None, NoneType"),
+        (None, "groups have the leaf None"),
+        ({"z": 1}, "groups have the leaf {'z': 1}, dict"),
+        (b"z", "groups have the leaf 122, int"),
+        (("z[::0]",), "is no slice"),
+        (("z[" + 900 * "9" + "]",), "no slice"),
+    ],
+)
+def test_leaves_that_are_no_text_are_named(tree, said):
+    with pytest.raises((ValueError, KeyError), match=re.escape(said)):
+        chain(tree, {"z": (3,)})
+
+
+def test_trees_without_end_and_endless_leaves_are_refused_at_once():
+    tree = "z"
+    for _ in range(10_000):
+        tree = (tree,)
+    with pytest.raises(ValueError, match="more than 64 levels"):
+        chain(tree, {"z": (3,)})
+    with pytest.raises(KeyError, match="the latent sites are: 'z'"):
+        chain("z" + 100_000 * " " + "[", {"z": (3,)})

@@ -1,5 +1,7 @@
 """Slips that would be finite and wrong numbers: refused by the site's name, with what to do."""
 
+import math
+
 import pytest
 import torch
 from support.programs import float64, same  # noqa: F401
@@ -110,3 +112,34 @@ def test_each_unit_may_have_a_temperature():
     same(q["y"].log_prob, torch.tensor(wanted))
     with pytest.raises(ValueError, match=r"temperatures of shape \(3,\): give one number"):
         uw.Trace().concrete(logits, torch.ones(3), name="y")
+
+
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [
+        (lambda t: t.normal(math.nan, 1.0, name="z"), "site 'z': its mean is NaN or infinite"),
+        (lambda t: t.normal(math.inf, 1.0, name="z"), "site 'z': its mean is NaN or infinite"),
+        (lambda t: t.normal(torch.tensor([0, math.nan]), 1.0, name="z"), "its mean is NaN"),
+        (lambda t: t.normal(torch.zeros(2), 0.0, name="z"), "its scale is as low as 0"),
+        (lambda t: t.normal(torch.zeros(2), math.nan, name="z"), "its scale is as low as nan"),
+        (lambda t: t.normal(torch.zeros(2), math.inf, name="z"), "its scale is as low as inf"),
+        (lambda t: t.normal(0.0, torch.zeros(2), name="z"), "its scale is as low as 0"),
+        (lambda t: t.normal(0.0, torch.tensor([1, math.nan]), name="z"), "as low as nan"),
+        (lambda t: t.concrete(torch.randn(3, 2), 0.0, name="y"), "temperature is as low as 0"),
+        (lambda t: t.concrete(torch.randn(3, 2), math.nan, name="y"), "temperature is as low as"),
+        (lambda t: t.concrete(torch.full((3, 2), math.nan), 1.0, name="y"), "logits are NaN"),
+        (lambda t: t.categorical(torch.full((3, 2), math.nan), name="y"), "logits are NaN"),
+        (lambda t: t.bernoulli(torch.full((3, 2), math.nan), name="x"), "logits are NaN"),
+    ],
+)
+def test_numbers_and_constants_that_no_distribution_has(site, said):
+    with pytest.raises(ValueError, match=said):
+        site(uw.Trace())
+
+
+def test_networks_that_diverge_are_left_to_training():
+    """It says at which step, and for which items."""
+    broken = torch.full((2, 3), math.nan, requires_grad=True)
+    uw.Trace().normal(broken, broken, name="z")
+    with torch.no_grad():
+        uw.Trace().normal(broken, broken, name="z")

@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from .. import terminal
 from ..fused import native, pure
 from .problem import Estimator, Problem, errors, estimators, loss
 from .timing import is_busy, load, machine, quartiles, ratios, timed, verdict
@@ -85,7 +86,7 @@ def marginal(
         Times, memory, errors, growth and goals. Cold and warm heap are two child processes.
     """
     repeats = repeats or (5 if quick else 11)
-    console = Console()
+    console = terminal.console()
     out: dict[str, Any] = {
         "machine": machine(threads),
         "back end": native.status(),
@@ -301,7 +302,7 @@ def _show(console: Console, out: dict[str, Any]) -> None:
     for goal in out["goals"]:
         table.add_row(goal["goal"], f"{goal['measured']:.3g}", goal["verdict"])
     console.print(table)
-    console.print(f"medians [quartiles]; load after {out['load after']:.2f}", markup=False)
+    console.print(f"medians [quartiles]; load after {out['load after']:.2f}")
 
 
 def _times(heap: str, rows: list[dict[str, Any]]) -> Table:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 
+from .. import terminal
 from ..metrics import battery, dci, irs, mig, modularity, sap
 from ..metrics.probes import held_out
 from .timing import load, verdict
@@ -89,7 +89,7 @@ def metrics(quick: bool = False) -> dict[str, float]:
         ValueError: If a value that is defined alike differs.
     """
     z, v = arrays(2000, 6) if quick else arrays(10_000, 10)
-    console = Console()
+    console = terminal.console()
     values = ", ".join(str(count) for count in v.max(0) + 1)
     console.print(
         f"metrics of {z.shape[0]} × {z.shape[1]} codes, factors of {values} values\n"

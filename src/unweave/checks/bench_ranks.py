@@ -20,11 +20,11 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from .. import terminal
 from ..ranks import alone, joined
 from ..training.trainer import Trainer
 from .bench_step import recipe
@@ -58,7 +58,7 @@ def ranks(repeats: int = 40) -> None:
     Raises:
         ConnectionError: If a rank ends early.
     """
-    console = Console()
+    console = terminal.console()
     console.print(
         f"training step of the mnist recipe, by ranks of one thread\n{machine(1)}, load before "
         f"{load():.2f}",

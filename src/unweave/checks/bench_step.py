@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import models
+from .. import models, terminal
 from ..data import Data
 from ..fused import native
 from ..nets import scale
@@ -51,7 +50,7 @@ def step(
         By batch, the median ratio to the loop with the same objective.
     """
     torch.set_num_threads(threads)
-    console = Console()
+    console = terminal.console()
     console.print(
         "training step of the mnist recipe (784-400-200, Concrete(10) + 10 Normals, HFVAE "
         f"beta=12 gamma=4)\n{machine(threads)}, load before {load():.2f}\n"
@@ -71,7 +70,6 @@ def step(
     console.print(_logging_table(threads, repeats, batches))
     console.print(
         f"medians [quartiles] of {repeats} interleaved repetitions; load after {load():.2f}",
-        markup=False,
     )
     return medians
 

@@ -14,10 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from .. import models
+from .. import models, terminal
 from ..data import Data
 from ..objective.literature import tc_vae
 from ..training.items import Items
@@ -52,7 +51,7 @@ def streaming(threads: int = 1, repeats: int = 5, megabytes: int = 250) -> None:
     if not hasattr(os, "posix_fadvise"):
         raise OSError("bench streaming needs posix_fadvise, which this system does not have")
     torch.set_num_threads(threads)
-    console = Console()
+    console = terminal.console()
     n = megabytes * 10**6 // math.prod(ITEM)
     console.print(
         f"{n:,} items of {ITEM} bytes, {megabytes} MB, in random batches of {BATCH}\n"

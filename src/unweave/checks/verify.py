@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from .. import terminal
 from ..aggregate import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
 from ..objective.densities import Densities
 from ..objective.literature import elbo, evidence, kl, mi, tc
@@ -273,7 +273,7 @@ def verify(
         seed: The seed of the data set and the draws.
         to: The file to write to.
     """
-    console = Console(width=110)
+    console = terminal.console(width=110)
     rows = estimates({**TERMS, **dict(objectives)}, batches, repeats=repeats, seed=seed)
     console.print(
         f"{N} items, y of {CLASSES} classes, {NORMALS} Normals, groups {GROUPS}; seed {seed}, "

@@ -37,13 +37,19 @@ def read(path: Path, say: Say) -> Any:
             another encoding.
     """
     text = _decoded(path, say)
+    if "\0" in text:
+        raise ValueError(f"{path}: no text, as it has zero bytes: save the table as UTF-8")
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     if text.startswith("sep="):  # a line of Excel's that names the delimiter
         text = text.partition("\n")[2]
-    delimiter = _delimiter(text, usual)
+    try:
+        delimiter = _delimiter(text, usual)
+        tidy = _without_blanks(text, delimiter)
+    except csv.Error as error:
+        raise ValueError(f"{path}: {error}: is a quotation mark left open?") from None
     if delimiter != usual:
         say(f"{path.name} is delimited by {DELIMITERS[delimiter]}")
-    table = _typed(_without_blanks(text, delimiter), delimiter, path, say)
+    table = _typed(tidy, delimiter, path, say)
     table = table.rename_columns([name.strip() for name in table.column_names])
     _check_first_line(table.column_names, path)
     return table

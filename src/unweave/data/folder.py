@@ -27,6 +27,15 @@ from unweave.data.prepared import converted, prepared
 from unweave.data.store import LARGE, Rows, parts_of, taken
 from unweave.data.tables import Columns, columns
 
+PHOTOGRAPHS = (
+    "AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP",
+)  # fmt: skip
+"""Pillow's names of the formats that are read: those of cameras, scanners and the web.
+
+Its others are documents and drawings. Some start programs (Ghostscript, for .eps and .ps), and few
+people look for faults in the readers of the rest.
+"""
+
 SIDE = 64
 """Pixels a side if the caller gives no size and most images have as many."""
 
@@ -76,7 +85,7 @@ def images(
     if broken:
         say(f"{len(broken):,} unreadable files left out: {_listed(broken)}")
     if others:
-        say(f"{len(others):,} files of kinds that pillow does not read left out: {_first(others)}")
+        say(f"{len(others):,} files of kinds that are no photographs left out: {_first(others)}")
     _say_what_is_lost(read, bits, say)
     if colour is None:
         colour = any(_is_coloured(part) for part in parts_of(x))
@@ -269,22 +278,22 @@ def _rearranged(column: NDArray[Any], row: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _files(folder: Path) -> tuple[list[str], list[str]]:
-    """List the files that pillow may read, and other images and films."""
+    """List the files that may be photographs, and other images and films."""
     from PIL import Image
 
-    endings = Image.registered_extensions()
+    formats = Image.registered_extensions()
     files, others = [], []
     for path in _walk(folder):
         kind = mimetypes.guess_type(path.name)[0] or ""
-        if path.suffix.lower() in endings:
+        ending = path.suffix.lower()
+        if formats.get(ending) in PHOTOGRAPHS:
             files.append(path.relative_to(folder).as_posix())
-        elif kind.startswith(("image/", "video/")):
+        elif ending in formats or kind.startswith(("image/", "video/")):
             others.append(path.relative_to(folder).as_posix())
     if not files:
         found = f" but {_first(sorted(others))}" if others else ""
         raise ValueError(
-            f"{folder}: no image in it{found}; expected files that pillow reads, such as .png, "
-            ".jpg or .tif"
+            f"{folder}: no image in it{found}; expected photographs, such as .png, .jpg or .tif"
         )
     return sorted(files), sorted(others)
 
@@ -327,7 +336,9 @@ def _opened(path: Path) -> Iterator[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path) as image:
+        Image.init()
+        readers = [name for name in PHOTOGRAPHS if name in Image.OPEN]
+        with Image.open(path, formats=readers) as image:
             yield image
 
 

@@ -16,6 +16,9 @@ from unweave.data.files import fetch
 # The types of numbers by the third byte of the magic number; all that follows is big-endian.
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+MOST_SIZES = 32
+"""The rank of an array at most, as all versions of NumPy have it."""
+
 
 def mnist(split: str = "train", root: str | Path | None = None) -> Data:
     """Load MNIST: 70,000 handwritten digits of 28x28 pixels in 256 grey levels, divided by 255.
@@ -68,11 +71,12 @@ def read(path: str | Path) -> npt.NDArray[Any]:
         ValueError: If the file is damaged or not in this format.
     """
     content = _unpacked(Path(path))
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES or content[3] == 0:
+    is_headed = len(content) >= 4 and content[:2] == b"\0\0" and content[2] in DTYPES
+    if not is_headed or not 0 < content[3] <= MOST_SIZES:
         types = ", ".join(f"{code:02x}" for code in DTYPES)
         raise ValueError(
             f"{path} is not an idx file: it starts with {content[:4].hex(' ') or 'nothing'}; "
-            f"expected 00 00, a type ({types}) and a rank of at least 1"
+            f"expected 00 00, a type ({types}) and a rank of at least 1, at most {MOST_SIZES}"
         )
     dtype = np.dtype(DTYPES[content[2]])
     start = 4 + 4 * content[3]

@@ -1,4 +1,7 @@
-"""Arrays of .npz files, read without unpickling: whole, or some rows at a time."""
+"""Arrays of .npz and .npy files, read without unpickling: whole, or some rows at a time.
+
+What a header says is compared with the bytes that are there before any memory is taken.
+"""
 
 import math
 import zipfile
@@ -8,6 +11,37 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+DEFLATED = 1040
+"""Bytes that a byte of a compressed file can stand for, at most."""
+
+
+def check_sizes(path: Path) -> None:
+    """Refuse an .npz or .npy whose headers say more than its bytes can hold, or that is damaged.
+
+    Raises:
+        Exception: Of any kind, as the format is one of several.
+    """
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            _check_size(file, path.stat().st_size)
+        return
+    with zipfile.ZipFile(path) as archive:
+        held = path.stat().st_size
+        for member in archive.infolist():
+            if member.compress_size > held or member.file_size > DEFLATED * (held + 1):
+                raise ValueError(f"{member.filename} says that it is larger than the file")
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as file:
+                    _check_size(file, member.file_size)
+
+
+def _check_size(file: IO[bytes], size: int) -> None:
+    """Compare the size that an array's header gives with the bytes that are there."""
+    shape, _, dtype = _read_header(file)
+    given = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and given > size:
+        raise ValueError(f"its header says {given:,} bytes of data, and there are {size:,} in all")
 
 
 def shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

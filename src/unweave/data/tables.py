@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,13 @@ from unweave.data.store import LARGE, parts_of
 Column: TypeAlias = NDArray[Any]
 Columns: TypeAlias = dict[str, Column]
 Names: TypeAlias = Sequence[str]
+
+MOST = 100_000
+"""Columns of a table at most: an array of more is no table, but items."""
+
+
+class MissingColumn(KeyError):
+    """The error of a name that no column has."""
 
 
 def columns(source: object, *, drop: Names = (), say: Say = print) -> Columns:
@@ -75,7 +81,9 @@ def without(named: Mapping[str, Any], drop: Names) -> dict[str, Any]:
     """
     for name in drop:
         if name not in named:
-            raise KeyError(f"no column {name!r} to drop; there are {', '.join(map(str, named))}")
+            raise MissingColumn(
+                f"no column {name!r} to drop; there are {', '.join(map(str, named))}"
+            )
     return {name: values for name, values in named.items() if name not in drop}
 
 
@@ -100,6 +108,7 @@ def arrays(path: Path, drop: Names = (), say: Say = print) -> Columns:
     if path.suffix.lower() in (".h5", ".hdf5"):
         return hdf5.arrays(path, drop, say)
     try:
+        npz.check_sizes(path)
         is_large = path.stat().st_size > LARGE
         # an .npz is never mapped
         found = np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False)
@@ -107,14 +116,17 @@ def arrays(path: Path, drop: Names = (), say: Say = print) -> Columns:
             return {"": np.asarray(found)}
         with found:
             return _members(found, drop, path, say)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except MissingColumn:
+        raise
+    except Exception as error:  # of any kind: zip, its compressions and headers have their own
         if "allow_pickle" in str(error) and "Object arrays" in str(error):
             raise ValueError(
                 f"{path}: an array has the dtype object, which only pickle reads, and pickle runs "
                 "code; expected numbers or text: save array.astype(float) or array.astype(str)"
             ) from None
         raise ValueError(
-            f"{path}: no {path.suffix} file that NumPy reads ({error}): save it again"
+            f"{path}: no {path.suffix} file that NumPy reads ({error or type(error).__name__}): "
+            "save it again"
         ) from None
 
 
@@ -178,21 +190,33 @@ def _csv(path: Path, drop: Names, say: Say) -> Columns:
 
 
 def _parquet(path: Path, drop: Names, say: Say) -> Columns:
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import parquet
+
+    file = _whole(path, lambda: parquet.ParquetFile(path))
+    names = file.schema_arrow.names
+    if 8 * file.metadata.num_rows * len(names) <= LARGE or len(set(names)) < len(names):
+        return _from_arrow(_whole(path, file.read), str(path), drop)
+    without(dict.fromkeys(names), drop)  # all of `drop` is there
+    found: Columns = {}
+    for name in names:
+        if name not in drop:  # one column is in memory at a time
+            table = _whole(path, partial(file.read, [name]))
+            for column, values in _from_arrow(table, str(path), ()).items():
+                found[column] = _in_a_file(path, column, values)
+    return _checked(found, str(path))
+
+
+def _whole(path: Path, read: Callable[[], Any]) -> Any:
+    """Return what is read of a Parquet file.
+
+    Raises:
+        ValueError: If the file is damaged, or none.
+    """
+    from pyarrow import ArrowException
 
     try:
-        file = parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        if 8 * file.metadata.num_rows * len(names) <= LARGE or len(set(names)) < len(names):
-            return _from_arrow(file.read(), str(path), drop)
-        without(dict.fromkeys(names), drop)  # all of `drop` is there
-        found: Columns = {}
-        for name in names:
-            if name not in drop:  # one column is in memory at a time
-                for column, values in _from_arrow(file.read([name]), str(path), ()).items():
-                    found[column] = _in_a_file(path, column, values)
-        return _checked(found, str(path))
-    except (ArrowInvalid, OSError) as error:
+        return read()
+    except (ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path}: no Parquet file ({error}): save it again") from None
 
 
@@ -301,6 +325,8 @@ def _array(array: NDArray[Any], where: str) -> Columns:
             "array.reshape(len(array), -1) makes rows"
         )
     table = array[:, None] if array.ndim == 1 else array
+    if table.shape[1] > MOST:
+        raise ValueError(f"{where} has {table.shape[1]:,} columns; expected at most {MOST:,}")
     found = {str(k): _plain(column, str(k), where) for k, column in enumerate(table.T)}
     return _checked(found, where)
 

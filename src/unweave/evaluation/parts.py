@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from ..terminal import console
 
 SHARES = {
     "codes of all items": 6,
@@ -36,16 +37,16 @@ class Parts:
     def __init__(self, names: set[str], *, quiet: bool = False) -> None:
         self.skipped: dict[str, str] = {}
         self.shares = {name: share for name, share in SHARES.items() if name in names}
-        console = Console(file=sys.stderr)
+        shown = console(file=sys.stderr)
         self._bar = Progress(
             TextColumn("[bold]evaluation"),
             BarColumn(bar_width=24),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             _Left(),
-            console=console,
+            console=shown,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not shown.is_terminal,
         )
         self._began = time.monotonic()
         self._running = ""
@@ -70,7 +71,7 @@ class Parts:
         except Exception as error:
             self.skipped[name] = str(error) or type(error).__name__
             text = f"note: {name}: left out, {self.skipped[name]}"
-            self._bar.console.print(text, highlight=False, soft_wrap=True, markup=False)
+            self._bar.console.print(text, highlight=False, soft_wrap=True)
 
     def show(self, name: str) -> None:
         """Show that a part begins, and the time that is left if parts take their shares of it."""

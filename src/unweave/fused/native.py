@@ -2,7 +2,9 @@
 
 The library has a plain C interface over raw pointers, so that it needs no headers of torch and
 builds in seconds. It stays in the user's cache under a name made of its source, flags and
-processor. Whatever fails, the tensor code of `pure.py` is used and `status` says why; the
+processor, and of its own checksum. A library is code, so one that others wrote or may write is
+never loaded, nor one that was cut off; where there is no such cache, it is compiled for this
+process alone. Whatever fails, the tensor code of `pure.py` is used and `status` says why; the
 environment variable UNWEAVE_NATIVE=0 asks for that.
 """
 
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,7 @@ def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
         which = f" {compiler!r}" if compiler else ""
         return None, f"no C++ compiler{which} was found"
     try:
-        kernel = ctypes.CDLL(str(_built(command)))
+        kernel = _kernel(command)
         vectors = {16: "128-bit vectors", 32: "AVX2", 64: "AVX-512"}[kernel.unweave_bytes()]
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:] or ["it said nothing"]
@@ -79,20 +82,23 @@ def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
     return kernel, vectors
 
 
-def _built(command: str) -> Path:
-    """Return the library's file, compiled if it is not there.
+def _kernel(command: str) -> ctypes.CDLL:
+    """Return the library out of the cache, or compile it and keep it there, if there is a cache.
 
     It is compiled beside its place and moved there whole, so that processes may race.
     """
     source = SOURCE.read_text(encoding="utf-8")
     identity = "\n".join((source, *FLAGS, command, *_processor()))
-    key = hashlib.sha256(identity.encode()).hexdigest()
-    path = _cache() / f"kernel-{key[:16]}.so"
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder, path.name)
+    name = f"kernel-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    cache = _folder()
+    kept = _kept(cache, name) if cache else None
+    if kept:
+        return ctypes.CDLL(str(kept))
+    is_writable = cache is not None and os.access(cache, os.W_OK)
+    with tempfile.TemporaryDirectory(
+        dir=cache if is_writable else None, ignore_cleanup_errors=True
+    ) as folder:
+        made = Path(folder, f"{name}.so")
         for tuned in TUNED:
             try:
                 _compile([command, *FLAGS, *tuned, str(SOURCE), "-o", str(made)])
@@ -100,8 +106,52 @@ def _built(command: str) -> Path:
             except subprocess.CalledProcessError:
                 if not tuned:
                     raise
-        os.replace(made, path)
-    return path
+        made.chmod(0o700)
+        kernel = ctypes.CDLL(str(made))
+        if cache and is_writable:
+            with open(made, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(made, cache / f"{name}-{_checksum(made)}.so")
+    return kernel
+
+
+def _kept(cache: Path, name: str) -> Path | None:
+    """Return the library of this name that is whole and one's own; remove those that are not."""
+    for path in sorted(cache.glob(f"{name}-*.so")):
+        if _is_own(path) and path.stem == f"{name}-{_checksum(path)}":
+            return path
+        with suppress(OSError):
+            path.unlink()
+    return None
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def _folder() -> Path | None:
+    """Return the cache, made if need be; None where there is no home, or it is another's."""
+    try:
+        cache = _cache()
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_open = not _is_own(cache)
+        if is_open and cache.stat().st_uid == _user():  # others could write it: no longer
+            cache.chmod(0o700)
+    except (OSError, RuntimeError):  # pathlib's, of a user without a home
+        return None
+    return cache if _is_own(cache) else None
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file or folder is this user's, and no one else may write it."""
+    if os.name != "posix":  # where a user's folders are closed to others
+        return True
+    found = path.stat()
+    return found.st_uid == _user() and not found.st_mode & 0o022
+
+
+def _user() -> int:
+    return os.geteuid()
 
 
 def _compile(command: list[str]) -> None:
@@ -118,8 +168,9 @@ def _compile(command: list[str]) -> None:
 def _cache() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "unweave"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "unweave")
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
+    return home / "unweave"
 
 
 def _processor() -> tuple[str, ...]:

@@ -289,11 +289,12 @@ def _fit_all(
     """
     hidden = held_out(len(pairs.codes), test, seed)
     targets = pairs.targets if method.regression else pairs.factors
+    codes = _of_one_size(pairs.codes)
     tasks = []
     for k in np.flatnonzero(pairs.varied):
         fitted, measured = split(pairs, int(k), hidden)
-        old = pairs.codes[fitted], targets[fitted, k]
-        new = pairs.codes[measured], targets[measured, k]
+        old = codes[fitted], targets[fitted, k]
+        new = codes[measured], targets[measured, k]
         tasks.append(delayed(_fit)(method, *old, *new, seed))
     results = Parallel(n_jobs=jobs)(tasks)
     importance = np.full(pairs.shape, np.nan)
@@ -301,6 +302,16 @@ def _fit_all(
     for k, result in zip(np.flatnonzero(pairs.varied), results, strict=True):
         importance[:, k], of_old[k], of_new[k] = result
     return importance, of_old, of_new
+
+
+def _of_one_size(codes: Floats) -> Floats:
+    """Divide each code by a power of two, so that its largest entry is between ½ and 1.
+
+    That keeps all digits. scikit-learn's trees take entries within 1e-7 of each other for equal.
+    """
+    _, exponents = np.frexp(np.abs(codes).max(0))
+    scaled: Floats = np.ldexp(codes, -exponents)
+    return scaled
 
 
 def _fit(

@@ -21,6 +21,9 @@ from .sharing import once
 BINS = 20
 """The number of equal cells that continuous numbers are cut into, as in disentanglement_lib."""
 
+LARGEST = 1e30
+"""The size of a code at most, and one over its least: trees have 32 bits, sums are of squares."""
+
 MOST = 100_000
 """The most items that metrics see which fit predictors; of more, as many are drawn at random."""
 
@@ -168,12 +171,26 @@ def paired(codes: ArrayLike, factors: ArrayLike, *, least: int = 10, bins: int =
     return pairs
 
 
+def _check_sizes(z: NDArray[np.float64]) -> None:
+    """Refuse codes whose squares, or whose digits in float32, some metric would lose."""
+    largest = np.abs(z).max(0, initial=0)  # (codes,)
+    off = np.isfinite(largest) & ((largest > LARGEST) | ((largest > 0) & (largest < 1 / LARGEST)))
+    if off.any():
+        j = int(np.flatnonzero(off)[0])
+        raise ValueError(
+            f"code {j} goes to {largest[j]:.2g}; expected numbers between {1 / LARGEST:g} and "
+            f"{LARGEST:g}, whose squares can be told apart: divide the code by its standard "
+            "deviation"
+        )
+
+
 @once
 def checked(codes: ArrayLike) -> NDArray[np.float64]:
     """Return codes as finite numbers, (n, codes), a vector as one column.
 
     Raises:
-        ValueError: If codes are NaN, infinite or no numbers.
+        ValueError: If codes are NaN, infinite, no numbers, or all of a code are beyond `LARGEST` or
+            within its inverse.
     """
     z = _columns("codes", codes)
     try:
@@ -182,6 +199,7 @@ def checked(codes: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(
             f"codes are {z.dtype}; expected numbers: leave out columns of text"
         ) from None
+    _check_sizes(z)
     broken = ~np.isfinite(z).all(1)
     if broken.any():
         first = ", ".join(map(str, np.flatnonzero(broken)[:5]))

@@ -17,6 +17,7 @@ network; `Critics` holds the networks. Training a `Recipe` does all of it; by ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,7 @@ from .densities import Densities, Term
 from .latents import drawn_numbers, latent_blocks
 from .literature import elbo
 from .objective import Objective, summed
+from .schedule import not_negative
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Critic:
     hidden: tuple[int, ...] = (1000,) * 6
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        if not all(width >= 1 for width in self.hidden):
+            raise ValueError(f"hidden={self.hidden} of a critic: expected widths of 1 or more")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr={self.lr} of a critic: expected a finite number above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas} of a critic: expected two numbers in [0, 1)")
 
     def on(self, *latents: str) -> Critic:
         """Return the same term of some of the latents, for a network of its own."""
@@ -128,6 +138,7 @@ def critic_tc(
     return Objective({Critic(level, of, tuple(hidden), lr, betas): 1.0})
 
 
+@not_negative("gamma")
 def factor_vae(gamma: Coefficient = 35.0, critic: Critic | None = None) -> Objective:
     """ELBO − γ·TC with the total correlation of a critic: FactorVAE (Kim and Mnih, 2018).
 

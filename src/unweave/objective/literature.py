@@ -10,13 +10,14 @@ signs:
 
 Source: Esmaeili et al., "Structured Disentangled Representations" (2019), whose table of objectives
 the aliases spell out. Everything is in nats; the constant log N by which ① + ③ exceeds `recon` is
-dropped.
+dropped. Coefficients of penalties are 0 or more: a ValueError names one that is not.
 """
 
 from __future__ import annotations
 
 from .atoms import Atom, Coefficient
 from .objective import Objective
+from .schedule import not_negative
 
 
 class LevelsOfKL:
@@ -69,11 +70,13 @@ elbo = recon - mi - kl[0]
 """① + ② + ③ + ④: the evidence lower bound (Kingma and Welling, 2014; Rezende et al., 2014)."""
 
 
+@not_negative("beta")
 def beta_vae(beta: Coefficient) -> Objective:
     """① + ③ + β(② + ④): β-VAE (Higgins et al., 2017)."""
     return recon - beta * (mi + kl[0])
 
 
+@not_negative("lam")
 def dip_vae(lam: Coefficient) -> Objective:
     """① + ② + ③ + λ④: DIP-VAE (Kumar et al., 2018) as a linear form.
 
@@ -82,21 +85,25 @@ def dip_vae(lam: Coefficient) -> Objective:
     return recon - mi - lam * kl[0]
 
 
+@not_negative("lam")
 def info_vae(lam: Coefficient) -> Objective:
     """① + ③ + λ④: InfoVAE (Zhao et al., 2017) at its α = 1, with the KL divergence as D."""
     return recon - lam * kl[0]
 
 
+@not_negative("lam")
 def corex(lam: Coefficient, anchor: str) -> Objective:
     """① + ② + ③ + ④ − λ②ᵃ: information in the anchored latents is rewarded (Gao et al., 2018)."""
     return elbo + lam * mi.of(anchor)
 
 
+@not_negative("beta", "gamma")
 def bottleneck(beta: Coefficient, gamma: Coefficient) -> Objective:
     """① + ③ + β② + γⒶ*: information dropout (Achille and Soatto, 2018); Ⓐ* is over single units."""
     return recon - beta * mi - gamma * tc[:]
 
 
+@not_negative("beta")
 def tc_vae(beta: Coefficient) -> Objective:
     """① + ② + ③ + Ⓑ* + βⒶ*, over single units: FactorVAE and β-TCVAE.
 
@@ -105,6 +112,7 @@ def tc_vae(beta: Coefficient) -> Objective:
     return recon - mi - beta * tc[:] - kl[-1]
 
 
+@not_negative("beta", "gamma")
 def hfvae(alpha: Coefficient = 1.0, beta: Coefficient = 1.0, gamma: Coefficient = 1.0) -> Objective:
     """① + ③ + ⓘⓘ + α② + βⒶ + γⓘ: HFVAE (Esmaeili et al., 2019).
 

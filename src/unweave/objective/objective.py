@@ -11,6 +11,7 @@ log p(x|z) - 4·log q(z|x) + 4·log p(z)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from ..trace.trace import Trace
 from .atoms import Atom, Coefficient, printed
 from .circled import circled
 from .densities import Densities, Term
-from .schedule import Ramp
+from .schedule import Ramp, reciprocal
 
 
 @dataclass(frozen=True, eq=True)
@@ -32,13 +33,18 @@ class Objective:
     """A linear form on atoms, and on other terms: add, subtract and scale it, print it, call it.
 
     Coefficients are numbers, or schedules (`Ramp`): `at(step)` then gives the objective of that
-    step.
+    step. They are finite: a ValueError names one that is not.
 
     Called on traces, it returns its value per item, `(*samples, batch)` in nats, to be maximised:
     the caller takes `-objective(q, p, …).mean()` as the loss. See `Densities` for the arguments.
     """
 
     coefficients: Mapping[Atom | Term, Coefficient]
+
+    def __post_init__(self) -> None:
+        for term, c in self.coefficients.items():
+            if not isinstance(c, Ramp) and not math.isfinite(c):
+                raise ValueError(f"the coefficient of {term} is {c}; expected a finite number")
 
     def __add__(self, other: Objective) -> Objective:
         if not isinstance(other, Objective):
@@ -54,7 +60,7 @@ class Objective:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Objective:
-        return self * (1 / divisor)
+        return self * reciprocal(divisor)
 
     def __neg__(self) -> Objective:
         return -1.0 * self

@@ -28,7 +28,7 @@ from .densities import Densities
 from .latents import drawn_numbers, latent_blocks, listed, numbers
 from .literature import elbo, kl, mi, recon
 from .objective import Objective
-from .schedule import Ramp
+from .schedule import Ramp, least, not_negative
 
 Kernel = Literal["rbf", "imq"]
 
@@ -64,6 +64,7 @@ class Capacity:
         return f"|mean({self.form}) - {nats}|"
 
 
+@not_negative("nats")
 def capacity(form: Objective, nats: Coefficient) -> Objective:
     """Return the distance of a form's mean over the batch (and samples) from C = `nats`.
 
@@ -81,6 +82,7 @@ def capacity(form: Objective, nats: Coefficient) -> Objective:
     return Objective({Capacity(form, nats): 1.0})
 
 
+@not_negative("gamma", "capacity")
 def annealed_vae(gamma: Coefficient = 1000.0, capacity: Coefficient = 25.0) -> Objective:
     """log p(x|z) − γ·|mean KL(q(z|x) ‖ p(z)) − C|: the capacity-controlled VAE.
 
@@ -173,6 +175,7 @@ def variances(*of: str, total: bool = False) -> Objective:
     return Objective({Variances(of, total): 1.0})
 
 
+@not_negative("off", "diag")
 def dip_vae_i(off: Coefficient = 10.0, diag: Coefficient = 100.0) -> Objective:
     """ELBO − λ_od Σ_{i≠j} Cov[μ]_ij² − λ_d Σ_i (Cov[μ]_ii − 1)²: DIP-VAE-I (Kumar et al., 2018).
 
@@ -184,6 +187,7 @@ def dip_vae_i(off: Coefficient = 10.0, diag: Coefficient = 100.0) -> Objective:
     return elbo - off * covariances() - diag * variances()
 
 
+@not_negative("off", "diag")
 def dip_vae_ii(off: Coefficient = 10.0, diag: Coefficient = 10.0) -> Objective:
     """ELBO − λ_od Σ_{i≠j} Cov[z]_ij² − λ_d Σ_i (Cov[z]_ii − 1)²: DIP-VAE-II (Kumar et al., 2018).
 
@@ -335,8 +339,8 @@ def mmd(kernel: Kernel = "rbf", bandwidth: float = 1.0, *, of: tuple[str, ...] =
     if kernel not in kernels:
         expected = ", ".join(map(repr, kernels))
         raise ValueError(f"kernel {kernel!r}: expected one of {expected}")
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth={bandwidth}: expected a number above 0, in units of z")
+    if not 0 < bandwidth < math.inf:
+        raise ValueError(f"bandwidth={bandwidth}: expected a number above 0, finite, in units of z")
     return Objective({MMD(kernel, bandwidth, of): 1.0})
 
 
@@ -366,12 +370,11 @@ def mmd_vae(
             0.001, do that).
     """
     weight = alpha + lam - 1
-    values = [value for _, value in weight.knots] if isinstance(weight, Ramp) else [weight]
-    least = min(values)
-    if least < 0:
+    lowest = least(weight)
+    if lowest < 0:
         raise ValueError(
-            f"alpha + lam - 1 = {least:g} is the MMD's weight, and a negative one rewards distance "
-            "from the prior: give lam of 1 - alpha or more (1000 in the paper)"
+            f"alpha + lam - 1 = {lowest:g} is the MMD's weight, and a negative one rewards "
+            "distance from the prior: give lam of 1 - alpha or more (1000 in the paper)"
         )
     distance = mmd(kernel, bandwidth)
     return recon - (1 - alpha) * (mi + kl[0]) - weight * distance

@@ -14,9 +14,16 @@ An objective takes them wherever it takes a number: `beta_vae(ramp(0, 4, last=10
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from itertools import pairwise
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Ramp:
     """A piecewise linear function of the step through (step, value) knots, constant outside them.
 
     Raises:
-        ValueError: There is no knot, or steps do not increase.
+        ValueError: There is no knot, steps do not increase, or a number is not finite.
     """
 
     knots: tuple[tuple[int, float], ...]
@@ -32,10 +39,11 @@ class Ramp:
     def __post_init__(self) -> None:
         steps = [step for step, _ in self.knots]
         is_increasing = all(a < b for a, b in pairwise(steps))
-        if not steps or not is_increasing:
+        are_finite = all(math.isfinite(step) and math.isfinite(value) for step, value in self.knots)
+        if not steps or not is_increasing or not are_finite:
             raise ValueError(
                 f"knots {self.knots} of a schedule: expected one or more (step, value), steps "
-                "increasing"
+                "increasing, all of them finite numbers"
             )
 
     def __call__(self, step: int) -> float:
@@ -72,7 +80,7 @@ class Ramp:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Ramp:
-        return self * (1 / divisor)
+        return self * reciprocal(divisor)
 
     def __neg__(self) -> Ramp:
         return self * -1.0
@@ -105,3 +113,56 @@ def ramp(start: float, end: float, first: int = 0, last: int = 1000) -> Ramp:
         ValueError: `last` is not above `first`.
     """
     return Ramp(((first, start), (last, end)))
+
+
+def reciprocal(divisor: float) -> float:
+    """Return one over the divisor of a schedule or of an objective.
+
+    Raises:
+        ValueError: It is 0.
+    """
+    if divisor == 0:
+        raise ValueError("division by zero: expected a divisor other than 0")
+    return 1 / divisor
+
+
+def least(coefficient: float | Ramp) -> float:
+    """Return the least value of a number or a schedule.
+
+    >>> least(ramp(4, 1))
+    1
+    """
+    if isinstance(coefficient, Ramp):
+        return min(value for _, value in coefficient.knots)
+    return coefficient
+
+
+def not_negative(
+    *names: str,
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """Return a decorator that refuses negative values of some coefficients of a function.
+
+    A negative one would reward the quantity that the function penalises.
+    """
+
+    def decorated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            try:
+                arguments = signature.bind(*args, **kwargs).arguments
+            except TypeError:  # the call says which argument is missing or too many
+                return function(*args, **kwargs)
+            for name in names:
+                value = arguments.get(name, 0)
+                if not least(value) >= 0:
+                    raise ValueError(
+                        f"{name} of {function.__name__} is {value}; expected 0 or more, as it "
+                        "weighs a penalty: to reward the term, add it by itself"
+                    )
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorated

@@ -28,16 +28,18 @@ def write_card(folder: Path, config: Mapping[str, Any], scores: Scores) -> Path:
 
 def _about(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Return the lines that tell what the model is and how it was trained."""
-    data = config["data"]
+    config = dict.fromkeys(("recipe", "unweave", "objective", "machine"), "unknown") | dict(config)
+    data = {"name": "unknown", "n": 0, "held_out": 0} | config.get("data", {})
     objective = config["objective"]
-    made_by = f"`{command(config)}`" if config["flags"] else "a recipe of its author's own"
+    circled = config.get("circled") or objective
+    made_by = f"`{command(config)}`" if config.get("flags") else "a recipe of its author's own"
     return [
         f"# {config['recipe']}: a model trained by unweave {config['unweave']}",
         "",
-        f"Objective (nats, maximised): {config['circled'] or objective}, that is `{objective}`.",
+        f"Objective (nats, maximised): {circled}, that is `{objective}`.",
         f"Data: {data['name']}, {data['n']:,} items to train on, {data['held_out']:,} held out, "
         f"{data.get('test', 0):,} to test.",
-        f"Made by {made_by} in {config.get('seconds', 0):.0f} s on {config['machine']}.",
+        f"Made by {made_by} in {config.get('seconds') or 0:.0f} s on {config['machine']}.",
         "",
         "```python",
         "import unweave as uw",

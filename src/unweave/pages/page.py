@@ -11,6 +11,7 @@ import io
 import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -176,7 +177,10 @@ def _svg(ax: Axes, label: str, key: str) -> Markup:
     """Return a chart as inline SVG in the page's font and colours, its ids kept apart by `key`."""
     buffer = io.StringIO()
     whole: Any = ax.get_figure()
-    whole.savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})
+    with warnings.catch_warnings():
+        # a name may have letters of any script: the page's fonts show them, not matplotlib's
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        whole.savefig(buffer, format="svg", transparent=True, dpi=180, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..runs import arrays as run_arrays
+from ..runs import config as run_config
 from ..runs import scores as run_scores
 from ..runs.arrays import Arrays
-from ..runs.files import read_json, replacing
+from ..runs.files import replacing
 from ..runs.findings import Array, Film, Picture, unpacked
 from ..runs.scores import Scores
 from .exhibits import is_ink
@@ -50,7 +51,7 @@ def codes(runs: Sequence[str | Path], out: str | Path) -> Path:
     figure = _figure(4.4 * len(runs), 4.6)
     panels = figure.subplots(1, len(runs), squeeze=False)
     for ax, run in zip(panels[0], runs, strict=True):
-        config = read_json(Path(run) / "config.json")
+        config = run_config.read(run)
         arrays = run_arrays.read(run)
         _scatter(run_scores.read(run), arrays, arrays.axis_names, ax)
         model = config.get("model") or {}
@@ -84,7 +85,7 @@ def ablation(runs: Sequence[str | Path], out: str | Path) -> Path:
     figure = _figure(11, 2.5 * len(runs))
     panels = figure.subplots(len(runs), 3, squeeze=False, width_ratios=(1.0, 1.9, 1.9))
     for (left, middle, right), run in zip(panels, runs, strict=True):
-        config = read_json(Path(run) / "config.json")
+        config = run_config.read(run)
         scores = run_scores.read(run)
         arrays = run_arrays.read(run)
         _ablated_codes(config, scores, arrays, left)

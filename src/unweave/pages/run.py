@@ -13,11 +13,12 @@ from typing import Any, TypeAlias
 
 from ..metrics.table import rows
 from ..runs import arrays as run_arrays
+from ..runs import config as run_config
 from ..runs import names as run_names
 from ..runs import scores as run_scores
 from ..runs.arrays import Arrays
 from ..runs.command import command
-from ..runs.files import read_json, read_lines, replacing
+from ..runs.files import read_lines, replacing
 from ..runs.findings import Finding, unpacked
 from ..runs.measures import IDLE
 from ..runs.scores import Scores
@@ -45,7 +46,7 @@ def write(folder: str | Path) -> Path:
     ):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} does not exist: `{maker}` makes it")
-    config = read_json(folder / "config.json")
+    config = run_config.read(folder)
     history = read_lines(folder / "metrics.jsonl")
     scores = run_scores.read(folder)
     page = render(config, history, scores, run_arrays.read(folder), run_names.read(folder))
@@ -60,7 +61,7 @@ def summary(folder: str | Path) -> list[str]:
     folder = Path(folder)
     scores = run_scores.read(folder)
     found = exhibits.tiles(_findings(scores, run_arrays.read(folder)))
-    tiles = [*found, *terms.tiles(read_json(folder / "config.json"), scores)]
+    tiles = [*found, *terms.tiles(run_config.read(folder), scores)]
     lines = []
     for tile in tiles:
         error = f" ± {tile['error']}" if tile["error"] else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data import npz
 from .files import replacing
 from .findings import Array
 
@@ -81,9 +82,20 @@ def read(folder: str | Path) -> Arrays:
 
     Raises:
         FileNotFoundError: If the folder has none.
+        ValueError: If the file is damaged.
     """
-    with np.load(Path(folder) / FILE, allow_pickle=False) as file:
-        return named(file)
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: `unweave evaluate {folder}` makes it")
+    try:
+        npz.check_sizes(path)
+        with np.load(path, allow_pickle=False) as file:
+            return named(file)
+    except Exception as error:  # of any kind: zip, its compressions and headers have their own
+        raise ValueError(
+            f"{path} is damaged ({error or type(error).__name__}): restore it, or make it anew "
+            f"with `unweave evaluate {folder}`"
+        ) from None
 
 
 def write(folder: str | Path, arrays: Mapping[str, Any]) -> None:

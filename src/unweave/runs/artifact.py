@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
@@ -18,6 +19,7 @@ from safetensors.torch import save as to_bytes
 from .. import models
 from ..models import Model
 from ..models.inputs import Inputs
+from . import config
 from .files import read_json, replacing, write_json
 
 WEIGHTS = "model.safetensors"
@@ -26,8 +28,8 @@ FORMAT = 1
 """The version of the folder's layout; a folder of another version is refused."""
 
 
-def save(model: Model, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
-    """Write `model` into `folder`, with anything else that `config` says of it."""
+def save(model: Model, folder: str | Path, settings: dict[str, Any] | None = None) -> Path:
+    """Write `model` into `folder`, with anything else that `settings` say of it."""
     folder = Path(folder)
     state = {}
     for name, tensor in model.state_dict().items():
@@ -42,13 +44,13 @@ def save(model: Model, folder: str | Path, config: dict[str, Any] | None = None)
         "inputs": inputs,
         "sha256": {WEIGHTS: sha256(content).hexdigest()},
     }
-    write_config(folder, {**(config or {}), **held})
+    write_config(folder, {**(settings or {}), **held})
     return folder
 
 
-def write_config(folder: Path, config: dict[str, Any]) -> None:
+def write_config(folder: Path, settings: dict[str, Any]) -> None:
     """Write config.json of this version."""
-    write_json(folder / "config.json", {"format": FORMAT, **config})
+    write_json(folder / config.FILE, {"format": FORMAT, **settings})
 
 
 def load(folder: str | Path, model: Model | None = None) -> Model:
@@ -65,11 +67,11 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
             arguments or tensors do not fit, or a file is damaged.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    settings = read_config(folder)
     if model is None:
-        model = _build(config.get("model"), folder)
+        model = _build(settings.get("model"), folder)
     path = folder / WEIGHTS
-    state = _tensors(path, config.get("sha256", {}).get(WEIGHTS))
+    state = _tensors(path, settings.get("sha256", {}).get(WEIGHTS))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -77,17 +79,18 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
             f"the tensors in {path} do not fit the model that {folder}/config.json describes: "
             f"{error}"
         ) from None
-    model.inputs = _inputs(config.get("inputs"), folder)
+    model.inputs = _inputs(settings.get("inputs"), folder)
     return model.eval()
 
 
-def _inputs(config: Any, folder: Path) -> Inputs | None:
+def _inputs(said: Any, folder: Path) -> Inputs | None:
     """Return the items that a config says a model was trained on, if it says so."""
-    if config is None:
+    if said is None:
         return None
     try:
-        return Inputs(**{**config, "shape": tuple(config["shape"])})
-    except (TypeError, KeyError) as error:
+        Inputs(**said)  # all of its keys are known
+        return msgspec.convert(said, Inputs)
+    except (TypeError, msgspec.ValidationError) as error:
         raise ValueError(
             f"{folder}/config.json does not describe the model's inputs: {error}"
         ) from None
@@ -122,23 +125,24 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         FileNotFoundError: If it is missing.
         ValueError: If it is damaged or of another version.
     """
-    config = read_json(Path(folder) / "config.json")
-    held: dict[str, Any] = config if isinstance(config, dict) else {}
+    path = Path(folder) / config.FILE
+    content = read_json(path)
+    held: dict[str, Any] = content if isinstance(content, dict) else {}
     if held.get("format") != FORMAT:
         raise ValueError(
             f"{folder} has format {held.get('format')!r}, this version of unweave reads format "
             f"{FORMAT}: use the version that wrote it ({held.get('unweave', 'unknown')})"
         )
-    return held
+    return config.checked(held, path)
 
 
-def _build(config: Any, folder: Path) -> Model:
+def _build(said: Any, folder: Path) -> Model:
     """Return a fresh model of the family that a config names."""
-    if not isinstance(config, dict):
+    if not isinstance(said, dict):
         raise ValueError(
             f"{folder} holds a model of its author's own: build it, then `load(folder, model=...)`"
         )
-    arguments = dict(config)
+    arguments = dict(said)
     name = arguments.pop("family", None)
     families = {key: f for key, f in vars(models).items() if getattr(f, "is_family", False)}
     known = sorted(families)

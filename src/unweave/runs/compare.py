@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import measures
-from .files import read_json
+from . import config, measures
 from .scores import Scores
 from .scores import read as read_scores
 
@@ -33,7 +32,7 @@ def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]
     Scores are nats per item (accuracies and errors are shares); a run's own standard error stands
     in its report.
     """
-    scores = [_values(read_json(Path(run) / "config.json"), read_scores(run)) for run in runs]
+    scores = [_values(config.read(run), read_scores(run)) for run in runs]
     names: dict[str, None] = {}
     for held in scores:
         names |= dict.fromkeys(held)
@@ -45,10 +44,10 @@ def table(runs: Sequence[str | Path]) -> tuple[list[str], list[tuple[str, ...]]]
     return ["score", *(Path(run).name for run in runs), "mean ± sd"], rows
 
 
-def _values(config: Mapping[str, Any], scores: Scores) -> dict[str, float]:
+def _values(settings: Mapping[str, Any], scores: Scores) -> dict[str, float]:
     """Return every score of a run by a name that means the same in another."""
     values = {"seconds": math.nan}
-    for kind in (measures.seconds(config), *(kind(scores) for kind in KINDS)):
+    for kind in (measures.seconds(settings), *(kind(scores) for kind in KINDS)):
         for measure, mean in kind:
             values[measure.row] = float(mean.value)
     return values
@@ -56,6 +55,6 @@ def _values(config: Mapping[str, Any], scores: Scores) -> dict[str, float]:
 
 def _spread(values: Sequence[float]) -> str:
     """Return mean ± standard deviation, nothing for one run or if one lacks the score."""
-    if len(values) == 1 or any(map(math.isnan, values)):
+    if len(values) == 1 or not all(map(math.isfinite, values)):
         return ""
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"

@@ -68,7 +68,7 @@ def read_json(path: str | Path) -> Any:
         raise FileNotFoundError(
             f"{path} is missing: {path.parent} is no unweave run, or its run did not finish"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged, no JSON ({error}): restore it, or train the run again"
         ) from None
@@ -84,6 +84,8 @@ def read_lines(path: str | Path) -> list[dict[str, Any]]:
         return []
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError):
-            lines.append(json.loads(line))
+        with suppress(ValueError, RecursionError):
+            content = json.loads(line)
+            if isinstance(content, dict):
+                lines.append(content)
     return lines

@@ -200,12 +200,14 @@ def active_units(scores: Scores) -> Measured:
 def findings(scores: Scores) -> Measured:
     """Yield the numbers among a recipe's own findings."""
     for finding in scores.findings or ():
-        if finding["kind"] == "Number" and finding["value"] is not None:
-            title = finding["title"]
+        value, title = finding.get("value"), str(finding.get("title"))
+        if finding.get("kind") == "Number" and isinstance(value, int | float):
             words = re.findall("[a-z0-9]+", title.lower())
             better = finding.get("better", 0)
-            measure = Measure(f"finding.{'_'.join(words)}", title, finding["unit"], better=better)
-            yield measure, Mean(finding["value"], finding.get("error"))
+            measure = Measure(
+                f"finding.{'_'.join(words)}", title, finding.get("unit", ""), better=better
+            )
+            yield measure, Mean(value, finding.get("error"))
 
 
 def seconds(config: Mapping[str, Any]) -> Measured:

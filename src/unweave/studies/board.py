@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from ..terminal import console
 
 SIGNS = {
     "finished": ("●", "green"),
@@ -45,7 +46,7 @@ class Board:
         self.jobs = jobs
         self.look = look
         self.workers = workers
-        self.console = Console(file=sys.stderr, quiet=quiet)
+        self.console = console(file=sys.stderr, quiet=quiet)
         self.began = time.monotonic()
         self.before = self._shares()
         self._live: Live | None = None

@@ -39,7 +39,7 @@ def slurm(
     on this machine.
 
     Raises:
-        ValueError: If submitit is not installed.
+        ValueError: If submitit is not installed, or does not know an option.
     """
     try:
         import submitit
@@ -48,9 +48,12 @@ def slurm(
             "the executor slurm needs submitit: pip install 'unweave[slurm]'"
         ) from None
     cluster = options.pop("cluster", None)
-    executor = submitit.AutoExecutor(folder=out / "logs" / "submitit", cluster=cluster)
     parameters = {"timeout_min": 240, "slurm_array_parallelism": workers, **options}
-    executor.update_parameters(**parameters)
+    try:
+        executor = submitit.AutoExecutor(folder=out / "logs" / "submitit", cluster=cluster)
+        executor.update_parameters(**parameters)
+    except (NameError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"submitit does not take the executor's options: {error}") from None
     with executor.batch():
         submitted = [executor.submit(work, job) for job in jobs]
     pending = dict(zip(submitted, jobs, strict=True))
@@ -70,7 +73,7 @@ def ray(
     `options` go to ``ray.init``.
 
     Raises:
-        ValueError: If Ray is not installed.
+        ValueError: If Ray is not installed, or does not know an option.
     """
     try:
         import ray
@@ -78,7 +81,10 @@ def ray(
         raise ValueError("the executor ray needs Ray: pip install 'unweave[ray]'") from None
     started = not ray.is_initialized()
     if started:
-        ray.init(**{"include_dashboard": False, "log_to_driver": False, **options})
+        try:
+            ray.init(**{"include_dashboard": False, "log_to_driver": False, **options})
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"Ray does not take the executor's options: {error}") from None
     has_gpus = gpu and ray.cluster_resources().get("GPU", 0) >= 1
     remote = ray.remote(num_cpus=1, num_gpus=int(has_gpus), max_retries=0)
     task: Any = remote(lambda job: work(job))

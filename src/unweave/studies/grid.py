@@ -12,7 +12,9 @@ import hashlib
 import inspect
 import itertools
 import json
+import math
 import re
+import reprlib
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +26,12 @@ from types import UnionType
 from typing import Any, Literal
 
 from .. import recipes
+
+MOST = 10_000
+"""Runs of a study at most."""
+
+NAME = re.compile(r"[^\\/:*?\"<>|\x00-\x1f\x7f]{1,100}")
+"""A name that a folder can have on all systems, apart from those that are dots alone."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Study:
     """A grid of runs of one recipe.
 
     Args:
-        name: The study's name; its folder by default.
+        name: The study's name; its folder by default, so it holds no "/".
         recipe: The recipe that every run trains.
         methods: By name, what makes a method: flags of the recipe, and coefficients that stand in
             braces in its objective, as in
@@ -67,8 +75,9 @@ class Study:
         about: A sentence or two for the report.
 
     Raises:
-        ValueError: For a flag that the recipe lacks, a value that its flag does not take, a
-            coefficient without a value, or two methods that are one.
+        ValueError: If a part is of another type, a grid is empty, or there are more than `MOST`
+            runs. `jobs` raises it for a flag that the recipe lacks, a value that its flag does not
+            take, a coefficient without a value, or two methods that are one.
     """
 
     name: str
@@ -78,6 +87,20 @@ class Study:
     flags: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     about: str = ""
+
+    def __post_init__(self) -> None:
+        for part, is_right, expected in _PARTS:
+            _expect(part, getattr(self, part), is_right, expected)
+        count = 0
+        for name, settings in self.methods.items():
+            for key, value in settings.items():
+                _expect(f"methods.{name}.{key}", value, _is_grid, f"{_PLAIN}, or a list of them")
+            grids = [len(value) for value in settings.values() if isinstance(value, list)]
+            count += math.prod(grids) * len(self.seeds)
+        if count > MOST:
+            raise ValueError(f"the grid has {count:,} runs; expected at most {MOST:,}")
+        for key, value in self.flags.items():
+            _expect(f"flags.{key}", value, _is_plain, _PLAIN)
 
     def jobs(self) -> list[Job]:
         """Return the runs, seed by seed.
@@ -91,7 +114,7 @@ class Study:
         for seed in self.seeds:
             for method, settings in points:
                 given = {**self.flags, **settings, "seed": seed}
-                jobs.append(Job(method, self.recipe, _complete(self.recipe, given)))
+                jobs.append(Job(method, self.recipe, complete(self.recipe, given)))
         self._check(jobs)
         return jobs
 
@@ -111,6 +134,63 @@ class Study:
                 f"study {self.name!r}: baseline {self.baseline!r} is no method; expected one of: "
                 f"{', '.join(methods)}"
             )
+
+
+# -- the parts of a study by their types -----------------------------------------------------------
+
+
+def _expect(part: str, value: Any, is_right: Callable[[Any], bool], expected: str) -> None:
+    """Refuse a part that is not right, with its name, what was given and what is expected."""
+    if not is_right(value):
+        shown = reprlib.repr(value)
+        raise ValueError(f"{part} is {shown}; expected {expected}")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(NAME.fullmatch(value)) and bool(value.strip(" ."))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is a flag's or a coefficient's."""
+    if _is_number(value):
+        return bool(abs(value) < 2**63)  # NaN is not
+    return value is None or isinstance(value, bool | str)
+
+
+def _is_grid(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(map(_is_plain, values))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _are_methods(value: Any) -> bool:
+    return _is_table(value) and bool(value) and all(map(_is_table, value.values()))
+
+
+def _are_seeds(value: Any) -> bool:
+    if not isinstance(value, list | tuple | range) or not value:
+        return False
+    return all(_is_a(seed, int) and 0 <= seed < 2**32 for seed in value)
+
+
+_PLAIN = "a finite number, a truth or text"
+
+_PARTS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("name", _is_name, 'the name of a folder: at most 100 characters, none of them "/" or "\\"'),
+    ("recipe", _is_text, "the name of a recipe"),
+    ("methods", _are_methods, "a table for each method, such as [methods.VAE]"),
+    ("seeds", _are_seeds, f"how many there are, 1 to {MOST:,}, or a list of them, each below 2³²"),
+    ("flags", _is_table, "a table"),
+    ("baseline", lambda value: value is None or _is_text(value), "the name of a method"),
+    ("about", _is_text, "text"),
+)
 
 
 # -- the points of a grid --------------------------------------------------------------------------
@@ -143,7 +223,7 @@ def _with_coefficients(method: str, point: dict[str, Any]) -> dict[str, Any]:
 
 def _short(value: Any) -> str:
     """Return a value as a name or an objective shows it."""
-    return f"{value:g}" if _is_number(value) else str(value)
+    return f"{value:.15g}" if _is_number(value) else str(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -153,8 +233,12 @@ def _is_number(value: Any) -> bool:
 # -- flags against the recipe ----------------------------------------------------------------------
 
 
-def _complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all flags of a recipe; those that are given are checked against its signature."""
+def complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all flags of a recipe; those that are given are checked against its signature.
+
+    Raises:
+        ValueError: If there is no such recipe or flag, or a value is not of its flag's type.
+    """
     function = _recipe(recipe)
     hints = typing.get_type_hints(function, localns={"Recipe": Any})
     parameters = inspect.signature(function).parameters.values()
@@ -233,18 +317,19 @@ def read(source: str | Path, **changes: Any) -> Study:
     """
     path = Path(source)
     ours = _folder() / f"{source}.toml"
-    if path.is_file():
-        text = path.read_text(encoding="utf-8")
-    elif ours.is_file():
-        text = ours.read_text(encoding="utf-8")
-    else:
+    file = path if path.is_file() else ours
+    if not file.is_file():
         raise FileNotFoundError(
             f"{source} is no file and no study of this package; those are: {', '.join(names())}"
         )
     try:
+        text = file.read_text(encoding="utf-8")
         said = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise ValueError(f"{source} can't be read: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{source} can't be read: its lists nest too deeply") from None
+    _expect(str(source), said, _is_table, "the parts of a study, such as recipe and methods")
     return build({"name": path.stem, **said}, str(source), **changes)
 
 
@@ -257,11 +342,12 @@ def build(said: Mapping[str, Any], where: str, **changes: Any) -> Study:
         changes: Parts to replace, as in `read`.
 
     Raises:
-        ValueError: If a part is unknown, or there is no recipe or no methods.
+        ValueError: If a part is unknown or of another type, or there is no recipe or no methods.
     """
     parts = dict(said)
     parts.pop("jobs", None)  # a study's folder lists them
-    parts["flags"] = {**parts.get("flags", {}), **changes.pop("flags", {})}
+    flags, changed = parts.get("flags", {}), changes.pop("flags", {})
+    parts["flags"] = {**flags, **changed} if _is_table(flags) else flags
     parts |= {key: value for key, value in changes.items() if value is not None}
     known = inspect.signature(Study).parameters
     for key in parts:
@@ -270,10 +356,13 @@ def build(said: Mapping[str, Any], where: str, **changes: Any) -> Study:
     for key in ("recipe", "methods"):
         if key not in parts:
             raise ValueError(f"{where} has no {key!r}; a study needs a recipe and methods")
-    seeds = parts.get("seeds")
-    if isinstance(seeds, int):
+    seeds: Any = parts.get("seeds")
+    if _is_a(seeds, int) and 0 < seeds <= MOST:
         parts["seeds"] = list(range(seeds))
-    return Study(**parts)
+    try:
+        return Study(**parts)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def names() -> list[str]:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..runs import config as run_config
 from ..runs import measures
 from ..runs.files import read_json, replacing
 from ..runs.measures import Measure
@@ -139,7 +140,7 @@ def collect(out: str | Path) -> Results:
     found: dict[str, Measure] = {}
     for job in jobs:
         state, here = work.state(job, folder), folder / job.key
-        config = read_json(here / "config.json") if (here / "config.json").exists() else {}
+        config = run_config.read(here) if (here / run_config.FILE).exists() else {}
         scores = read_scores(here) if state == "finished" else Scores()
         held = _measured(config, scores) if state == "finished" else []
         values = {measure.key: value for measure, value in held}

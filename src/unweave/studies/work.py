@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from filelock import FileLock, Timeout
 
+from ..runs import config as run_config
 from ..runs.command import arguments
 from ..runs.files import read_json, read_lines, write_json
 from .board import Board
@@ -49,7 +51,7 @@ def run(
             Ray have one each.
         retries: How often a failed run is tried again.
         quiet: Show no progress.
-        options: Options of the executor.
+        options: Options of the executor; local has none.
 
     Returns:
         The runs that are not finished in the end.
@@ -63,6 +65,8 @@ def run(
     folder = Path(out).absolute()
     if executor not in EXECUTORS:
         raise ValueError(f"executor {executor!r}: expected one of {', '.join(EXECUTORS)}")
+    if options and executor == "local":
+        raise ValueError(f"the executor local has no option {next(iter(options))!r}: leave it out")
     jobs = prepare(study, folder)
     gpus = [] if device == "cpu" else visible()
     workers = workers or len(gpus) or max(1, cores() // threads)
@@ -141,9 +145,26 @@ def _check_objectives(jobs: Sequence[Job]) -> None:
 
 
 def jobs_of(out: str | Path) -> list[Job]:
-    """Return the runs of a study's folder."""
-    listed = read_json(Path(out) / "study.json")["jobs"]
-    return [Job(job["method"], job["recipe"], job["flags"]) for job in listed]
+    """Return the runs of a study's folder.
+
+    Raises:
+        FileNotFoundError: If it is no study's folder.
+        ValueError: If study.json is damaged.
+    """
+    path = Path(out) / "study.json"
+    try:
+        return list(msgspec.convert(read_json(path), _Listed).jobs)
+    except msgspec.ValidationError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): start the study again, which writes it anew"
+        ) from None
+
+
+class _Listed(msgspec.Struct):
+    """A study's file as far as its runs go."""
+
+    name: str
+    jobs: tuple[Job, ...]
 
 
 # -- the state of a run ----------------------------------------------------------------------------
@@ -169,8 +190,9 @@ def progress(job: Job, out: Path) -> float:
     lines = read_lines(folder / "metrics.jsonl")
     if not lines:
         return 0.0
-    epochs = read_json(folder / "config.json").get("epochs")
-    return min(1.0, float(lines[-1]["epoch"]) / epochs) if epochs else 0.0
+    epochs = run_config.read(folder).get("epochs")
+    done = lines[-1].get("epoch")
+    return min(1.0, done / epochs) if epochs and isinstance(done, int | float) else 0.0
 
 
 def failures(jobs: Sequence[Job], out: Path) -> Iterator[tuple[Job, dict[str, Any]]]:

@@ -20,12 +20,19 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 
 Tree = str | Sequence["Tree"]
 Part = tuple[str, tuple[int, ...]]
 Block = tuple[Part, ...]
 Shape = tuple[int, ...]
+
+DEEPEST = 64
+"""Levels of a tree at most."""
+
+LONGEST = 1000
+"""Characters of a leaf at most."""
 
 LEAF = re.compile(r"\s*([^\[\]]+?)\s*(?:\[([^\[\]]+)\])?\s*")
 """A site's name, and perhaps indices in brackets."""
@@ -43,7 +50,8 @@ def chain(tree: Tree, shapes: Mapping[str, Shape]) -> list[list[Block]]:
 
     Raises:
         KeyError: For a leaf whose site is not latent.
-        ValueError: If a unit is in two leaves or in none.
+        ValueError: If a unit is in two leaves or in none, the tree has leaves that are no text, or
+            it has more levels than `DEEPEST`.
     """
     levels = []
     for subtrees in _descend(tree):
@@ -84,11 +92,11 @@ def block(leaf: str, shapes: Mapping[str, Shape]) -> Block:
         KeyError: If the site is not latent.
         ValueError: If the slice is none, is out of range or picks no unit.
     """
-    match = LEAF.fullmatch(leaf)
+    match = LEAF.fullmatch(leaf) if len(leaf) <= LONGEST else None
     site, inside = match.groups() if match else (leaf, None)
     if not match or site not in shapes:
         sites = ", ".join(map(repr, shapes)) or "none"
-        raise KeyError(f"groups name {leaf!r}, but the latent sites are: {sites}")
+        raise KeyError(f"groups name {reprlib.repr(leaf)}, but the latent sites are: {sites}")
     shape = shapes[site]
     sizes = shape or (1,)  # a site of one unit is a row of one
     indices = inside.split(",") if inside else []
@@ -156,9 +164,16 @@ def _descend(tree: Tree) -> list[list[Tree]]:
     while not all(isinstance(subtree, str) for subtree in level):
         below: list[Tree] = []
         for subtree in level:
+            if not isinstance(subtree, Sequence):
+                raise ValueError(
+                    f"groups have the leaf {subtree!r}, {type(subtree).__name__}: a group is a "
+                    "site's name, a slice of a site, or a tuple of groups"
+                )
             below += [subtree] if isinstance(subtree, str) else subtree
         level = below
         levels.append(level)
+        if len(levels) > DEEPEST:
+            raise ValueError(f"groups have more than {DEEPEST} levels: expected fewer")
     if len(levels) == 1:  # a tree that is one leaf is its own group
         levels.append(level)
     return levels
@@ -191,8 +206,9 @@ def _picked(leaf: str, index: str, size: int) -> Sequence[int]:
     """Return the positions that an index or a slice picks out of a dimension."""
     positions = range(size)
     limits = [limit.strip() for limit in index.split(":")]
-    are_numbers = all(re.fullmatch(r"(-?\d+)?", limit) for limit in limits)
-    if len(limits) > 3 or not are_numbers or not index.strip():
+    are_numbers = all(re.fullmatch(r"(-?\d{1,9})?", limit) for limit in limits)
+    is_still = len(limits) == 3 and re.fullmatch("-?0+", limits[2])  # a step of 0
+    if len(limits) > 3 or not are_numbers or not index.strip() or is_still:
         raise ValueError(
             f"{leaf!r} is no slice: write a site, an index or a slice, such as 'z', 'z[3]' or "
             "'z[:5]'"

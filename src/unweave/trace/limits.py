@@ -3,6 +3,9 @@
 Each of them would otherwise be a number that is finite and wrong. A look at a tensor waits for its
 device: a look elsewhere than on the CPU, or one that costs as much as a density, is taken at a
 site's first call, its second, fourth, eighth and so on.
+
+NaN, and scales of 0, are refused in numbers and constants. What a network gives may become so while
+it trains: `training.faults` then says at which step, and for which items.
 """
 
 from __future__ import annotations
@@ -23,14 +26,36 @@ MANY = 64
 _calls: Counter[tuple[str, str, str]] = Counter()
 
 
+def check_location(name: str, loc: float | Tensor) -> None:
+    """Refuse a mean that is NaN or infinite, if it is a number or a constant.
+
+    Raises:
+        ValueError: There is one.
+    """
+    if not isinstance(loc, Tensor):
+        is_fine = math.isfinite(loc)
+    elif _is_constant(loc) and loc.numel() and _is_due(name, "mean", loc):
+        is_fine = bool(plain(loc).isfinite().all())
+    else:
+        is_fine = True
+    if not is_fine:
+        raise ValueError(
+            f"site {name!r}: its mean is NaN or infinite; expected finite numbers: look at what "
+            "it is computed from"
+        )
+
+
 def check_scale(name: str, scale: float | Tensor) -> None:
-    """Refuse a negative standard deviation, whose KL divergence would be finite.
+    """Refuse a standard deviation of 0 or below, and of numbers and constants, NaN and infinity.
+
+    The KL divergence of a negative one would be finite.
 
     Raises:
         ValueError: There is one.
     """
     least = _least(name, "scale", scale) if isinstance(scale, Tensor) else scale
-    if least < 0:
+    is_off = not 0 < least < math.inf
+    if least < 0 or (is_off and _is_constant(scale)):
         raise ValueError(
             f"site {name!r}: its scale is as low as {least:g}, and a Normal takes a standard "
             "deviation, above 0: give log_std.exp() of a log standard deviation, "
@@ -47,7 +72,8 @@ def check_temperature(name: str, temperature: float | Tensor) -> None:
     least = temperature
     if isinstance(temperature, Tensor):
         least = _least(name, "temperature", temperature)
-    if least <= 0:
+    is_off = not 0 < least < math.inf
+    if least <= 0 or (is_off and _is_constant(temperature)):
         raise ValueError(
             f"site {name!r}: its temperature is as low as {least:g}, expected above 0: give 0.66 "
             "or so, or q.categorical(logits, …), which is the limit at 0"
@@ -66,6 +92,7 @@ def check_log_weights(name: str, logits: Tensor) -> None:
         return
     weights = plain(logits.detach())
     least, most = weights.aminmax()
+    _refuse_nan(name, logits, float(least))
     if not 0 <= float(least) < float(most) <= 1:
         return
     total = weights.sum(-1)
@@ -79,11 +106,16 @@ def check_log_weights(name: str, logits: Tensor) -> None:
 
 
 def check_log_odds(name: str, logits: Tensor) -> None:
-    """Warn of log odds that look like probabilities: many, and all between 0 and 1."""
-    if not _is_due(name, "log odds", logits) or logits.numel() < MANY:
+    """Warn of log odds that look like probabilities: many, and all between 0 and 1.
+
+    Raises:
+        ValueError: One of them is NaN, and they are constants.
+    """
+    if not _is_due(name, "log odds", logits) or not logits.numel():
         return
     least, most = plain(logits.detach()).aminmax()
-    if 0 < float(least) < float(most) < 1:
+    _refuse_nan(name, logits, float(least))
+    if logits.numel() >= MANY and 0 < float(least) < float(most) < 1:
         warnings.warn(
             f"site {name!r}: all its logits lie between 0 and 1, as probabilities do, but log odds "
             "were expected: leave out the last sigmoid, or give probabilities.logit()",
@@ -132,11 +164,27 @@ def _refuse_beyond(name: str, value: Tensor) -> None:
     )
 
 
+def _refuse_nan(name: str, logits: Tensor, least: float) -> None:
+    """Raise a ValueError if logits are constants and their least entry is NaN."""
+    if math.isnan(least) and _is_constant(logits):
+        raise ValueError(
+            f"site {name!r}: its logits are NaN; expected numbers: look at what they are computed "
+            "from"
+        )
+
+
+def _is_constant(parameter: float | Tensor) -> bool:
+    """Whether a parameter is a number, or a tensor that no weights gave."""
+    if not isinstance(parameter, Tensor):
+        return True
+    return torch.is_grad_enabled() and not parameter.requires_grad
+
+
 def _least(name: str, what: str, t: Tensor) -> float:
-    """Return the least entry of a parameter, infinity where there is no look at it."""
+    """Return the least entry of a parameter, 1 where there is no look at it."""
     on_cpu = t.device.type == "cpu"
     if not t.numel() or not (on_cpu or _is_due(name, what, t)):
-        return math.inf
+        return 1.0
     return float(t.detach().min())
 
 

@@ -25,7 +25,14 @@ from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategoric
 from . import views
 from .axes import Axes, Enumerated, classes_of, pad, plain, shown, told
 from .concrete import Concrete
-from .limits import check_log_odds, check_log_weights, check_scale, check_temperature, outcomes
+from .limits import (
+    check_location,
+    check_log_odds,
+    check_log_weights,
+    check_scale,
+    check_temperature,
+    outcomes,
+)
 from .node import Law, Node, Role
 from .parameters import changed, holds
 from .values import all_known, check_shape, draw, existing, give, in_part, like
@@ -354,6 +361,7 @@ class Trace(Mapping[str, Node]):
 
         Numbers broadcast: `p.normal(0.0, 1.0, …)`.
         """
+        check_location(name, loc)
         check_scale(name, scale)
         loc, scale = like(loc, scale, value), like(scale, loc, value)
         dist = Normal(loc, scale, validate_args=False)

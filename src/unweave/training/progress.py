@@ -12,6 +12,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from ..terminal import console
 from .recipe import Recipe
 
 FRAME = 0.25
@@ -30,7 +31,7 @@ class Progress:
         self.per_epoch = recipe.per_epoch
         self.steps = recipe.epochs * recipe.per_epoch
         self.quiet = quiet
-        self.console = Console(file=sys.stderr, quiet=quiet)
+        self.console = console(file=sys.stderr, quiet=quiet)
         self._bar: _Bar | None = None
         self._next = 0.0
         self._held_out = ""
@@ -107,7 +108,7 @@ class _Rate(ProgressColumn):
 
 def _bar(console: Console) -> _Bar:
     return _Bar(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=24),
         TextColumn("epoch {task.fields[epoch]}"),
         _Rate(),
