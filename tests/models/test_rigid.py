@@ -80,3 +80,11 @@ def test_a_small_program_finds_the_shapes_and_their_symmetries():
     assert sorted(model.decoder.laws.order().tolist()) == [1, 2, 4]
     y = model.eval().encode(x[600:900])[:, 0].long().numpy()
     assert uw.metrics.clustering_accuracy(y, data.factors[600:900, 0]) > 0.97
+
+
+def test_the_recipe_trains():
+    recipe = uw.recipes.sprites(quick=True, items=64)
+    from unweave.training.trainer import trained
+
+    model = trained(recipe)
+    assert model.encode(recipe.test.floats(slice(3))).shape == (3, 5)

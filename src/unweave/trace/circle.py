@@ -72,7 +72,8 @@ class WrappedNormal(Distribution):
 
     def _log_normal(self, distance: Tensor) -> Tensor:
         t = distance / self.scale
-        return -0.5 * t * t - self.scale.log() - 0.5 * math.log(2 * math.pi)
+        density: Tensor = -0.5 * t * t - self.scale.log() - 0.5 * math.log(2 * math.pi)
+        return density
 
 
 class UniformCircle(Distribution):
