@@ -59,8 +59,7 @@ class WrappedNormal(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         loc = self.loc.expand(self._extended_shape(torch.Size(sample_shape)))
-        drawn = wrapped(loc + self.scale * torch.randn_like(loc))
-        return drawn
+        return wrapped(loc + self.scale * torch.randn_like(loc))
 
     def log_prob(self, value: Tensor) -> Tensor:
         nearest = wrapped(value - self.loc)
