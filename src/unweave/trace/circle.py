@@ -16,8 +16,8 @@ WRAPS = 2
 def wrapped(angle: Tensor) -> Tensor:
     """Return the same angle in [−π, π), in radians.
 
-    >>> wrapped(torch.tensor([0.5, 4.0])).tolist()
-    [0.5, -2.2831854820251465]
+    >>> wrapped(torch.tensor([0.5, 4.0]))
+    tensor([ 0.5000, -2.2832])
     """
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
