@@ -15,7 +15,7 @@ from unweave.extras import EXTRAS, PACKAGES
 SOURCE = Path(unweave.__file__).parent
 
 ORDER = [
-    "extras", "ranks", "nets", "trace", "fused", "aggregate", "objective",
+    "extras", "ranks", "nets", "affine", "trace", "fused", "aggregate", "objective",
     "models", "data", "metrics", "plots", "terminal",
     "runs", "training", "evaluation", "pages", "explore", "scoring",
     "run", "sklearn", "recipes", "studies", "checks", "cli", "__main__",

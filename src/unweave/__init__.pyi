@@ -1,5 +1,6 @@
 """Structured, disentangled representations from deep probabilistic programs."""
 
+from . import affine as affine
 from . import data as data
 from . import metrics as metrics
 from . import models as models
@@ -51,7 +52,12 @@ from .runs.artifact import load as load
 from .runs.artifact import save as save
 from .scoring.card import ScoreCard as ScoreCard
 from .scoring.card import score as score
+from .trace.circle import UniformCircle as UniformCircle
+from .trace.circle import WrappedNormal as WrappedNormal
 from .trace.concrete import Concrete as Concrete
+from .trace.hypotheses import Cooling as Cooling
+from .trace.hypotheses import Hypotheses as Hypotheses
+from .trace.hypotheses import peaks as peaks
 from .trace.node import Node as Node
 from .trace.trace import Trace as Trace
 from .training.recipe import Recipe as Recipe

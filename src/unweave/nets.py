@@ -171,6 +171,45 @@ class Standard(nn.Module):
         return self.mean + self.sd * x
 
 
+class Running(nn.Module):
+    r"""Running means of numbers, class by class: a law that is fitted in closed form.
+
+    .. math:: m_k = \frac{\sum_t γ^{T-t} \sum_n w_{tkn} v_{tkn}}{\sum_t γ^{T-t} \sum_n w_{tkn}}
+
+    They are no parameters: no gradient moves them, and they are saved with the model.
+
+    Args:
+        start: The means before anything is added, (classes, numbers); they weigh as one item.
+        decay: γ, by which older batches weigh less: the last 1 / (1 − γ) of them count.
+
+    >>> running = Running(torch.zeros(1, 1), decay=1.0)
+    >>> running.add(torch.tensor([[[3.0], [6.0]]]), torch.ones(1, 2)).mean
+    tensor([[3.]])
+    """
+
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self, start: Tensor, decay: float = 0.999) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("total", start.clone())
+        self.register_buffer("weight", torch.ones(len(start), 1))
+
+    @torch.no_grad()
+    def add(self, values: Tensor, weights: Tensor) -> Running:
+        """Add a batch of values (classes, items, numbers) by weights (classes, items)."""
+        weighted = weights.unsqueeze(-1) * values
+        self.total.mul_(self.decay).add_(weighted.sum(1))
+        self.weight.mul_(self.decay).add_(weights.sum(1, keepdim=True))
+        return self
+
+    @property
+    def mean(self) -> Tensor:
+        """The means, (classes, numbers)."""
+        return self.total / self.weight
+
+
 def scale(raw: Tensor, bound: float = 7.0) -> Tensor:
     """Turn a network's output into a standard deviation: exp(raw), bent to stay in exp(±bound).
 

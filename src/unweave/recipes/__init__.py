@@ -4,6 +4,7 @@ Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs
 """
 
 from .counting import counting as counting
+from .dsprites import dsprites as dsprites
 from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
@@ -16,7 +17,7 @@ from .images import vae as vae
 from .mouse import mouse as mouse
 from .own import own as own
 from .semi_supervised import semi_supervised as semi_supervised
-from .sprites import dsprites as dsprites
+from .sprites import sprites as sprites
 from .yaleb import yaleb as yaleb
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "mouse",
     "own",
     "semi_supervised",
+    "sprites",
     "vae",
     "yaleb",
 ]
