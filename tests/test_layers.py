@@ -115,7 +115,7 @@ def test_libraries_that_a_room_may_use(rooms, allowed):
 
 
 def test_what_is_imported_is_installed_or_an_extra():
-    known = {"torch", "numpy", "safetensors"}.union(*EXTRAS.values())
+    known = {"torch", "numpy", "safetensors", "msgspec"}.union(*EXTRAS.values())
     for path in PATHS:
         assert {PACKAGES.get(name, name) for name in others_used(path)} <= known, path
 

@@ -7,7 +7,7 @@ import sys
 EXTRAS = {
     "data": ("h5py", "pillow", "platformdirs", "pooch", "pyarrow"),
     "metrics": ("lightgbm", "scikit-learn", "scipy"),
-    "report": ("jinja2", "matplotlib", "msgspec"),
+    "report": ("jinja2", "matplotlib"),
     "cli": ("filelock", "rich", "typer"),
     "explore": ("starlette", "uvicorn", "websockets"),
     "slurm": ("submitit",),
