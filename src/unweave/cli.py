@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import os
+import signal
 import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,11 +82,24 @@ def main() -> None:
     nobody foresaw. Where several ranks run (`torchrun -m unweave …`), the one with the error prints
     it.
     """
+    _hear_schedulers()
     try:
         app()
     except Exception as error:
         another_rank_has_it = isinstance(error.__cause__, ConnectionAbortedError)
         sys.exit(terminal.ended(error, quiet=another_rank_has_it))
+
+
+def _hear_schedulers() -> None:
+    """Take SIGTERM and SIGHUP for Ctrl-C, but for a SIGHUP that `nohup` has switched off."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
 
 
 def _version(value: bool) -> None:
@@ -206,10 +220,11 @@ def evaluate(
     from .evaluation.evaluate import evaluate as evaluate_run
     from .pages.run import write
     from .runs.artifact import load, read_config
+    from .runs.lock import held
     from .training import content
     from .training.device import device_of
 
-    with _where_it_began(run) as folder:
+    with _where_it_began(run) as folder, held(folder):
         recipe = _recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
         model = load(folder).to(device_of(device))
@@ -614,8 +629,10 @@ def _where_it_began(run: Path) -> Iterator[Path]:
         The run's folder, an absolute path.
     """
     from .runs.artifact import read_config
+    from .training.overwrite import recover
 
     folder = run.absolute()
+    recover(folder)
     began = Path(read_config(run).get("cwd", "."))
     with contextlib.chdir(began if began.is_dir() else "."):
         yield folder

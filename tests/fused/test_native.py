@@ -68,6 +68,8 @@ def test_no_compiler_and_no_wish_for_one(fresh, monkeypatch):
     assert native.status() == "pure (no C++ compiler was found)"
     monkeypatch.setenv("UNWEAVE_NATIVE", "0")
     assert native.status() == "pure (UNWEAVE_NATIVE=0)"
+    monkeypatch.setenv("UNWEAVE_NATIVE", "portable")
+    assert native.status() in ("native (C++, 128-bit vectors)", "pure (no C++ compiler was found)")
     assert sweep.backend(torch.zeros(1)) is pure.Pure
     with pytest.raises(RuntimeError, match="but there is: pure"):
         native.Native(torch.zeros(1, 1), torch.ones(1, 1), plans.plan((), 1))

@@ -11,10 +11,11 @@ import pytest
 from support.training import bits, environment, interrupting, tiny
 
 import unweave as uw
+from unweave.runs.files import write_json
 from unweave.runs.kinds import claim, kind_of
 from unweave.runs.lock import held
 from unweave.studies.child import is_finished
-from unweave.training import loop, overwrite
+from unweave.training import checkpoints, loop, overwrite
 from unweave.training.checkpoints import load_checkpoint
 from unweave.training.loop import Interrupted
 from unweave.training.trainer import Trainer
@@ -85,6 +86,35 @@ def test_an_exchange_that_was_killed_is_completed(tmp_path, trained, reference, 
     fit(tiny(), run, resume=True)
     assert bits(run) == reference
     assert not overwrite.aside(run).exists()
+
+
+def test_a_killed_exchange_is_completed_before_the_config_is_read(tmp_path, trained):
+    run = copied(trained, tmp_path)
+    shutil.copytree(trained, overwrite.aside(run))
+    config = json.loads((run / "config.json").read_text())
+    write_json(overwrite.aside(run) / "config.json", config | {"seed": 77})
+    write_json(overwrite.aside(run) / overwrite.MARK, ["config.json"])
+    with held(run):
+        overwrite.recover(run)  # another process is at it
+    assert json.loads((run / "config.json").read_text())["seed"] == 5
+    overwrite.recover(run)
+    assert json.loads((run / "config.json").read_text())["seed"] == 77
+
+
+def test_a_step_that_is_saved_again_stays_good_until_it_is_replaced(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with interrupting(7), pytest.raises(Interrupted):
+        fit(tiny(), run)
+    trainer = Trainer(tiny())
+    trainer.restore(load_checkpoint(run))
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "replacing", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save_checkpoint(run, trainer)
+    assert load_checkpoint(run)["step"] == 7
 
 
 def test_old_checkpoints_on_another_disk_do_not_come_back(tmp_path, trained):
@@ -171,7 +201,9 @@ def test_each_command_writes_into_its_own_kind(tmp_path, trained):
     claim(tmp_path / "new", "score card")
     with pytest.raises(FileExistsError, match="holds a score card"):
         claim(tmp_path, "study")
-    (tmp_path / "score.html").rename(tmp_path / "thesis.tex")
+    (tmp_path / "score.html").rename(tmp_path / "scores.json")  # killed before its page
+    claim(tmp_path, "score card")
+    (tmp_path / "scores.json").rename(tmp_path / "thesis.tex")
     with pytest.raises(FileExistsError, match="files that are no unweave score card"):
         claim(tmp_path, "score card")
 

@@ -5,7 +5,8 @@ builds in seconds. It stays in the user's cache under a name made of its source,
 processor, and of its own checksum. A library is code, so one that others wrote or may write is
 never loaded, nor one that was cut off; where there is no such cache, it is compiled for this
 process alone. Whatever fails, the tensor code of `pure.py` is used and `status` says why; the
-environment variable UNWEAVE_NATIVE=0 asks for that.
+environment variable UNWEAVE_NATIVE=0 asks for that. UNWEAVE_NATIVE=portable compiles for any
+processor of a kind, so that runs on several machines have one kernel.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ FLAGS = (
 TUNED = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
 """Flags for this processor, tried in turn, as compilers do not know all of them."""
 
+PLAIN = ((),)
+"""Flags for any processor of a kind, with UNWEAVE_NATIVE=portable: slower, the same everywhere."""
+
 
 def status() -> str:
     """Say what runs on the CPU, and why if it is not native, as "pure (UNWEAVE_NATIVE=0)"."""
@@ -72,7 +76,7 @@ def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
         which = f" {compiler!r}" if compiler else ""
         return None, f"no C++ compiler{which} was found"
     try:
-        kernel = _kernel(command)
+        kernel = _kernel(command, PLAIN if wanted == "portable" else TUNED)
         vectors = {16: "128-bit vectors", 32: "AVX2", 64: "AVX-512"}[kernel.unweave_bytes()]
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:] or ["it said nothing"]
@@ -82,13 +86,13 @@ def _load(wanted: str, compiler: str) -> tuple[ctypes.CDLL | None, str]:
     return kernel, vectors
 
 
-def _kernel(command: str) -> ctypes.CDLL:
+def _kernel(command: str, tunings: Sequence[Sequence[str]]) -> ctypes.CDLL:
     """Return the library out of the cache, or compile it and keep it there, if there is a cache.
 
     It is compiled beside its place and moved there whole, so that processes may race.
     """
     source = SOURCE.read_text(encoding="utf-8")
-    identity = "\n".join((source, *FLAGS, command, *_processor()))
+    identity = "\n".join((source, *FLAGS, str(tunings), command, *_processor()))
     name = f"kernel-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     cache = _folder()
     kept = _kept(cache, name) if cache else None
@@ -99,7 +103,7 @@ def _kernel(command: str) -> ctypes.CDLL:
         dir=cache if is_writable else None, ignore_cleanup_errors=True
     ) as folder:
         made = Path(folder, f"{name}.so")
-        for tuned in TUNED:
+        for tuned in tunings:
             try:
                 _compile([command, *FLAGS, *tuned, str(SOURCE), "-o", str(made)])
                 break

@@ -23,7 +23,8 @@ def kind_of(folder: str | Path) -> Kind | None:
         return "study"
     if is_run(folder):
         return "run"
-    return "score card" if (folder / "score.html").is_file() else None
+    has_scores = (folder / "score.html").is_file() or (folder / "scores.json").is_file()
+    return "score card" if has_scores else None
 
 
 def is_run(folder: Path) -> bool:

@@ -7,9 +7,11 @@ killed: a mark in the folder aside says that it has begun.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ..runs.files import read_json, write_json
+from ..runs.lock import held
 
 FILES = (
     "config.json",
@@ -51,6 +53,13 @@ def exchange(folder: Path) -> None:
     new = [path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file()]
     write_json(draft / MARK, new)
     finish(folder)
+
+
+def recover(folder: Path) -> None:
+    """Complete an exchange that was killed, unless another process is at it."""
+    if (aside(folder) / MARK).exists():
+        with suppress(BlockingIOError), held(folder):
+            finish(folder)
 
 
 def finish(folder: Path) -> None:

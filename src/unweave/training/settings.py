@@ -106,7 +106,7 @@ def differences(config: Mapping[str, Any], settings: Mapping[str, Any]) -> list[
         config: The run's settings as it began.
         settings: Those that it goes on with.
     """
-    keys = ("backend", "device", "machine")
+    keys = ("unweave", "backend", "device", "machine")
     before = {key: config.get(key) for key in keys} | config.get("versions", {})
     now = {key: settings[key] for key in keys} | settings["versions"]
     found = []
