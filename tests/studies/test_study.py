@@ -229,6 +229,7 @@ def test_what_is_left_is_counted_without_torch(tmp_path):
         scores = tmp_path / "study" / job.key / "scores.json"
         scores.parent.mkdir(parents=True)
         scores.write_text("{}")
+        scores.with_name("report.html").write_text("…")
     (tmp_path / "study" / "study.json").write_text(json.dumps({"name": study.name, "jobs": []}))
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
