@@ -682,5 +682,6 @@ def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) 
         raise typer.Exit(130) from None
     if leads and options.get("evaluate", True):
         say(f"report: {folder / 'report.html'}")
+        say(f"to explore it in the browser: unweave explore {folder}", to_stderr=True)
     elif leads:
         say(f"trained: {folder}; `unweave evaluate {folder}` scores it")
