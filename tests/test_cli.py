@@ -253,7 +253,16 @@ def test_train_resume_evaluate_report(unweave, tmp_path):
     assert (first, second) == ("epoch", "evaluating")  # a line an epoch, then one more
     found = [name for name in rest if name != "note:"]  # one epoch leaves units idle: notes
     assert rest[0] == "note:"
-    assert found == ["Accuracy", "I(digit;y)", "I(digit;z)", "ELBO", "Information", "TC", "TC", "to"]
+    assert found == [
+        "Accuracy",
+        "I(digit;y)",
+        "I(digit;z)",
+        "ELBO",
+        "Information",
+        "TC",
+        "TC",
+        "to",
+    ]
     assert err.endswith(f"to explore it in the browser: unweave explore {run}\n")
     assert err.startswith("epoch 1/1  loss ")
     assert "held-out loss" in err

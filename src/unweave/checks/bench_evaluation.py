@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from .. import terminal
 from ..evaluation.encoded import chunks
 from ..evaluation.joint import joint, log_densities
 from ..models import Model, hfvae
@@ -33,7 +33,7 @@ def evaluation(quick: bool = False, threads: int = 1) -> dict[str, float]:
         ValueError: If the two differ by more than float rounding.
     """
     torch.set_num_threads(threads)
-    console = Console()
+    console = terminal.console()
     console.print(machine(threads), highlight=False)
     heads = ("networks", "rows x items", "µs a pair", "row by row", "times faster", "goal", "apart")
     table = Table(*heads, box=None)

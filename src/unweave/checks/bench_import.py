@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from rich.console import Console
-
+from .. import terminal
 from .timing import load, machine, quartiles, ratios, verdict
 
 GOAL = 1.15
@@ -24,7 +23,7 @@ CODE = {
 
 def imports(repeats: int = 7) -> dict[str, float]:
     """Print the CPU time of imports as ratios to that of torch; return the medians."""
-    console = Console()
+    console = terminal.console()
     console.print(machine(1), highlight=False)
     seconds: dict[str, list[float]] = {name: [] for name in CODE}
     for turn in range(1 + repeats):

@@ -105,7 +105,7 @@ class Densities:
     @property
     def prior(self) -> Trace | Callable[[], Trace] | None:
         """The draws of the prior, once they are made."""
-        return self._prior.draws
+        return self._prior.draws.given
 
     @property
     def factorises(self) -> bool:

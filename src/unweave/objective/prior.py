@@ -18,6 +18,23 @@ from .dependence import Dependence
 from .pair import Pair
 
 
+class Draws:
+    """Draws of a prior, made when they are first needed.
+
+    They stand by themselves: a prior that holds what holds the prior would keep a batch in memory
+    until Python looks for such circles.
+    """
+
+    def __init__(self, given: Trace | Callable[[], Trace] | None) -> None:
+        self.given = given
+
+    def __call__(self) -> Trace | None:
+        """Return the draws, None if there are none."""
+        if self.given is not None and not isinstance(self.given, Trace):
+            self.given = self.given()
+        return self.given
+
+
 class Prior:
     """The prior of a pair's latents.
 
@@ -29,8 +46,8 @@ class Prior:
 
     def __init__(self, pair: Pair, draws: Trace | Callable[[], Trace] | None) -> None:
         self.pair = pair
-        self.draws = draws
-        self.dependence = Dependence(pair, self._made)
+        self.draws = Draws(draws)
+        self.dependence = Dependence(pair, self.draws)
 
     def log_prob(self, block: Block) -> Tensor:
         """Return log p(block) per item; parents that are not in the block are integrated.
@@ -84,7 +101,7 @@ class Prior:
         sites = [site for site, _ in part]
         orphans = [site for site in sites if self.dependence.parents[site] - names]
         is_torn = any(self.dependence.ancestors[site] & names for site in sites)
-        draws = self._made()
+        draws = self.draws()
         if draws is None or is_torn:
             raise self._refusal(names, orphans)
         pair = self.pair
@@ -132,12 +149,6 @@ class Prior:
         for mask in masks[1:]:
             every = every & mask.all(-1)
         return every
-
-    def _made(self) -> Trace | None:
-        """Return the draws of the prior, made when they are first needed."""
-        if self.draws is not None and not isinstance(self.draws, Trace):
-            self.draws = self.draws()
-        return self.draws
 
     def _refusal(self, names: set[str], orphans: Sequence[str]) -> ValueError:
         missing = set[str]()
