@@ -38,6 +38,10 @@ def sprites(
     The program is told that an image shows one rigid shape of three, on a ground, moved, sized and
     turned; the objectives of `dsprites` are not told this. It sees no label. Templates begin as
     three of 256 training images, the medoids of the aligned images.
+
+    Measured, mean ± sd over seeds 0 to 4 (`unweave study sprites`): MIG 0.819 ± 0.001, DCI
+    disentanglement 0.866 ± 0.001, FactorVAE score 0.948 ± 0.018, accuracy of y 1.000 ± 0.000, ELBO
+    −40.4 ± 0.1 nats on test images. docs/results/sprites.md says what the program is told.
     """
     if quick:
         items, source = min(items, 2000), "procedural"
