@@ -62,6 +62,15 @@ def sites_of(q: Trace) -> list[Site]:
     return [Site.of(name, node) for name, node in q.items()]
 
 
+def columns_of(sites: list[Site]) -> dict[str, range]:
+    """Return the numbers of each site's columns."""
+    found, start = {}, 0
+    for site in sites:
+        found[site.name] = range(start, start + len(site.units))
+        start += len(site.units)
+    return found
+
+
 def means(q: Trace, sites: list[Site]) -> Floats:
     """Return posterior means (n, columns), and the most probable class of discrete units."""
     parts = []
@@ -79,10 +88,5 @@ def draws(q: Trace, sites: list[Site]) -> Floats:
 
 def given(codes: Floats, sites: list[Site]) -> dict[str, Any]:
     """Return codes (n, columns) as the sites' values, for `Model.decode`."""
-    values = {}
-    start = 0
-    for site in sites:
-        end = start + len(site.units)
-        values[site.name] = site.value(codes[:, start:end])
-        start = end
-    return values
+    columns = columns_of(sites)
+    return {site.name: site.value(codes[:, columns[site.name]]) for site in sites}

@@ -16,6 +16,7 @@ from .. import plots
 from ..data import Data
 from ..data.data import some
 from ..evaluation.encoded import posterior
+from ..metrics.information import entropy
 from ..models.model import Model, mean, seeded
 from ..objective.densities import Densities
 from ..objective.literature import elbo, recon
@@ -54,12 +55,12 @@ class Session:
     ) -> None:
         self.model = model.cpu().eval()
         self.folder = Path(folder)
-        self.items = some(len(data), MOST_ITEMS)
-        self.data = data.subset(self.items)
+        self.data = data.subset(some(len(data), MOST_ITEMS))
         with torch.no_grad():
             self.q = posterior(self.model, self.data)
         self.sites = codes.sites_of(self.q)
         self.codes = codes.means(self.q, self.sites)  # (n, columns)
+        self.columns = codes.columns_of(self.sites)
         self.units = [unit for site in self.sites for unit in site.units]
         self.groups = groups
 
@@ -84,9 +85,8 @@ class Session:
         }
 
     def _site(self, site: codes.Site) -> dict[str, Any]:
-        first = self.units.index(site.units[0])
         units = []
-        for column, unit in enumerate(site.units, first):
+        for column, unit in zip(self.columns[site.name], site.units, strict=True):
             units.append({"name": unit, "column": column, **self._unit(site, column)})
         return {"name": site.name, "classes": site.classes, "units": units}
 
@@ -206,8 +206,7 @@ class Session:
 
         Items without a place have NaN.
         """
-        columns = [k for k, unit in enumerate(self.units) if unit.partition("[")[0] == site]
-        of_site = self.codes[:, columns]
+        of_site = self.codes[:, self.columns[site]]
         if kind == "pca":
             centred = of_site - of_site.mean(0)
             _, _, axes = np.linalg.svd(centred[some(len(centred), 5000)], full_matrices=False)
@@ -240,11 +239,9 @@ class Session:
                 scales = node.dist.stddev.expand_as(node.value).flatten(1).double().numpy()
                 values, errors = normal_information(means, scales, inside)
                 found += zip(site.units, values.tolist(), errors.tolist(), strict=True)
-        share = inside.mean()
-        entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
         return {
             "items": int(inside.sum()),
-            "entropy": float(entropy),
+            "entropy": float(entropy(np.bincount(inside))),
             "units": sorted(found, key=lambda unit: -unit[1]),
             "mean": self._mean(inside),
         }
@@ -253,11 +250,11 @@ class Session:
         """Return the mean code of a selection, and the commonest class."""
         middle = self.codes[inside].mean(0)
         for site in self.sites:
-            for unit in site.units if site.classes else ():
-                column = self.units.index(unit)
+            for column in self.columns[site.name] if site.classes else ():
                 counts = np.bincount(self.codes[inside, column].astype(int))
                 middle[column] = counts.argmax()
-        return [float(value) for value in middle]
+        found: list[float] = middle.tolist()
+        return found
 
     # -- names -------------------------------------------------------------------------------------
 
