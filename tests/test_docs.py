@@ -39,8 +39,10 @@ def blocks(whole: str) -> list[tuple[int, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, whole in PAGES.items() if blocks(whole)])
-def test_blocks_run(page: str) -> None:
+def test_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's blocks share their names, as for a reader; those with >>> state their output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
     names: dict = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)

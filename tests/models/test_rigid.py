@@ -30,6 +30,22 @@ def test_hypotheses_score_as_their_sum():
     torch.testing.assert_close(found, brute, rtol=0, atol=1e-10)
 
 
+def test_hypotheses_weigh_as_the_integral_over_the_circle():
+    """Laplace's weights of two peaks against the integral, which Bessel functions give."""
+    angles = torch.arange(24, dtype=torch.double) * (2 * math.pi / 24) - math.pi
+    for kappa in (5.0, 20.0, 80.0):
+        low = kappa * torch.cos(angles + 1.3)
+        high = kappa * torch.cos(angles - 1.7) + 0.6
+        found = uw.peaks(torch.logaddexp(low, high), 8)
+        k = torch.tensor(kappa, dtype=torch.double)
+        one = k + torch.special.i0e(k).log() + math.log(2 * math.pi)  # log of ∫ exp(κ cos θ) dθ
+        integral = one + math.log(1 + math.exp(0.6))
+        error = 1 / (4 * kappa) + (2 * math.pi / 24) ** 2 * kappa / 8  # of Laplace, of the parabola
+        assert abs(float(found.log_weights.logsumexp(-1) - integral)) < error
+        shares = found.log_weights.softmax(-1).sort().values[-2:]
+        assert abs(float((shares[1] / shares[0]).log()) - 0.6) < 2 * error
+
+
 def test_a_pose_inward_undoes_outward():
     pose = Pose(torch.randn(5, 2), torch.rand(5) + 0.5, torch.randn(5))
     points = torch.randn(5, 7, 2)

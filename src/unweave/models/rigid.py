@@ -162,15 +162,20 @@ class _Shapes(nn.Module):
         """Return the log odds of the pixels, (…, *shape)."""
         templates, ground = self.log_odds()
         chosen = (y @ templates.flatten(1)).unflatten(-1, templates.shape[1:])
-        mean, sd = self.laws.log_size()
-        s = (y @ mean + (y @ sd) * size.squeeze(-1)).exp()
-        angle = turn.squeeze(-1) / (y @ self.laws.order())
-        off = rotated(y @ self.laws.centre(), -angle)
-        mass = self.unit * place - s.unsqueeze(-1) * off
-        image = ground + paint(chosen, Pose(mass, ROOMY * s, angle), self.shape[:2])
+        pose = self.pose(y, turn, size, place)
+        off = rotated(y @ self.laws.centre(), -pose.turn)
+        mass = pose.place - pose.size.unsqueeze(-1) * off
+        frame = Pose(mass, ROOMY * pose.size, pose.turn)
+        image = ground + paint(chosen, frame, self.shape[:2])
         if len(self.shape) == 3:  # the same in all colours
             image = image.unsqueeze(-1).expand(*image.shape, self.shape[2])
         return image
+
+    def pose(self, y: Tensor, turn: Tensor, size: Tensor, place: Tensor) -> Pose:
+        """Return the pose that the latents say: c and s in pixels, θ = ψ / m in radians, (…)."""
+        mean, sd = self.laws.log_size()
+        s = (y @ mean + (y @ sd) * size.squeeze(-1)).exp()
+        return Pose(self.unit * place, s, turn.squeeze(-1) / (y @ self.laws.order()))
 
     def scores(self, x: Tensor, centre: Tensor, size: Tensor) -> Tensor:
         r"""Return log p(x | y, turn) of images (*lead, h, w), (*lead, classes, turns).

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
 
 import unweave as uw
+from unweave.data.store import parts_of
 
-from .dsprites import Source
 from .flags import Batch, Epochs, Folder, Quick, Rate, Seed, recipe
+from .sprites_findings import findings
 
 if TYPE_CHECKING:
+    from unweave.data import Data
     from unweave.models import Model
     from unweave.training.recipe import Recipe
+
+Source = Annotated[
+    Literal["published", "rerendered", "procedural", "noise", "colour", "digits"],
+    "Images: dSprites' published file, its grid drawn anew, or sprites made on the spot; controls: "
+    "a twentieth of the pixels flipped, sprites in four colours, MNIST's digits.",
+]
+
+COLOURS = ("red", "lime", "blue", "gold")
+"""Colours of the control, which the program knows nothing of."""
+
+FLIPPED = 0.05
+"""Share of the pixels that the control with noise flips."""
 
 SEEN = 256
 """Training images among which the templates' beginnings are chosen."""
@@ -43,22 +60,17 @@ def sprites(
     disentanglement 0.866 ± 0.001, FactorVAE score 0.948 ± 0.018, accuracy of y 1.000 ± 0.000, ELBO
     −40.4 ± 0.1 nats on test images. docs/results/sprites.md says what the program is told.
     """
+    held = 500 if quick else 10_000
     if quick:
         items, source = min(items, 2000), "procedural"
-    held = 500 if quick else 10_000
-    if source == "procedural":
-        whole = uw.data.sprites(items + held, seed=0)
-    else:
-        whole = uw.data.dsprites(root=data_dir, source=source)
-    train, test = whole.split(held)
-    if items < len(train):
-        train = train.split(items)[1]
+    train, test = _images(source, items, held, data_dir)
+    classes = 10 if source == "digits" else 3
     steps = epochs * (len(train) // batch)
     return uw.Recipe(
         name="sprites",
         data=train,
         test=test,
-        model=partial(_begun, train, warm, max(1, steps // 6), seed),
+        model=partial(_begun, train, classes, warm, max(1, steps // 6), seed),
         objective=uw.elbo,
         epochs=epochs,
         batch=batch,
@@ -66,16 +78,47 @@ def sprites(
         seed=seed,
         logged=0,
         points=50 if quick else 200,
+        findings=findings,
     )
 
 
-def _begun(data: uw.data.Data, warm: float, cooling: int, seed: int) -> Model:
+def _images(source: str, items: int, held: int, data_dir: str | None) -> tuple[Data, Data]:
+    """Return `items` images to train on, or all there are, and others to test on."""
+    if source == "digits":
+        train, test = uw.data.mnist("train", root=data_dir), uw.data.mnist("test", root=data_dir)
+    elif source in ("procedural", "colour"):
+        scene = uw.data.Scene(colours=COLOURS if source == "colour" else ())
+        train, test = uw.data.sprites(items + held, scene, seed=0).split(held)
+    else:
+        from_file = "published" if source == "published" else "rerendered"
+        whole = uw.data.dsprites(root=data_dir, source=from_file)
+        train, test = whole.split(held)
+    if items < len(train):
+        train = train.split(items)[1]
+    if source == "noise":
+        train, test = _flipped(train, seed=0), _flipped(test, seed=1)
+    return train, test
+
+
+def _flipped(data: Data, seed: int) -> Data:
+    """Flip a share of the pixels of binary images, each on its own."""
+    assert isinstance(data.x, uw.data.Bits)
+    draw = np.random.default_rng(seed).random
+    pixels = int(np.prod(data.shape))
+    parts = []
+    for packed in parts_of(data.x.packed):
+        flips = draw((len(packed), pixels), dtype=np.float32) < FLIPPED
+        parts.append(packed ^ np.packbits(flips, axis=1))
+    return replace(data, x=uw.data.Bits(np.concatenate(parts), data.shape))
+
+
+def _begun(data: Data, classes: int, warm: float, cooling: int, seed: int) -> Model:
     """Build the model, its templates begun at images of the data."""
     import torch
 
     from unweave.data.data import some
 
-    model = uw.models.rigid(data.shape, 3, warm=warm, cooling=cooling)
+    model = uw.models.rigid(data.shape, classes, warm=warm, cooling=cooling)
     few = some(len(data), min(SEEN, len(data)), seed)
     encoder: Any = model.encoder
     encoder.begin(torch.as_tensor(data.floats(few)))
