@@ -620,7 +620,7 @@ def test_items_in_the_order_of_their_factors_are_scored_and_shown_from_all_over(
     x = factors.astype(np.float32)
     words = (("square", "ellipse", "heart"), tuple("abcde"))
     data = uw.data.Data(x, factors, ("shape", "place"), (3, 5), words, "ordered")
-    _, labels = pictures.shown_items(data)
+    _, labels = pictures.shown_items(data, 20)
     assert labels.tolist() == [0, 1, 2] * 6 + [0, 1]
     shown, _ = pictures.shown_items(data, 60)
     for shape in range(3):

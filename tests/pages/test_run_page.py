@@ -355,23 +355,22 @@ def test_an_empty_run_still_has_a_page():
     assert Page(render({}, [], {}, {})).sections == ["about"]
 
 
-def test_vectors_are_drawn_as_profiles(run):
+@pytest.mark.parametrize("width", [6, 5000])
+def test_vectors_are_shown_column_by_column(run, width):
     config, history, scores, arrays = parts(run)
     rng = np.random.default_rng(0)
     shapes = {
-        "x": (32, 6),
-        "reconstruction": (32, 6),
-        "prior_samples": (40, 6),
-        "traversal/z[0]": (4, 11, 6),
+        "x": (32, width),
+        "reconstruction": (32, width),
+        "prior_samples": (40, width),
+        "traversal/z[0]": (4, 11, width),
     }
     arrays = {k: v for k, v in arrays.items() if not k.startswith("traversal/")}
     arrays |= {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    assert Page(render(config, history, scores, arrays)).sections == SECTIONS
-    arrays |= {
-        name: np.zeros((*shape[:-1], 5000)) for name, shape in shapes.items()
-    }  # counts of words
     page = Page(render(config, history, scores, arrays))
-    assert page.sections == [s for s in SECTIONS if s not in ("reconstructions", "units", "prior")]
+    assert page.sections == SECTIONS
+    assert {"Variance explained", "From → to"} <= set(page.words)
+    assert any(re.fullmatch(r"x\[\d+\]", word) for word in page.words)
 
 
 def test_total_correlations_beside_a_prior_that_has_some_are_said_to_be_less_it(run):

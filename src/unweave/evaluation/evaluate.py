@@ -100,7 +100,7 @@ def evaluate(
                 if is_first:  # pictures may end the process, by the memory that they take
                     _write(folder, scores, {}, parts.skipped)
                 with parts("pictures"):
-                    _draw(model, drawn, test, size, arrays, parts)
+                    _draw(model, drawn, train, test, size, arrays, parts)
             if recipe.findings is not None:
                 with parts("the recipe's own findings"):
                     scores["findings"], shown = _findings(recipe, model)
@@ -238,15 +238,21 @@ def _about_factors(
 
 
 def _draw(
-    model: Model, q: Trace, test: Data, size: Size, arrays: dict[str, Any], parts: Parts
+    model: Model,
+    q: Trace,
+    train: Data,
+    test: Data,
+    size: Size,
+    arrays: dict[str, Any],
+    parts: Parts,
 ) -> None:
     """Add to the arrays those of the pictures."""
     x, labels = pictures.shown_items(test)
-    arrays |= {"x": x, "labels": labels}
+    arrays |= {"x": x, "labels": labels} | pictures.columns(train)
     with parts("reconstructions"):
         arrays["reconstruction"] = pictures.reconstructions(model, x)
     with parts("what latent units do"):
-        arrays |= pictures.traversals(model, q, x[:5])
+        arrays |= pictures.traversals(model, q, x[: pictures.starts(x)])
     if _has_latents(q):
         with parts("samples of the prior"):
             arrays["prior_samples"] = pictures.samples_of_prior(model, q, x.shape[1:])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..data import Data
 from ..data.data import shuffled, some
+from ..data.store import moments
 from ..models.model import Model, hard, is_discrete, mean, seeded, unit_names
 from ..trace.node import Node
 from ..trace.trace import Trace
@@ -23,6 +24,9 @@ SHOWN_CLASSES = 16
 QUANTILES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)
 """Quantiles of a unit's draws that a traversal shows."""
 
+NUMBERS = 200_000
+"""Numbers of a table's items that are kept for a page, about."""
+
 TOO_CLOSE, TOO_FAR = 1e-12, 1e12
 """Standard deviations between which squares, and squares of squares, keep clear of 0 and infinity
 in 32 bits."""
@@ -30,11 +34,28 @@ in 32 bits."""
 Array = np.ndarray[Any, Any]
 
 
-def shown_items(test: Data, most: int = 20) -> tuple[Array, Array]:
-    """Return a few items of each class in turn, and their labels."""
+def shown_items(test: Data, most: int | None = None) -> tuple[Array, Array]:
+    """Return a few items of each class in turn, and their labels; of a table, many."""
     labels = labels_of(test)
+    if most is None:
+        most = max(20, min(500, NUMBERS // test.shape[0])) if len(test.shape) == 1 else 20
     chosen = _in_turn(labels, most)
     return test.floats(chosen), labels[chosen]
+
+
+def starts(x: Array) -> int:
+    """Return how many items traversals start from: of a table, which is averaged over, more."""
+    return min(20, max(5, NUMBERS // (100 * x.shape[1]))) if x.ndim == 2 else 5
+
+
+def columns(train: Data) -> dict[str, Any]:
+    """Return the names, means and standard deviations of a table's columns, of others nothing."""
+    if len(train.shape) != 1:
+        return {}
+    mean, sd = moments(train.x)
+    found: dict[str, Any] = {"column_mean": mean, "column_sd": sd}
+    names = train.prepared.get("columns")
+    return found | {"columns": np.array(names)} if names else found
 
 
 def labels_of(data: Data) -> Array:

@@ -156,8 +156,9 @@ def is_ink(images: Array | None) -> bool:
     """Whether images (…, h, w, 1 or 3) are strokes on an empty ground.
 
     A light page shows those as ink on paper. Images are floats in [0, 1] or bytes; NaN is left out.
+    Vectors are no images.
     """
-    if images is None or images.shape[-1] == 3:
+    if images is None or images.ndim < 3 or images.shape[-1] == 3:
         return False
     ends = [0, -1]
     grey = images[..., 0]  # (…, h, w)

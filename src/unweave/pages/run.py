@@ -22,9 +22,9 @@ from ..runs.files import read_lines, replacing
 from ..runs.findings import Finding, unpacked
 from ..runs.measures import IDLE
 from ..runs.scores import Scores
-from . import diagrams, exhibits, terms, units
+from . import columns, diagrams, exhibits, terms, units
 from .card import write_card
-from .page import charts, duration, integer, rendered
+from .page import Chart, charts, duration, integer, rendered
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -103,6 +103,7 @@ def render(
             "findings": made("findings", exhibits.exhibits, findings, chart),
             "reconstructions": made("reconstructions", units.reconstructions, pictures),
             "units": made("what latent units do", units.cards, scores, pictures),
+            "moved": made("units and columns", _moved, scores, pictures, chart),
             "quantiles": _percent(arrays),
             "prior": made("samples of the prior", units.prior, pictures),
             "information": made("information in units", diagrams.information, scores, chart),
@@ -131,6 +132,12 @@ def render(
 
 def _findings(scores: Scores, arrays: Arrays) -> list[Finding]:
     return unpacked(scores.findings or (), run_arrays.flat(arrays))
+
+
+def _moved(scores: Scores, arrays: Arrays, chart: Chart) -> dict[str, Any] | None:
+    """Return the chart of what units move, idle ones left out; None unless items are vectors."""
+    held = [unit for unit, _ in units.ordered(scores) if not units.is_idle(unit, scores)]
+    return columns.overview(arrays, held, chart)
 
 
 def _percent(arrays: Arrays) -> list[str]:

@@ -1,4 +1,4 @@
-"""Items and units of a run as pictures: reconstructions, prior samples, and a card a unit."""
+"""Items and units of a run: reconstructions, prior samples, and a card a unit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from ..runs.arrays import Arrays
 from ..runs.findings import Array
 from ..runs.measures import IDLE
 from ..runs.scores import Scores
+from . import columns
 from .page import accented, png
 
 SMALLEST = 24
 """Pixels of an item's picture; smaller ones are enlarged, so that gaps between them are thin."""
-
-LONGEST = 200
-"""Numbers of a vector that its bar chart can show."""
 
 
 def ordered(scores: Scores) -> list[tuple[str, str]]:
@@ -39,34 +37,27 @@ def ordered(scores: Scores) -> list[tuple[str, str]]:
 
 
 def drawable(arrays: Arrays) -> Arrays:
-    """Return the arrays with every item a picture of 24 pixels or more.
+    """Return the arrays with every image a picture of 24 pixels or more.
 
-    Vectors become little bar charts; small images are enlarged. Vectors of over 200 numbers and
-    items that are neither image nor vector show nothing and are left out.
+    Small images are enlarged. Vectors stay as they are, see `columns`. Items that are neither image
+    nor vector show nothing and are left out.
     """
-    shape, low, high = None, 0.0, 0.0
-    if arrays.x is not None:
-        shape = arrays.x.shape[1:]
-        low = min(float(np.nanmin(arrays.x)), 0.0)
-        high = max(float(np.nanmax(arrays.x)), 0.0)
-    ends = (low, high)
+    shape = None if arrays.x is None else arrays.x.shape[1:]
     traversal: dict[str, Array] = {}
     for unit, strips in arrays.traversal.items():
-        drawn = _drawn(strips, 2, shape, ends)
+        drawn = _drawn(strips, 2, shape)
         if drawn is not None:
             traversal[unit] = drawn
     return replace(
         arrays,
-        x=_drawn(arrays.x, 1, shape, ends),
-        reconstruction=_drawn(arrays.reconstruction, 1, shape, ends),
-        prior_samples=_drawn(arrays.prior_samples, 1, shape, ends),
+        x=_drawn(arrays.x, 1, shape),
+        reconstruction=_drawn(arrays.reconstruction, 1, shape),
+        prior_samples=_drawn(arrays.prior_samples, 1, shape),
         traversal=traversal,
     )
 
 
-def _drawn(
-    items: Array | None, lead: int, shape: tuple[int, ...] | None, ends: tuple[float, float]
-) -> Array | None:
+def _drawn(items: Array | None, lead: int, shape: tuple[int, ...] | None) -> Array | None:
     """Return items as pictures, None if they show nothing or are not of the data's shape."""
     if items is None:
         return None
@@ -75,7 +66,7 @@ def _drawn(
     if is_another or not _shows(own):
         return None
     if len(own) == 1:
-        return plots.profiles(items, *ends)
+        return items
     images = plots.pixels(items)
     shorter = min(images.shape[-3:-1])
     times = math.ceil(SMALLEST / shorter)
@@ -83,10 +74,10 @@ def _drawn(
 
 
 def _shows(shape: tuple[int, ...]) -> bool:
-    """Whether items of this shape are images, or vectors that are short enough to be drawn."""
+    """Whether items of this shape are images or vectors."""
     match shape:
-        case (length,):
-            return length <= LONGEST
+        case (_,):
+            return True
         case (_, width):
             return width > 3
         case (_, _, colors):
@@ -95,18 +86,22 @@ def _shows(shape: tuple[int, ...]) -> bool:
 
 
 def reconstructions(arrays: Arrays) -> dict[str, Any] | None:
-    """Return items above their reconstructions as one picture."""
+    """Return items above their reconstructions as one picture; of a table, column by column."""
     if arrays.x is None or arrays.reconstruction is None:
         return None
+    if arrays.x.ndim == 2:
+        return columns.reconstructions(arrays)
     x = arrays.x[:32]
     reconstruction = arrays.reconstruction[:32]
     return png(plots.reconstructions(x, reconstruction, columns=_even(x)))
 
 
 def prior(arrays: Arrays) -> dict[str, Any] | None:
-    """Return samples from the prior as one picture."""
+    """Return samples from the prior as one picture; of a table, column by column."""
     if arrays.prior_samples is None:
         return None
+    if arrays.prior_samples.ndim == 2:
+        return columns.prior(arrays)
     samples = arrays.prior_samples[:64]
     return png(plots.image_grid(samples, _even(samples)))
 
@@ -132,25 +127,32 @@ def cards(scores: Scores, arrays: Arrays) -> list[dict[str, Any]]:
     most = 10 * IDLE  # at least: if all units are idle their bars are short, not noise blown up
     for mean in scores.information.values():
         most = max(most, mean.value)
-    columns = 1
+    longest = 1
     for strips in arrays.traversal.values():
-        columns = max(columns, strips.shape[1])
+        longest = max(longest, strips.shape[1])
+    table = columns.of(arrays)
+    tallest = columns.tallest(arrays, table) if table else 1.0
     shown = [(unit, group) for unit, group in order if unit in arrays.traversal]
     drawn = []
     for k, (unit, group) in enumerate(shown):
+        if table:
+            moved = columns.card(arrays.traversal[unit], table, tallest)
+        else:
+            moved = _strips(unit, scores, arrays, longest)
         drawn.append(
             {
                 "name": unit,
                 "key": f"unit-{k}",
                 "color": accented(colors[group]),
                 **_told(unit, scores, most),
-                **_strips(unit, scores, arrays, columns),
+                **moved,
             }
         )
     return drawn
 
 
-def _is_idle(unit: str, scores: Scores) -> bool:
+def is_idle(unit: str, scores: Scores) -> bool:
+    """Whether a unit is known to carry next to no information."""
     held = scores.information.get(unit)
     return held is not None and held.value < IDLE
 
@@ -162,17 +164,17 @@ def _told(unit: str, scores: Scores, most: float) -> dict[str, Any]:
     if held is not None:
         percent = 100 * max(held.value, 0) / most
         bar = f"{percent:.1f}%"
-    return {"value": held, "bar": bar, "idle": _is_idle(unit, scores)}
+    return {"value": held, "bar": bar, "idle": is_idle(unit, scores)}
 
 
-def _strips(unit: str, scores: Scores, arrays: Arrays, columns: int) -> dict[str, Any]:
+def _strips(unit: str, scores: Scores, arrays: Arrays, longest: int) -> dict[str, Any]:
     """Return a unit's traversal as a picture, with the values that head its columns."""
     strips = arrays.traversal[unit]
-    if _is_idle(unit, scores):
+    if is_idle(unit, scores):
         strips = strips[:1]  # a row shows that an idle unit does nothing as well as six do
     at = arrays.traversal_at.get(unit, np.zeros(0))
     is_discrete = bool(np.issubdtype(at.dtype, np.integer))
-    share = strips.shape[1] / columns
+    share = strips.shape[1] / longest
     return {
         "discrete": is_discrete,
         "at": [str(value) if is_discrete else _head(value) for value in at],

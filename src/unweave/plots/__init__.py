@@ -8,6 +8,7 @@ background applies.
 from .codes import class_information as class_information
 from .codes import code_factor_importance as code_factor_importance
 from .codes import code_factor_information as code_factor_information
+from .codes import column_moves as column_moves
 from .codes import factor_gaps as factor_gaps
 from .codes import information_bars as information_bars
 from .colors import CLASS_COLORS as CLASS_COLORS
@@ -25,7 +26,6 @@ from .methods import seed_dots as seed_dots
 from .methods import tradeoff as tradeoff
 from .pictures import image_grid as image_grid
 from .pictures import pixels as pixels
-from .pictures import profiles as profiles
 from .pictures import reconstructions as reconstructions
 from .pictures import show as show
 from .pictures import traversal as traversal

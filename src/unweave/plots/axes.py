@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from .colors import SHADES
+from .colors import SHADES, SIGNED
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -49,10 +49,13 @@ def frameless(ax: Axes) -> None:
         spine.set_visible(False)
 
 
-def shade(ax: Axes, x: ArrayLike, y: ArrayLike, values: Floats, high: float) -> None:
-    """Shade cells between edges `x` and `y` by their values from 0 to `high`; NaN stays empty."""
-    look: dict[str, Any] = {"ec": rcParams["axes.facecolor"], "lw": 1}
-    ax.pcolormesh(x, y, np.ma.masked_invalid(values), cmap=SHADES, vmin=0, vmax=high, **look)
+def shade(
+    ax: Axes, x: ArrayLike, y: ArrayLike, values: Floats, high: float, low: float = 0
+) -> None:
+    """Shade cells between edges `x` and `y` by their values, `low` to `high`; NaN stays empty."""
+    shades = SIGNED if low < 0 else SHADES
+    look: dict[str, Any] = {"ec": rcParams["axes.facecolor"], "lw": 1, "cmap": shades}
+    ax.pcolormesh(x, y, np.ma.masked_invalid(values), vmin=low, vmax=high, **look)
 
 
 def cell_text(value: float, decimals: int) -> str:

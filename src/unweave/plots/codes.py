@@ -172,6 +172,41 @@ def code_factor_importance(
     return _heat(value, value, codes, factors, ax)
 
 
+def column_moves(
+    moves: ArrayLike, columns: Sequence[str], units: Sequence[str], ax: Axes | None = None
+) -> Axes:
+    """Draw a heat map of how far units move the columns of a table, in standard deviations.
+
+    Args:
+        moves: `(columns, units)`, negative where a column falls as the unit rises.
+        columns: Names of the rows.
+        units: Names of the columns.
+        ax: The axes to draw on.
+
+    Raises:
+        ValueError: For a matrix whose shape does not match the names.
+    """
+    value = floats(moves)
+    if value.shape != (len(columns), len(units)):
+        raise ValueError(
+            f"moves of shape {value.shape}: expected ({len(columns)} columns, {len(units)} units)"
+        )
+    ax = own(ax, 2 + 0.55 * len(units), 0.6 + 0.26 * len(columns))
+    most = max(float(np.max(abs(value), initial=0.0)), 0.1)  # less than that is noise, and pale
+    across, down = np.arange(len(units) + 1) - 0.5, np.arange(len(columns) + 1) - 0.5
+    shade(ax, across, down, value, most, low=-most)
+    for row, column in np.ndindex(*value.shape):
+        moved = float(value[row, column])
+        text = cell_text(abs(moved), 1)
+        sign = "−" if moved < 0 and text != "·" else ""
+        ax.text(column, row, sign + text, ha="center", va="center", size="small")
+    ax.set_yticks(range(len(columns)), columns)
+    ax.set_xticks(range(len(units)), units)
+    ax.set(ylim=(len(columns) - 0.5, -0.5))
+    frameless(ax)
+    return ax
+
+
 def _shares(value: Floats, ceiling: Floats) -> Floats:
     """Return information as shares of the factors' entropies, 0 where there is none."""
     return np.divide(value, ceiling, out=np.zeros_like(value), where=ceiling > 0)

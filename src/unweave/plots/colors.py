@@ -28,6 +28,17 @@ SHADES = LinearSegmentedColormap.from_list(
     "", [to_rgba(GROUP_COLORS[0], 0.04), to_rgba(GROUP_COLORS[0], 0.75)]
 )
 
+SIGNED = LinearSegmentedColormap.from_list(
+    "",
+    [
+        to_rgba(GROUP_COLORS[1], 0.8),
+        to_rgba(GROUP_COLORS[1], 0.02),
+        to_rgba(GROUP_COLORS[0], 0.02),
+        to_rgba(GROUP_COLORS[0], 0.8),
+    ],
+)
+"""Shades of numbers about 0: orange below, blue above."""
+
 
 def group_colors(groups: Sequence[str]) -> dict[str, str]:
     """Return a colour for each group, in order of appearance.

@@ -1,4 +1,4 @@
-"""Pictures of items: images, profiles, reconstructions and traversals as arrays of bytes."""
+"""Pictures of items: images, reconstructions and traversals as arrays of bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from .axes import floats, own
+from .axes import own
 
 Array: TypeAlias = NDArray[Any]
 
@@ -30,32 +30,6 @@ def pixels(images: ArrayLike) -> NDArray[np.uint8]:
         return x
     known = np.nan_to_num(x.astype(np.float64))
     return np.round(255 * np.clip(known, 0, 1)).astype(np.uint8)
-
-
-def profiles(vectors: ArrayLike, low: float, high: float, height: int = 24) -> NDArray[np.uint8]:
-    """Return vectors as pictures of bars, so that they can be shown wherever images are.
-
-    Args:
-        vectors: `(*, d)`.
-        low: The value at the lower edge.
-        high: The value at the upper edge.
-        height: Lines of pixels.
-
-    Returns:
-        `(*, height, w)`: d bars that rise, or hang, from zero.
-
-    >>> profiles([[1.0, 2.0]], 0, 2, height=2)[0].tolist()
-    [[0, 255], [255, 255]]
-    """
-    x = floats(vectors)
-    wide = -(-height // x.shape[-1])  # few bars are drawn wide
-    x = np.repeat(x, wide, axis=-1)[..., None, :]  # (*, 1, w)
-    step = (high - low) / height or 1.0
-    middles = high - step * (np.arange(height) + 0.5)  # of the lines of pixels
-    level = middles[:, None]  # (height, 1)
-    rises = (level > 0) & (level < x)
-    hangs = (level < 0) & (level > x)
-    return np.where(rises | hangs, 255, 0).astype(np.uint8)
 
 
 def image_grid(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.uint8]:

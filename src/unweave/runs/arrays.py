@@ -31,6 +31,9 @@ class Arrays:
     traversal: Mapping[str, Array] = field(default_factory=dict)  # unit: (rows, values, *shape)
     traversal_at: Mapping[str, Array] = field(default_factory=dict)  # unit: (values,)
     traversal_quantiles: Array | None = None  # (values,), of continuous units
+    columns: Array | None = None  # (columns,), names of a table's columns
+    column_mean: Array | None = None  # (columns,), over the training part
+    column_sd: Array | None = None  # (columns,)
     embedding: Array | None = None  # (items, 2)
     embedding_labels: Array | None = None  # (items,)
     embedding_kind: Array | None = None  # how codes became points, in words

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plots
-from ..pages import units
+from ..pages import columns, units
 from ..pages.exhibits import is_ink
 from ..pages.page import charts, rendered
 from ..runs import arrays as run_arrays
@@ -115,5 +115,6 @@ def _traversals(results: Results, method: str, measure: Measure) -> dict[str, An
         "units": cards,
         "columns": max((len(card["at"]) for card in cards), default=1),
         "ink": is_ink(drawable.x),
+        "tabular": columns.of(arrays) is not None,
         "report": (folder / "report.html").is_file(),
     }
