@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,12 +154,12 @@ class Standard(nn.Module):
         self.register_buffer("mean", torch.zeros(tuple(shape)))
         self.register_buffer("sd", torch.ones(tuple(shape)))
 
-    def measure(self, x: Tensor) -> Standard:
+    def measure(self, x: Any) -> Standard:
         """Take mean and standard deviation from items (n, *shape), and return self.
 
         A number that is the same in all items keeps standard deviation 1.
         """
-        sd, mean = torch.std_mean(x.double(), 0, correction=0)
+        sd, mean = torch.std_mean(torch.as_tensor(x).double(), 0, correction=0)
         self.mean.copy_(mean)
         self.sd.copy_(torch.where(sd > 0, sd, 1.0))
         return self

@@ -14,4 +14,5 @@ from .state_space import deep_markov as deep_markov
 from .state_space import linear_dynamics as linear_dynamics
 from .state_space import static_frames as static_frames
 from .state_space import switching_linear as switching_linear
+from .tables import table as table
 from .views import invariant as invariant

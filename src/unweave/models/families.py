@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import (
@@ -22,6 +21,7 @@ from ..nets import Standard, cat, conv, deconv, mlp, scale
 from ..trace.node import Node
 from ..trace.trace import Trace
 from .model import Model, family
+from .seen import Seen
 
 Net = Literal["mlp", "conv"]
 Likelihood = Literal["bernoulli", "normal"]
@@ -41,7 +41,7 @@ def one_of(kind: Any, value: str, what: str) -> str:
     return value
 
 
-class _Encoder(nn.Module):
+class Encoder(nn.Module):
     """The program q(y|x) q(z|x, y), or q(z|x) q(y|x, z).
 
     y is discrete, of `classes` values, and absent with 0 of them; z are `normals` Normals. With a
@@ -57,7 +57,7 @@ class _Encoder(nn.Module):
         temperature: float | None,
         net: Net = "mlp",
         order: Order = "yz",
-        standard: Standard | None = None,
+        standard: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.standard = standard or nn.Identity()
@@ -148,7 +148,7 @@ class Decoder(nn.Module):
 
     x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a
     number in vectors. With `standard` the networks' x has mean 0 and standard deviation 1, and
-    p(x|y, z) is a density of x as it is.
+    p(x|y, z) is a density of x as it is. With `rows` p(x|y, z) is what it makes of latents and x.
     """
 
     y_log_weights: Tensor
@@ -165,6 +165,7 @@ class Decoder(nn.Module):
         net: Net = "mlp",
         likelihood: Likelihood = "bernoulli",
         standard: Standard | None = None,
+        rows: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.likelihood, self.standard = one_of(Likelihood, likelihood, "likelihood"), standard
@@ -181,6 +182,9 @@ class Decoder(nn.Module):
         if prior not in (None, "standard"):
             self.prior = Prior(prior, normals)
         self.register_buffer("y_log_weights", torch.zeros(classes), persistent=False)
+        self.rows = rows
+        if rows is not None:
+            return
         sizes = [classes + normals, *reversed(hidden)]
         if net == "conv":
             self.x = nn.Sequential(mlp(sizes), nn.ReLU(), deconv(sizes[-1], shape))
@@ -193,6 +197,9 @@ class Decoder(nn.Module):
         if self.classes:
             y = _discrete(p, self.y_log_weights, self.temperature, q["y"])
             h = cat([y, h])  # (…, classes + normals)
+        if self.rows is not None:
+            p.sample(self.rows(h, x), value=x, name="x")
+            return p
         h = self.x(h).unflatten(-1, self.shape)  # (…, *shape)
         if self.likelihood == "bernoulli":
             p.bernoulli(h, value=x, name="x")
@@ -212,14 +219,14 @@ class Decoder(nn.Module):
         return q["z"].value
 
 
-def measured(model: Model, x: Tensor | np.ndarray[Any, Any]) -> Model:
-    """Give a model built with `standardise=True` the means and standard deviations of items.
+def measured(model: Model, x: Any) -> Model:
+    """Give a model built with `standardise=True`, or by `table`, the items' means and deviations.
 
     Until then they are 0 and 1.
 
     Args:
         model: The model, which is changed.
-        x: Items (n, *shape).
+        x: Items (n, *shape), an array or tensor; a `table` also takes a store of `Data`.
 
     Returns:
         The model.
@@ -227,11 +234,11 @@ def measured(model: Model, x: Tensor | np.ndarray[Any, Any]) -> Model:
     Raises:
         ValueError: The model does not standardise.
     """
-    standards = [part for part in model.modules() if isinstance(part, Standard)]
+    standards = [part for part in model.modules() if isinstance(part, Standard | Seen)]
     if not standards:
         raise ValueError("this model takes x as it is: build it with standardise=True to measure x")
     for standard in standards:
-        standard.measure(torch.as_tensor(x))
+        standard.measure(x)
     return model
 
 
@@ -268,7 +275,7 @@ def hfvae(
             `measured`; a Normal p(x|y, z) stays a density of x in its own units.
     """
     seen = Standard(shape) if standardise else None
-    encoder = _Encoder(shape, hidden, classes, normals, temperature, net, order, seen)
+    encoder = Encoder(shape, hidden, classes, normals, temperature, net, order, seen)
     decoder = Decoder(
         shape,
         hidden,
@@ -298,7 +305,7 @@ def vae(
     """
     seen = Standard(shape) if standardise else None
     return Model(
-        _Encoder(shape, hidden, 0, normals, 1.0, net, standard=seen),
+        Encoder(shape, hidden, 0, normals, 1.0, net, standard=seen),
         Decoder(shape, hidden, 0, normals, 1.0, net=net, likelihood=likelihood, standard=seen),
     )
 

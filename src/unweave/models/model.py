@@ -96,6 +96,38 @@ class Model(nn.Module):
         return self.decode(**codes)
 
     @torch.no_grad()
+    def impute(self, x: Any, draws: int = 1, *, seed: int = 0) -> Tensor:
+        r"""Draw the numbers that are missing in items, given those that are known.
+
+        .. math:: x_{\text{missing}} \sim \int q(z|x_{\text{known}}) p(x_{\text{missing}}|z) dz
+
+        Each draw has a code of its own, so the draws' spread is the uncertainty of code and noise.
+
+        Args:
+            x: Items (n, …) as for `encode`, with NaN where a number is missing.
+            draws: How many draws.
+            seed: The seed of the draws.
+
+        Returns:
+            (draws, n, …); what is known is the same in all of them.
+
+        Raises:
+            ValueError: If the model was trained without missing numbers, or its x has no
+                distribution to draw from.
+        """
+        items = self._tensor(x)
+        found = []
+        with seeded(seed):
+            for _ in range(draws):
+                q = self.encoder(items).draw()
+                p = self.decoder(items, q)
+                site = p[list(p)[-1]]
+                if site.dist is None:
+                    raise ValueError("this model's x is scored without a distribution to draw from")
+                found.append(torch.where(items.isnan(), site.dist.sample(), items))
+        return torch.stack(found)
+
+    @torch.no_grad()
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Return the decoder's mean at `n` draws from the prior, shape (n, …).
 
