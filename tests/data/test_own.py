@@ -218,8 +218,9 @@ def test_tables_from_csv_parquet_and_frames_are_the_same(frame, tmp_path):
 
 
 def test_what_a_table_lacks_is_refused_with_the_fix(frame):
-    with pytest.raises(ValueError, match=r"kind hold text.*labels=\['kind'\]"):
-        read(frame, say=silent)
+    many = frame.assign(place=[f"place {k % 60}" for k in range(200)])
+    with pytest.raises(ValueError, match=r"place \(60\) hold text.*labels=\['place'\]"):
+        read(many, labels="kind", say=silent)
     with pytest.raises(ValueError, match=r"missing in weight \(\d+\) of 200 rows.*missing='mean'"):
         read(frame, labels="kind", say=silent)
     x = read(frame, labels="kind", missing="mean", say=silent).x
@@ -228,6 +229,35 @@ def test_what_a_table_lacks_is_refused_with_the_fix(frame):
         read(frame[["kind"]], labels="kind", say=silent)
     with pytest.raises(ValueError, match="expected names of columns"):
         read(frame, labels=3, say=silent)
+
+
+def test_text_becomes_classes_dates_days_and_what_is_given_stands_last(frame):
+    frame["when"] = np.datetime64("2000-01-03") + np.arange(200) % 9
+    frame["zone"] = np.arange(200) % 3
+    said = []
+    data = read(
+        frame, labels="weight", categories="zone", given="kind", missing="keep", say=said.append
+    )
+    names = ["a", "b", "when", "zone=0", "zone=1", "zone=2", "kind=high", "kind=low"]
+    assert data.prepared == {
+        "columns": names,
+        "categories": {"kind": ["high", "low"], "zone": ["0", "1", "2"]},
+        "dates": ["when"],
+        "given": ["kind"],
+        "missing": True,
+    }
+    np.testing.assert_array_equal(data.x[:, 2], 2 + np.arange(200) % 9)
+    np.testing.assert_array_equal(data.x[:, 3:6], np.eye(3)[np.arange(200) % 3])
+    is_high = frame.kind.map({"high": 1.0, "low": 0.0}).to_numpy(float)
+    np.testing.assert_array_equal(data.x[:, 6], is_high.astype(np.float32))
+    assert data.missing
+    assert "dates are days since 2000-01-01: when" in said
+    assert (
+        "columns of classes, each of which is a column of zeros and ones: zone (3), kind (2)"
+        in (said)
+    )
+    again = read(frame[::-1].drop(columns="same"), like=data.prepared, say=silent)
+    np.testing.assert_array_equal(again.x, data.x[::-1])
 
 
 def test_what_is_read_can_be_written_and_read_again(tmp_path):

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pandas
 import pytest
+from support.pages import Page
 
+import unweave as uw
 from unweave.recipes import own
 
 
@@ -23,10 +25,8 @@ def table(tmp_path):
 
 
 def test_identifiers_do_not_stop_it_and_columns_can_be_left_out(table, capsys):
-    with pytest.raises(ValueError, match=r"sex hold text.*`--labels sex`.*`--drop sex`"):
-        own(data=table)
     with pytest.raises(ValueError, match=r"missing in weight \(1\).*`--drop NAMES`.*`--missing"):
-        own(data=table, drop="sex")
+        own(data=table, drop="sex", missing="refuse")
     assert own(data=table, drop="sex, weight").data.shape == (1,)
     made = own(data=table, labels="sex", missing="mean")
     assert made.data.shape == (2,)
@@ -34,6 +34,86 @@ def test_identifiers_do_not_stop_it_and_columns_can_be_left_out(table, capsys):
     said = capsys.readouterr().err
     assert "left out, as it only names or counts rows: patient_id, name" in said
     json.dumps(dict(made.flags))
+
+
+def patients(n=120):
+    """Measurements, counts, a truth, a class and a date, some of them missing."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(n, 2))
+    frame = pandas.DataFrame({"height": 170 + 9 * z[:, 0] + rng.normal(size=n)})
+    frame["weight"] = 70 + 8 * z[:, 0] + 4 * z[:, 1] + rng.normal(size=n)
+    frame["crp"] = np.exp(1 + z[:, 1] + rng.normal(size=n))
+    frame["visits"] = rng.poisson(2 * np.exp(0.2 * z[:, 1]))
+    frame["falls"] = rng.negative_binomial(1, 0.2, n)
+    frame["smoker"] = rng.random(n) < 0.3
+    frame["blood"] = np.array(["A", "B", "0"])[rng.integers(0, 3, n)]
+    frame["seen"] = np.datetime64("2020-01-01") + rng.integers(0, 900, n)
+    frame["site"] = np.array(["north", "south"])[rng.integers(0, 2, n)]
+    frame.loc[rng.random(n) < 0.2, "weight"] = np.nan
+    frame.loc[rng.random(n) < 0.1, "blood"] = None
+    return frame
+
+
+def test_each_column_gets_a_likelihood_by_its_kind(tmp_path, capsys):
+    patients().to_csv(tmp_path / "p.csv", index=False)
+    made = own(data=str(tmp_path / "p.csv"), given="site", latents=3)
+    kinds = made.model().config["kinds"]
+    assert [tuple(kind) for kind in kinds] == [
+        ("normal", 2),
+        ("log_normal", 1),
+        ("poisson", 1),
+        ("negative_binomial", 1),
+        ("bernoulli", 1),
+        ("categorical", 3),
+        ("normal", 1),
+        ("given", 2),
+    ]
+    said = capsys.readouterr().err
+    assert "missing numbers are kept, and left out of likelihoods: weight" in said
+    assert "log_normal for crp; poisson for visits; negative_binomial for falls" in said
+    assert "epochs: 200, as 108 items are 2 steps an epoch" in said
+    other = own(data=str(tmp_path / "p.csv"), likelihood="visits=zero_inflated_poisson,normal")
+    kinds = [tuple(kind) for kind in other.model().config["kinds"]]
+    assert kinds[:3] == [("normal", 3), ("zero_inflated_poisson", 1), ("normal", 2)]
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "message"),
+    [
+        ("gamma", "likelihood 'gamma': expected auto, normal"),
+        ("normal,poisson", "for all columns; expected one"),
+        ("height=poisson", r"height goes from .*, not all of them whole, and poisson is for whole"),
+        ("visits=log_normal", "visits goes from 0 .* and log_normal is for numbers above 0"),
+    ],
+)
+def test_a_likelihood_that_does_not_fit_is_refused_by_name(tmp_path, likelihood, message):
+    patients().to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        own(data=str(tmp_path / "p.csv"), likelihood=likelihood)
+    with pytest.raises(KeyError, match="no column 'hight'"):
+        own(data=str(tmp_path / "p.csv"), likelihood="hight=normal")
+
+
+def test_a_table_leads_from_a_raw_file_to_a_finding(tmp_path):
+    """From a CSV with gaps to the page that says which columns a unit moves, and back to frames."""
+    frame = patients()
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    made = own(data=str(tmp_path / "p.csv"), given="site", latents=3, epochs=8)
+    run = uw.fit(made, tmp_path / "run", quick=True, quiet=True)
+    assert not {part for part in run.scores.get("skipped", {}) if "factor" not in part}
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert {"height", "blood=A", "Variance explained", "From → to"} <= set(page.words)
+    model = uw.load(tmp_path / "run")
+    codes = model.encode(frame)
+    assert codes.shape == (120, 3)
+    assert codes.isfinite().all()
+    data = uw.data.read(frame, like=model.inputs.prepared, say=lambda text: None)
+    np.testing.assert_allclose(model.encode(data.floats()), codes, atol=1e-6)
+    drawn = model.impute(frame, 50)
+    weights = drawn[:, :, 1].numpy()  # (draws, patients)
+    is_missing = frame.weight.isna().to_numpy()
+    assert (weights.std(0)[is_missing] > 0.5).all()
+    assert (np.ptp(weights, axis=0)[~is_missing] == 0).all()
 
 
 def test_labels_of_an_array_are_a_file_beside_it(tmp_path):

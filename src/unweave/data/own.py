@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import datasets, folder
+from unweave.data import datasets, folder, matrix
 from unweave.data.data import Data
 from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say, classes
-from unweave.data.prepared import converted, file_of, prepared
+from unweave.data.matrix import Missing, check_names, few
+from unweave.data.prepared import converted
 from unweave.data.single import single
-from unweave.data.store import AT_ONCE, Bits, Store, extremes
+from unweave.data.store import Bits, Store, extremes
 from unweave.data.tables import Columns, arrays, columns, without
 
 
@@ -27,7 +26,9 @@ def read(
     labels: object = None,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
-    missing: Literal["refuse", "mean"] = "refuse",
+    missing: Missing = "refuse",
+    categories: str | Sequence[str] = (),
+    given: str | Sequence[str] = (),
     drop: str | Sequence[str] = (),
     like: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -66,8 +67,12 @@ def read(
             Transparent pixels become white.
         colour: True to read a folder's images in colour, False in grey; if not given, in colour if
             any has colours.
-        missing: "refuse" to refuse missing numbers in a table's x, or "mean" to put the column's
-            mean there.
+        missing: "refuse" to refuse missing numbers in a table's x, "keep" to keep them as NaN, for
+            models that leave them out (`models.table`), or "mean" to put the column's mean there.
+        categories: Names of a table's columns whose numbers are classes. Each class of these, and
+            of text, becomes a column of zeros and ones.
+        given: Names of columns that stand last in x for a model to be given, such as a batch. Text
+            becomes classes.
         drop: Names of columns, or of arrays in an .npz or mapping, to leave out.
         like: `Data.prepared` of data that were read before, or a model's `inputs.prepared`: size,
             colour and columns are the same.
@@ -78,8 +83,8 @@ def read(
         The data.
 
     Raises:
-        ValueError: If nothing can be read, columns of x hold text, are missing in part or are more
-            than float32 can hold, or labels do not fit.
+        ValueError: If nothing can be read, columns of x hold text of many values, are missing in
+            part or are more than float32 can hold, or labels do not fit.
         KeyError: If `labels` or `drop` names a column or array that is not there.
         FileNotFoundError: If there is no such file or folder.
 
@@ -123,13 +128,15 @@ def read(
         return _data(_items(x, say), own, called, say)
     table = columns(parts)
     chosen = _names(labels) or ()
-    _check_names(chosen, table)
+    check_names(chosen, table)
     own = {column: table[column] for column in chosen}
+    given = [given] if isinstance(given, str) else given
+    categories = [categories] if isinstance(categories, str) else categories
     if "columns" in before:
-        x, kept = _same_numbers(table, before["columns"]), before["columns"]
+        x, kept = matrix.same(table, before), before
     else:
-        x, kept = _numbers(table, chosen, missing, say)
-    return _data(x, own, called, say, {"columns": list(kept)})
+        x, kept = matrix.of(table, chosen, given, categories, missing, say)
+    return _data(x, own, called, say, kept)
 
 
 def _parts(
@@ -171,7 +178,9 @@ def _data(
     for column, one in zip(names, factors.T, strict=True):
         if (one < 0).any():
             say(f"{column} is missing in {(one < 0).sum():,} of {len(x):,} items")
-    return Data(x, factors, names, sizes, values, name, prepared=prepared or {})
+    how = prepared or {}
+    is_gappy = bool(how.get("missing"))
+    return Data(x, factors, names, sizes, values, name, missing=is_gappy, prepared=how)
 
 
 CHANNELS = (1, 2, 3, 4)
@@ -233,7 +242,7 @@ def _separated(
     parts: Columns, chosen: Sequence[str] | None, say: Say
 ) -> tuple[NDArray[Any], Columns]:
     """Separate x from the columns of the arrays that are labels."""
-    _check_names(chosen or (), parts)
+    check_names(chosen or (), parts)
     rest = [key for key, array in parts.items() if array.ndim > 1 and key not in (chosen or ())]
     if len(rest) != 1:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in parts.items())
@@ -247,7 +256,7 @@ def _separated(
         chosen = [key for key, array in parts.items() if array.shape == x.shape[:1]]
     others = [key for key in parts if key not in (*chosen, rest[0])]
     if others:
-        say(f"left out, as no labels of {rest[0]}'s {len(x):,} items: {_few(others)}")
+        say(f"left out, as no labels of {rest[0]}'s {len(x):,} items: {few(others)}")
     labels = {key: array for key, array in parts.items() if key in chosen}
     own = columns(labels) if labels else {}
     for key, column in own.items():
@@ -257,104 +266,6 @@ def _separated(
                 f"{key}"
             )
     return x, own
-
-
-def _numbers(
-    table: Columns, chosen: Sequence[str], missing: Literal["refuse", "mean"], say: Say
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Stack the columns that are no labels, (n, columns), and return their names, too."""
-    if missing not in ("refuse", "mean"):
-        raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'mean'")
-    rest = {name: column for name, column in table.items() if name not in chosen}
-    rest = without_identifiers(rest, say)
-    text = [name for name, column in rest.items() if column.dtype.kind in "UO"]
-    if text:
-        listed = ",".join(text[:3])
-        raise ValueError(
-            f"{_few(text)} hold text; expected numbers in x: name them as labels, "
-            f"labels={text[:3]} (`--labels {listed}`), or leave them out, drop={text[:3]} "
-            f"(`--drop {listed}`)"
-        )
-    gaps = _gaps(rest)
-    if gaps and missing == "refuse":
-        n = len(next(iter(rest.values())))
-        raise ValueError(
-            f"numbers are missing in {_few(gaps)} of {n:,} rows: fill them, leave these rows or "
-            "columns out (drop=[…], `--drop NAMES`), or put the column's mean there "
-            "(missing='mean', `--missing mean`)"
-        )
-    constant = [name for name, column in rest.items() if _is_constant(column)]
-    kept = [name for name in rest if name not in constant]
-    if not kept:
-        raise ValueError(
-            f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the "
-            "labels"
-        )
-    say(f"x: {len(kept):,} columns of numbers, {_few(kept)}")
-    if constant:
-        say(f"left out of x, as they are constant: {_few(constant)}")
-    if gaps:
-        say(f"missing numbers are their column's mean: {_few(gaps)}")
-    means = [_mean(rest[name]) for name in kept]
-    return single(_stacked([rest[name] for name in kept], means), kept), kept
-
-
-def _same_numbers(table: Columns, names: Sequence[str]) -> NDArray[np.float32]:
-    """Stack the columns of these names, (n, columns), as they are."""
-    _check_names(names, table)
-    text = [name for name in names if table[name].dtype.kind in "UO"]
-    if text:
-        raise ValueError(f"{_few(text)} hold text; expected numbers, as before: mend these columns")
-    gaps = [math.nan] * len(names)  # they stay, and are refused
-    return single(_stacked([table[name] for name in names], gaps), names)
-
-
-def _stacked(columns: Sequence[NDArray[Any]], gaps: Sequence[float]) -> NDArray[np.float64]:
-    """Stack columns, (n, columns), with a number of each column where its numbers are missing.
-
-    Columns that are mapped from files are stacked in a file.
-    """
-    first = columns[0]
-    shape = (len(first), len(columns))
-    at_once = max(1, AT_ONCE // (8 * len(columns)))
-
-    def rows() -> Iterator[NDArray[np.float64]]:
-        for start in range(0, len(first), at_once):
-            part = [column[start : start + at_once].astype(np.float64) for column in columns]
-            yield np.stack(list(map(_filled, part, gaps)), axis=1)
-
-    source = file_of(first)
-    if source is None:
-        return np.concatenate(list(rows()))
-    parts = [file_of(column) for column in columns]
-    which = hashlib.sha256(repr((parts, gaps)).encode())
-    return prepared(source, f"rows {which.hexdigest()}", shape, rows, np.float64)
-
-
-def _gaps(table: Columns) -> list[str]:
-    """List the columns where numbers are missing, each with their count."""
-    found = []
-    for name, column in table.items():
-        count = int(np.isnan(column).sum())
-        if count:
-            found.append(f"{name} ({count:,})")
-    return found
-
-
-def _mean(column: NDArray[Any]) -> float:
-    """Return the mean of the numbers that are not missing, 0 if all are."""
-    held = column[~np.isnan(column)]
-    return float(held.mean(dtype=np.float64)) if len(held) else 0.0
-
-
-def _filled(column: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    return np.where(np.isnan(column), gap, column)
-
-
-def _is_constant(column: NDArray[Any]) -> bool:
-    """Return whether the numbers that are not missing are all the same."""
-    low, high = extremes(column)
-    return bool(low == high or np.isnan(low))
 
 
 def _names(labels: object) -> Sequence[str] | None:
@@ -367,14 +278,3 @@ def _names(labels: object) -> Sequence[str] | None:
             "labels=['shape']"
         )
     return found
-
-
-def _check_names(chosen: Sequence[str], given: Mapping[str, object]) -> None:
-    for name in chosen:
-        if name not in given:
-            raise KeyError(f"no column {name!r}; there are {_few(list(given))}")
-
-
-def _few(names: Sequence[str]) -> str:
-    first = ", ".join(names[:5])
-    return f"{first}, … ({len(names):,} in all)" if len(names) > 5 else first

@@ -21,12 +21,15 @@ ROUNDING = 0.01
 """The largest rounding error, as a share of the range."""
 
 
-def single(array: NDArray[Any], names: Sequence[str] = ()) -> NDArray[np.float32]:
+def single(
+    array: NDArray[Any], names: Sequence[str] = (), *, gaps: bool = False
+) -> NDArray[np.float32]:
     """Convert items (n, *shape) of finite numbers to float32.
 
     Args:
         array: The items. Vectors (n, k) are checked column by column, others as a whole.
         names: The columns' names, for errors.
+        gaps: Whether NaN may stand for numbers that are missing.
 
     Raises:
         ValueError: If numbers are NaN or infinite, or so large or with so small a range, that
@@ -36,7 +39,7 @@ def single(array: NDArray[Any], names: Sequence[str] = ()) -> NDArray[np.float32
     [[1.5, 3.0], [2.5, 4.0]]
     """
     if array.dtype.kind == "f":
-        _check_finite(array)
+        _check_finite(array, gaps)
     axis = 0 if array.ndim == 2 else None
     lows, highs = extremes(array, axis)
     low = np.atleast_1d(lows).astype(np.float64)  # (columns,)
@@ -63,10 +66,11 @@ def single(array: NDArray[Any], names: Sequence[str] = ()) -> NDArray[np.float32
     return converted(array, "float32", lambda rows: np.ascontiguousarray(rows, dtype=np.float32))
 
 
-def _check_finite(array: NDArray[Any]) -> None:
+def _check_finite(array: NDArray[Any], gaps: bool) -> None:
     faults = []
     for part in parts_of(array):
-        finite = np.isfinite(part).reshape(len(part), -1)  # (items, numbers of an item)
+        fine = ~np.isinf(part) if gaps else np.isfinite(part)
+        finite = fine.reshape(len(part), -1)  # (items, numbers of an item)
         faults.append(~finite.all(1))
     broken = np.concatenate(faults)  # (n,)
     if broken.any():

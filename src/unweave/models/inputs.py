@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -68,7 +69,7 @@ class Inputs:
             ValueError: If columns are missing, the shape differs, or numbers are missing or from
                 another range than those of training.
         """
-        given = numbers(x, self.columns)
+        given = numbers(x, self.columns, self.prepared)
         self._check_shape(tuple(given.shape), sequences)
         if self._are_pixels(given):
             if bool((given == 1).any()) and not bool((given > 1).any()):
@@ -159,13 +160,16 @@ class Inputs:
         )
 
 
-def numbers(x: Any, columns: Sequence[str] = ()) -> Tensor:
+def numbers(
+    x: Any, columns: Sequence[str] = (), prepared: Mapping[str, Any] = MappingProxyType({})
+) -> Tensor:
     """Return an array, tensor, list, data frame or mapping of columns as a tensor of plain numbers.
 
     Args:
         x: The numbers; a masked one becomes NaN.
         columns: Names that the columns of a frame are put in the order of. A frame whose columns
             are called 0, 1, … has no names, and keeps its order.
+        prepared: Columns of classes with their values, and of dates (`data.matrix`).
 
     Raises:
         ValueError: If columns are missing, or there is something that is no number.
@@ -173,7 +177,7 @@ def numbers(x: Any, columns: Sequence[str] = ()) -> Tensor:
     if isinstance(x, Tensor):
         return x.detach()
     names = _names(x)
-    array = np.ma.asanyarray(x) if names is None else _table(x, names, columns)
+    array = np.ma.asanyarray(x) if names is None else _table(x, names, columns, prepared)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"x is {array.dtype}; expected numbers: convert them, x.astype(float)")
     if isinstance(array, np.ma.MaskedArray):
@@ -197,12 +201,16 @@ def _names(x: Any) -> list[Any] | None:
     return None if names is None else list(names)
 
 
-def _table(x: Any, names: list[Any], columns: Sequence[str]) -> Array:
+def _table(x: Any, names: list[Any], columns: Sequence[str], prepared: Mapping[str, Any]) -> Array:
     """Return columns side by side, (n, columns), in the order of `columns` if there are any."""
+    classes: dict[str, tuple[str, str]] = {}
+    for name, values in prepared.get("categories", {}).items():
+        classes |= {f"{name}={value}": (name, value) for value in values}
     by_text = {str(name): name for name in names}
     from_0 = [str(k) for k in range(len(names))]
     wanted = list(by_text) if not columns or list(by_text) == from_0 else columns
-    lacking = [name for name in wanted if name not in by_text]
+    sources = {name: name if name in by_text else classes.get(name, (name,))[0] for name in wanted}
+    lacking = list(dict.fromkeys(name for name in sources.values() if name not in by_text))
     if lacking:
         raise ValueError(
             f"x has no column {_few(lacking)}; it has {_few(list(by_text))}, and the model was "
@@ -212,10 +220,36 @@ def _table(x: Any, names: list[Any], columns: Sequence[str]) -> Array:
     found = []
     for name in wanted:
         try:
-            found.append(np.asarray(x[by_text[name]], dtype=np.float64))
+            if name in by_text:
+                is_date = name in prepared.get("dates", ())
+                found.append(_days(x[by_text[name]]) if is_date else _floats(x[by_text[name]]))
+            else:
+                column, value = classes[name]
+                found.append(_indicator(x[by_text[column]], value))
         except (TypeError, ValueError) as error:
             raise ValueError(f"column {name!r} of x holds no numbers ({error})") from None
     return np.stack(found, axis=1)
+
+
+def _floats(column: Any) -> Array:
+    return np.asarray(column, dtype=np.float64)
+
+
+def _days(column: Any) -> Array:
+    """Return dates as days since 2000-01-01; numbers are such days already."""
+    array = np.asarray(column)
+    if array.dtype.kind in "iuf":
+        return _floats(array)
+    dates = array.astype("datetime64[us]")
+    return (dates - np.datetime64("2000-01-01")) / np.timedelta64(1, "D")
+
+
+def _indicator(column: Any, value: str) -> Array:
+    """Return ones where a column has a value, NaN where it has none."""
+    array = np.asarray(column, dtype=object)
+    is_missing = np.array([one is None or one != one or one == "" for one in array])
+    words = [f"{one:.12g}" if isinstance(one, float) else str(one) for one in array]
+    return np.where(is_missing, np.nan, np.array(words) == value)
 
 
 def _few(names: Sequence[str]) -> str:
