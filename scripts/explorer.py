@@ -22,11 +22,9 @@ import uvicorn
 import websockets
 from playwright.sync_api import Page, sync_playwright
 
-from unweave.cli import _recipe_of, _where_it_began
-from unweave.explore.gate import Gate
-from unweave.explore.server import Explorer
-from unweave.explore.session import Session
-from unweave.runs.artifact import load
+from unweave.again import sessions
+from unweave.explorer.gate import Gate
+from unweave.explorer.server import Explorer
 
 DRAGS = 200
 CLIENTS, RATE, SECONDS = 100, 10, 10
@@ -70,9 +68,7 @@ async ([module, points]) => {
 
 def main(run: Path) -> None:
     """Print what is measured."""
-    with _where_it_began(run) as folder:
-        recipe = _recipe_of(folder)
-    session = Session(load(folder), recipe.test or recipe.data, folder, recipe.groups)
+    (session,) = sessions([run])
     config = uvicorn.Config(
         Gate(Explorer(session).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
     )

@@ -17,8 +17,8 @@ SOURCE = Path(unweave.__file__).parent
 ORDER = [
     "extras", "ranks", "nets", "affine", "trace", "fused", "aggregate", "objective",
     "models", "data", "metrics", "plots", "terminal",
-    "runs", "training", "evaluation", "pages", "explore", "scoring",
-    "run", "sklearn", "recipes", "studies", "checks", "cli", "__main__",
+    "runs", "training", "evaluation", "pages", "explorer", "scoring",
+    "run", "sklearn", "recipes", "studies", "checks", "again", "cli", "__main__",
 ]  # fmt: skip
 CORE = ORDER[: ORDER.index("models")]
 LEAVES = ("data", "metrics", "plots")

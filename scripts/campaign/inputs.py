@@ -44,7 +44,7 @@ from pyarrow import parquet
 from watched import watched
 
 import unweave as uw
-from unweave import cli, recipes, terminal
+from unweave import again, cli, recipes, terminal
 from unweave.data import idx
 from unweave.evaluation.evaluate import evaluate
 from unweave.objective.formula import formula
@@ -280,7 +280,7 @@ def _config(run: Path) -> None:
     uw.load(run)
     run_page.write(run)
     compare.table([run])
-    cli._recipe_of(run)
+    again.recipe_of(run)
 
 
 def _own(source: str, **options: Any) -> None:

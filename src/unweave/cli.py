@@ -5,14 +5,13 @@ Nothing here imports torch before work begins, so that help and usage errors are
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import os
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +20,7 @@ import typer
 from rich.table import Table
 
 from . import __version__, recipes, terminal
+from .again import recipe_of, sessions, where_it_began
 from .terminal import console, say, visible
 
 app = typer.Typer(
@@ -198,8 +198,8 @@ def resume(
     before = read_config(run)
     threads = threads or before.get("threads", 1)
     device = device or before.get("device")
-    with _where_it_began(run) as folder:
-        _fit(lambda: _recipe_of(folder), folder, threads, resume=True, device=device)
+    with where_it_began(run) as folder:
+        _fit(lambda: recipe_of(folder), folder, threads, resume=True, device=device)
 
 
 @app.command()
@@ -224,8 +224,8 @@ def evaluate(
     from .training import content
     from .training.device import device_of
 
-    with _where_it_began(run) as folder, held(folder):
-        recipe = _recipe_of(folder)
+    with where_it_began(run) as folder, held(folder):
+        recipe = recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
         model = load(folder).to(device_of(device))
         scores = evaluate_run(recipe, model, folder, points=points, quick=quick)
@@ -244,7 +244,9 @@ def report(run: RunFolder) -> None:
 
 @app.command()
 def explore(
-    run: RunFolder,
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run's folder, or two, side by side.", metavar="RUN...")
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8700,
     host: Annotated[
         str, typer.Option(help="Address to answer at; others than this machine need a token.")
@@ -254,21 +256,14 @@ def explore(
     """Open a run in the browser: its items as points, its latent units as sliders."""
     import webbrowser
 
-    from .explore.server import serve
-    from .explore.session import Session
-    from .runs.artifact import load
-
-    with _where_it_began(run) as folder:
-        recipe = _recipe_of(folder)
-        model = load(folder)
-    session = Session(model, recipe.test or recipe.data, folder, recipe.groups)
+    from .explorer.server import Explorer, serve
 
     def ready(address: str) -> None:
         say(f"explorer: {address} (Ctrl-C ends it)")
         if browser:
             webbrowser.open(address)
 
-    serve(session, host, port, ready)
+    serve(Explorer(*sessions(runs)), host, port, ready)
 
 
 @app.command()
@@ -617,52 +612,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*map(visible, row))
     return table
-
-
-@contextlib.contextmanager
-def _where_it_began(run: Path) -> Iterator[Path]:
-    """Work where a run was started, as relative paths in its flags begin there.
-
-    Where that folder is gone, they begin in the current one.
-
-    Yields:
-        The run's folder, an absolute path.
-    """
-    from .runs.artifact import read_config
-    from .training.overwrite import recover
-
-    folder = run.absolute()
-    recover(folder)
-    began = Path(read_config(run).get("cwd", "."))
-    with contextlib.chdir(began if began.is_dir() else "."):
-        yield folder
-
-
-def _recipe_of(run: Path) -> Any:
-    """Build the recipe that a run folder was trained from."""
-    from .runs.artifact import read_config
-    from .studies import grid
-
-    config = read_config(run)
-    name = config.get("recipe", "").replace("-", "_")
-    if not name:
-        raise ValueError(
-            f"{run} holds a saved model, but no run: it does not say what it was trained on"
-        )
-    if name not in recipes.__all__:
-        raise ValueError(
-            f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on "
-            "with it from Python, `unweave.fit(recipe, out, resume=True)`"
-        )
-    try:
-        flags = grid.complete(name, config.get("flags", {}))
-    except ValueError as error:
-        raise ValueError(
-            f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
-        ) from None
-    recipe = getattr(recipes, name)(**flags)
-    how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
-    return replace(recipe, **how)
 
 
 def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """The explorer's page in a browser, as a person uses it."""
 
+import contextlib
 import json
 import threading
 import urllib.parse
@@ -11,8 +12,9 @@ from playwright.sync_api import sync_playwright
 from support.chromium import executable
 from support.explorer import session as small
 
-from unweave.explore.gate import Gate
-from unweave.explore.server import Explorer
+from unweave.explorer.gate import Gate
+from unweave.explorer.matching import matched
+from unweave.explorer.server import Explorer
 
 pytestmark = pytest.mark.slow
 
@@ -22,11 +24,11 @@ def session(tmp_path_factory):
     return small(tmp_path_factory.mktemp("run"))
 
 
-@pytest.fixture(scope="module")
-def address(session):
+@contextlib.contextmanager
+def served(*sessions):
     """The address of a server in a thread."""
     config = uvicorn.Config(
-        Gate(Explorer(session).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
+        Gate(Explorer(*sessions).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -39,6 +41,12 @@ def address(session):
 
 
 @pytest.fixture(scope="module")
+def address(session):
+    with served(session) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
@@ -46,8 +54,8 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def page(browser, address):
+@contextlib.contextmanager
+def loaded(browser, address):
     """The page, loaded; errors in its console fail the test."""
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     wrong = []
@@ -57,6 +65,12 @@ def page(browser, address):
     yield page
     page.close()
     assert not wrong
+
+
+@pytest.fixture
+def page(browser, address):
+    with loaded(browser, address) as page:
+        yield page
 
 
 def opened(page, address):
@@ -182,6 +196,29 @@ def test_groups_change_places(page, session):
     swapped.click()
     settled(page)
     np.testing.assert_allclose(state(page)["codes"], [b[0], *a[1:]], rtol=1e-4)
+
+
+def test_one_slider_drives_two_runs(browser, session, tmp_path):
+    other = small(tmp_path, seed=1)
+    matches = {match["unit"]: match for match in matched(session, other)}
+    column = session.units.index("z[1]")
+    with served(session, other) as address, loaded(browser, address) as page:
+        item = state(page)["item"]
+        before = other_codes(page)
+        np.testing.assert_allclose(before, other.codes[item], rtol=1e-5)
+        page.locator('[data-unit="z[1]"] input').focus()
+        page.keyboard.press("Home")
+        settled(page)
+        moved = np.flatnonzero(~np.isclose(other_codes(page), before))
+        assert moved.tolist() == [matches[column]["other"]]
+        end = 0.0 if matches[column]["alike"] > 0 else 1.0
+        expected = np.quantile(other.draws[:, moved[0]], end)
+        assert other_codes(page)[moved[0]] == pytest.approx(expected, rel=1e-4)
+
+
+def other_codes(page):
+    text = page.locator("#other-decoded").get_attribute("data-codes")
+    return np.array([float(code) for code in text.split()])
 
 
 def test_it_fits_a_phone_and_the_dark(browser, address):

@@ -2,22 +2,21 @@
 
 import { classColour, Pictures, ramp } from "./draw.js";
 import { Exchange } from "./exchange.js";
-import { Link, numbers } from "./link.js";
 import { PointMap } from "./map.js";
+import { Other } from "./other.js";
 import { Panels } from "./panels.js";
+import { Server } from "./server.js";
 
 const $ = (id) => document.getElementById(id);
-const link = new Link(() => say("the server has stopped: start it again, and load this page again"));
-const [run, flat, labels] = await Promise.all([
-  fetch("run.json").then((reply) => reply.json()),
-  numbers("codes"),
-  numbers("labels"),
-]);
+const source = new Server(() => say("the server has stopped: start it again, and load this page again"));
+const [run, flat, labels] = await Promise.all([source.run(), source.numbers("codes"), source.numbers("labels")]);
 const units = run.sites.flatMap((site) => site.units.map((unit) => ({ ...unit, site })));
 const column = (k) => Float32Array.from({ length: run.items }, (_, i) => flat[i * units.length + k]);
 const codesOf = (i) => Array.from(flat.subarray(i * units.length, (i + 1) * units.length));
 const pictures = new Pictures(run.shape, run.range);
-const decode = (rows, channel) => link.decode(rows, channel);
+const decode = (rows, channel) => source.decode(rows, channel);
+const decodeOther = (rows, channel) => source.decode(rows, channel, 1);
+const other = run.other ? new Other($("other"), run, await source.numbers("codes/other"), flat, decodeOther) : null;
 
 // -- the state, which the address holds -----------------------------------------------------------
 
@@ -72,6 +71,7 @@ function show() {
     pictures.draw($("decoded"), buffer);
     document.body.dataset.shown = state.codes.join(" ");
   });
+  other?.show(state.codes, state.item ?? run.start);
   clearTimeout(idle);
   idle = setTimeout(rows, 90); // the rows follow when the slider rests
   keep();
@@ -79,6 +79,7 @@ function show() {
 
 function rows() {
   panels.strips(state.codes, decode);
+  other?.rows(state.codes, state.item ?? run.start);
   $("beside").hidden = !state.b;
   if (state.b) exchange.show(state.codes, state.b, decode);
 }
@@ -94,13 +95,11 @@ async function take(item) {
 
 async function showItem() {
   if (state.item === null) return;
-  const [x, rebuilt] = await Promise.all([picture(state.item), decode([codesOf(state.item)], "rebuilt")]);
+  const [x, rebuilt] = await Promise.all([source.item(state.item), decode([codesOf(state.item)], "rebuilt")]);
   pictures.draw($("item"), x);
   pictures.draw($("rebuilt"), rebuilt);
   $("item-of").textContent = `item ${state.item}${labelOf(state.item)}`;
 }
-
-const picture = (item) => fetch(`item/${item}`).then((reply) => reply.arrayBuffer());
 
 function labelOf(item) {
   const said = run.factors.map(({ name, values }, f) => {
@@ -111,7 +110,7 @@ function labelOf(item) {
   return known ? `: ${known}` : "";
 }
 
-const panels = new Panels($("panels"), run, pictures, {
+const panels = new Panels($("panels"), run, pictures, other, {
   change(k, value) {
     state.codes = state.codes.map((code, c) => (c === k ? value : code));
     show();
@@ -132,7 +131,7 @@ async function rename(unit) {
   if (name === null) return;
   const note = prompt("A note beside it (may stay empty)", kept.note);
   try {
-    const answer = await link.ask({ ask: "name", unit, name, note: note ?? kept.note });
+    const answer = await source.name(unit, name, note ?? kept.note);
     panels.relabel(answer.names);
     fillAxes();
     say(name ? `${unit} is now called “${name}”; the run keeps it` : `${unit} has no name`);
@@ -164,7 +163,7 @@ async function hovered(item, event) {
   const left = event.clientX - box.left;
   shown.style.left = `${left + 90 > box.width ? left - 86 : left + 14}px`;
   shown.style.top = `${Math.max(event.clientY - box.top - 80, 0)}px`;
-  const buffer = await picture(item);
+  const buffer = await source.item(item);
   if (hoveredItem === item) pictures.draw(shown, buffer);
 }
 
@@ -206,7 +205,7 @@ async function place() {
   try {
     if (site) {
       say(kind === "tsne" ? "t-SNE of 2,000 items: some seconds" : "");
-      const flatPlaces = await numbers(`plane/${site}/${kind}`);
+      const flatPlaces = await source.numbers(`plane/${site}/${kind}`);
       say("");
       map.place(flatPlaces.filter((_, i) => i % 2 === 0), flatPlaces.filter((_, i) => i % 2 === 1));
     } else {
@@ -250,7 +249,7 @@ async function colour() {
     else scaled(values);
   } else if (kind === "bound") {
     say("scoring each item…");
-    scaled(await numbers(`bounds/${name}`));
+    scaled(await source.numbers(`bounds/${name}`));
     say("");
   }
   map.colours = Uint32Array.from({ length: run.items }, (_, i) => {
@@ -286,7 +285,7 @@ async function select() {
   if (!items.length) return place.replaceChildren();
   place.textContent = `${items.length.toLocaleString("en")} items selected: measuring…`;
   try {
-    const found = await link.ask({ ask: "select", items });
+    const found = await source.select(items);
     place.replaceChildren(...selected(found));
   } catch (error) {
     place.textContent = error.message;
@@ -358,7 +357,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (pan
 
 // -- the beginning ---------------------------------------------------------------------------------
 
-$("run").textContent = document.title = run.run;
+$("run").textContent = document.title = other ? `${run.run} beside ${other.run.run}` : run.run;
 $("about").textContent = `${run.items.toLocaleString("en")} items of ${run.data}, ${units.length} latent units`;
 if (!units.some((unit) => unit.information)) say(`no information is measured yet: unweave evaluate ${run.folder}`);
 restore();

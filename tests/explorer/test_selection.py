@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import norm
 
-from unweave.explore.selection import class_information, normal_information
+from unweave.explorer.selection import class_information, normal_information
 
 
 def test_normal_information_is_the_integral():

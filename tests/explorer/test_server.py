@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from support.explorer import session as small
 
-from unweave.explore.gate import Gate
-from unweave.explore.server import Explorer
+from unweave.explorer.gate import Gate
+from unweave.explorer.server import Explorer
 
 OWN = {"origin": "http://localhost:8700", "host": "localhost:8700"}
 
@@ -41,6 +41,7 @@ def test_arrays_are_the_sessions(client, explorer):
     assert client.get("/item/200").status_code == 404
     assert client.get("/plane/z/pca").status_code == 200
     assert client.get("/plane/w/pca").status_code == 404
+    assert client.get("/codes/other").status_code == 404
 
 
 def test_decoded_codes_are_pictures(client, explorer):
@@ -56,6 +57,7 @@ def test_decoded_codes_are_pictures(client, explorer):
     [
         ({"ask": "decode", "id": 1, "codes": [[0.0]]}, "1 to 64 rows of 4 codes"),
         ({"ask": "decode", "id": 1, "codes": [[0, 0, 0, 1e99]]}, "finite"),
+        ({"ask": "decode", "id": 1, "codes": [[0, 0, 0, 0]], "run": 1}, "no run 1; there are 1"),
         ({"ask": "decode", "id": 1, "codes": "all"}, "Expected `array`"),
         ({"ask": "select", "id": 1, "items": []}, "some items"),
         ({"ask": "select", "id": 1, "items": list(range(-5, 500))}, "not of all"),

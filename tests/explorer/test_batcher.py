@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from unweave.explore.batcher import Batcher
+from unweave.explorer.batcher import Batcher
 
 
 def asked(decode, questions):

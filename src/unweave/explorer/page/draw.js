@@ -2,6 +2,12 @@
 
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+export const element = (tag, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+};
+
 const CLASSES = [
   [0, 114, 178], [230, 159, 0], [0, 158, 115], [213, 94, 0], [204, 121, 167],
   [86, 180, 233], [150, 130, 20], [120, 90, 200], [120, 120, 120], [170, 60, 60],

@@ -6,7 +6,7 @@ import torch
 from support.explorer import session as small
 
 import unweave as uw
-from unweave.explore.codes import given, sites_of
+from unweave.explorer.codes import given, sites_of
 
 
 @pytest.fixture(scope="module")

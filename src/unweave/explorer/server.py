@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .batcher import Batcher
 from .gate import LOCAL, Gate
+from .matching import described
 from .session import Session
 
 MOST_CODES = 64
@@ -44,6 +45,7 @@ class Decode(msgspec.Struct, tag="decode", tag_field="ask", forbid_unknown_field
     id: int
     codes: list[list[float]]
     channel: str = ""
+    run: int = 0
 
 
 class Select(msgspec.Struct, tag="select", tag_field="ask", forbid_unknown_fields=True):
@@ -70,13 +72,15 @@ class Explorer:
 
     Args:
         session: The run.
+        other: A run beside it, over the same items.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, other: Session | None = None) -> None:
+        self.session, self.other = session, other
+        self.sessions = [session] if other is None else [session, other]
         self._fast = ThreadPoolExecutor(1, "decode")
         self._slow = ThreadPoolExecutor(1, "measure")
-        self.decoded = Batcher(session.decode, self._fast)
+        self.decoded = [Batcher(one.decode, self._fast) for one in self.sessions]
         self._pages = itertools.count()
 
     def app(self) -> Starlette:
@@ -87,6 +91,7 @@ class Explorer:
                 Route("/run.json", self.run),
                 Route("/page/{name}", self.page),
                 Route("/codes", self.codes),
+                Route("/codes/other", self.codes_of_other),
                 Route("/labels", self.labels),
                 Route("/item/{number:int}", self.item),
                 Route("/bounds/{name}", self.bounds),
@@ -109,7 +114,13 @@ class Explorer:
 
     async def run(self, request: Request) -> Response:
         """Return what the page begins with."""
-        return JSONResponse(await self._slowly(self.session.described))
+        return JSONResponse(await self._slowly(described, self.session, self.other))
+
+    async def codes_of_other(self, request: Request) -> Response:
+        """Return the codes of the run beside it."""
+        if self.other is None:
+            return PlainTextResponse("no run stands beside this one\n", 404)
+        return _binary(self.other.codes)
 
     async def codes(self, request: Request) -> Response:
         """Return the items' codes as float32, row by row."""
@@ -192,7 +203,10 @@ class Explorer:
                 await socket.send_json({"id": question.id, **answer})
 
     async def _decode(self, page: int, question: Decode) -> bytes | None:
-        columns = len(self.session.units)
+        if not 0 <= question.run < len(self.sessions):
+            raise ValueError(f"no run {question.run}; there are {len(self.sessions)}")
+        session = self.sessions[question.run]
+        columns = len(session.units)
         rows = len(question.codes)
         if not 0 < rows <= MOST_CODES or any(len(row) != columns for row in question.codes):
             raise ValueError(f"expected 1 to {MOST_CODES} rows of {columns} codes")
@@ -200,8 +214,8 @@ class Explorer:
         if not np.abs(codes).max() < LARGEST_CODE:
             raise ValueError(f"expected finite codes, below {LARGEST_CODE:g}")
         asker = (page, question.channel)
-        items = await self.decoded(asker, codes.astype(np.float32))
-        return None if items is None else self.session.pictures(items)
+        items = await self.decoded[question.run](asker, codes.astype(np.float32))
+        return None if items is None else session.pictures(items)
 
     async def _select(self, page: int, question: Select) -> dict[str, Any]:
         n = len(self.session.data)
@@ -223,11 +237,11 @@ def _binary(values: NDArray[Any]) -> Response:
     return Response(body, media_type="application/octet-stream")
 
 
-def serve(session: Session, host: str, port: int, ready: Callable[[str], None]) -> None:
+def serve(explorer: Explorer, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Answer until Ctrl-C.
 
     Args:
-        session: The run.
+        explorer: The answers.
         host: The address to bind; beyond this machine's own, a token is asked for.
         port: The port; 0 takes a free one.
         ready: Called with the page's address once it answers.
@@ -239,7 +253,7 @@ def serve(session: Session, host: str, port: int, ready: Callable[[str], None]) 
 
     token = None if host in LOCAL else secrets.token_urlsafe(16)
     config = uvicorn.Config(
-        Gate(Explorer(session).app(), host, token),
+        Gate(explorer.app(), host, token),
         host=host,
         port=port,
         log_level="warning",

@@ -1,15 +1,9 @@
 // Panels of groups: for each unit its name and information, a slider or its classes, and a row of pictures.
 
-import { curves } from "./draw.js";
+import { curves, element } from "./draw.js";
 
 const SHARES = [2, 12, 25, 37, 50, 63, 75, 88, 98]; // quantiles of a row, in per cent
 const MOST_CLASSES = 20;
-
-const element = (tag, properties = {}, ...children) => {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-};
 
 const nats = ([value, error]) => `${value.toFixed(2)}${error ? ` ± ${error.toFixed(2)}` : ""} nats`;
 
@@ -26,8 +20,9 @@ function grouped(groups, sites) {
 }
 
 export class Panels {
-  constructor(place, run, pictures, on) {
+  constructor(place, run, pictures, other, on) {
     this.run = run;
+    this.other = other; // a second run, or null
     this.pictures = pictures;
     this.on = on; // {change(column, value), rename(unit)}
     this.units = run.sites.flatMap((site) => site.units.map((unit) => ({ ...unit, site })));
@@ -79,6 +74,7 @@ export class Panels {
       ? [...Array(Math.min(unit.site.classes, MOST_CLASSES)).keys()]
       : SHARES.map((share) => unit.quantiles[share]);
     row.values.forEach((value, k) => row.strip.append(this.picture(unit, value, k)));
+    if (this.other) line.append(...this.other.strip(unit, row.values));
     this.rows.set(unit.name, row);
     this.label(row);
     return line;

@@ -1,0 +1,86 @@
+"""A run's recipe and model, built again from its folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import recipes
+
+if TYPE_CHECKING:
+    from .explorer.session import Session
+    from .training.recipe import Recipe
+
+
+@contextlib.contextmanager
+def where_it_began(run: Path) -> Iterator[Path]:
+    """Work where a run was started, as relative paths in its flags begin there.
+
+    Where that folder is gone, they begin in the current one.
+
+    Yields:
+        The run's folder, an absolute path.
+    """
+    from .runs.artifact import read_config
+    from .training.overwrite import recover
+
+    folder = run.absolute()
+    recover(folder)
+    began = Path(read_config(run).get("cwd", "."))
+    with contextlib.chdir(began if began.is_dir() else "."):
+        yield folder
+
+
+def recipe_of(run: Path) -> Recipe:
+    """Build the recipe that a run folder was trained from."""
+    from .runs.artifact import read_config
+    from .studies import grid
+
+    config = read_config(run)
+    name = config.get("recipe", "").replace("-", "_")
+    if not name:
+        raise ValueError(
+            f"{run} holds a saved model, but no run: it does not say what it was trained on"
+        )
+    if name not in recipes.__all__:
+        raise ValueError(
+            f"{run} was trained from a recipe of its author's own, {config['recipe']!r}: go on "
+            "with it from Python, `unweave.fit(recipe, out, resume=True)`"
+        )
+    try:
+        flags = grid.complete(name, config.get("flags", {}))
+    except ValueError as error:
+        raise ValueError(
+            f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
+        ) from None
+    recipe: Recipe = getattr(recipes, name)(**flags)
+    how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
+    return replace(recipe, **how)
+
+
+def sessions(runs: Sequence[str | Path]) -> list[Session]:
+    """Return runs as the explorer sees them, all over the items of the first.
+
+    Raises:
+        ValueError: If there are more than two, or their items have other shapes.
+    """
+    from .explorer.session import Session
+    from .runs.artifact import load
+
+    if not 1 <= len(runs) <= 2:
+        raise ValueError(f"{len(runs)} runs: expected one, or two to see side by side")
+    found: list[Session] = []
+    for run in runs:
+        with where_it_began(Path(run)) as folder:
+            recipe = recipe_of(folder)
+            data, model = recipe.test or recipe.data, load(folder)
+        if found and found[0].data.shape != data.shape:
+            raise ValueError(
+                f"{run} has items of shape {data.shape}, {runs[0]} of {found[0].data.shape}: "
+                "expected two runs of the same items"
+            )
+        found.append(Session(model, found[0].data if found else data, folder, recipe.groups))
+    return found
