@@ -19,6 +19,7 @@ from unweave.data.own import read
 from unweave.data.sampling import correlated, held_out, hierarchical, independent
 from unweave.data.shapes3d import shapes3d
 from unweave.data.small_norb import small_norb
+from unweave.data.sparse import Sparse
 from unweave.data.sprites import Scene, sprites
 from unweave.data.store import Bits
 from unweave.data.tables import columns
@@ -29,6 +30,7 @@ __all__ = [
     "Bits",
     "Data",
     "Scene",
+    "Sparse",
     "cars3d",
     "celeba",
     "columns",

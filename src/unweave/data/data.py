@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unweave.data.sparse import Sparse
 from unweave.data.store import Bits, Rows, Store, extremes, floats, parts_of, taken
 
 ENOUGH = 20
@@ -19,9 +20,10 @@ class Data:
     """Items with their factors, in memory or mapped from a file: `floats` reads some of them.
 
     Args:
-        x: (n, *shape), in one of three forms: float32, any finite numbers; uint8, pixels that stand
-            for value/255; or `Bits`, zeros and ones eight to a byte. `floats` reads all alike.
-            Where the array is mapped from a file, parts of the data are `Rows` of it.
+        x: (n, *shape), in one of four forms: float32, any finite numbers; uint8, pixels that stand
+            for value/255; `Bits`, zeros and ones eight to a byte; or `Sparse` rows, such as counts.
+            `floats` reads all alike. Where the array is mapped from a file, parts of the data are
+            `Rows` of it.
         factors: (n, f) int64, the class index of each factor; -1 where it is missing.
         names: The factors' names, such as ``("digit",)``; none (f = 0) for data without labels.
         sizes: The number of values of each factor, such as ``(10,)``.
@@ -186,11 +188,12 @@ class Data:
         return replace(self, factors=factors)
 
     def _check_arrays(self) -> None:
-        if not isinstance(self.x, Bits) and _dtype(self.x) not in ("float32", "uint8"):
+        if not isinstance(self.x, Bits | Sparse) and _dtype(self.x) not in ("float32", "uint8"):
             raise ValueError(
                 f"{self.name}: x is {_dtype(self.x)}; expected a NumPy array of float32, one of "
-                "uint8 (pixels that stand for value/255), or Bits: np.asarray(x, dtype=np.float32) "
-                "keeps numbers, Bits.pack(x) zeros and ones; data.read chooses"
+                "uint8 (pixels that stand for value/255), Bits, or Sparse: "
+                "np.asarray(x, dtype=np.float32) keeps numbers, Bits.pack(x) zeros and ones, "
+                "Sparse.of(x) what is mostly zeros; data.read chooses"
             )
         if _dtype(self.factors) != "int64":
             raise ValueError(
@@ -224,13 +227,18 @@ class Data:
     def _check_x(self) -> None:
         if isinstance(self.x, Bits | Rows):  # rows were checked with the whole
             return
-        if self.x.dtype == np.uint8:
-            self._check_bytes(self.x)
+        if isinstance(self.x, Sparse) and self.x.numbers is not None:  # as were these
+            return
+        x = self.x.values if isinstance(self.x, Sparse) else self.x
+        if x.dtype == np.uint8:
+            self._check_bytes(x)
             return
         # a NaN anywhere makes both NaN
-        if all(np.isfinite(part.min() + part.max()) for part in parts_of(self.x)):
+        if all(np.isfinite(part.min() + part.max()) for part in parts_of(x)):
             return
-        wrong = np.isinf(self.x) if self.missing else ~np.isfinite(self.x)
+        wrong = np.isinf(x) if self.missing else ~np.isfinite(x)
+        if isinstance(self.x, Sparse):
+            wrong = np.diff(np.concatenate([[0], np.cumsum(wrong)])[self.x.starts]) > 0  # (n,)
         if wrong.any():
             raise ValueError(
                 f"{self.name}: x has NaN or infinite numbers in {_items(wrong)}; expected finite "

@@ -1,6 +1,7 @@
-"""Stores of items: floats, bytes that stand for [0, 1], or bits; `floats` reads all as float32.
+"""Stores of items: floats, bytes, bits or sparse rows; `floats` reads all as float32.
 
-Arrays may be mapped from files. Then parts of them are `Rows`, which read nothing until asked.
+Bytes stand for [0, 1]. Arrays may be mapped from files. Then parts of them are `Rows`, which read
+nothing until asked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from unweave.data.sparse import Sparse
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,7 +167,7 @@ class Rows:
         return Rows(self.whole, self.numbers[index])
 
 
-Store: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | Bits | Rows
+Store: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | Bits | Rows | Sparse
 """Items in memory or in a file: `Rows` hold floats or bytes."""
 
 LARGE = 2**26
@@ -176,7 +179,7 @@ AT_ONCE = 2**24
 
 def taken(x: Any, index: Any) -> Any:
     """Take some items of a store; those of a mapped array stay in their file."""
-    if isinstance(x, Bits | Rows):
+    if isinstance(x, Bits | Rows | Sparse):
         return x.take(index)
     if mapping_of(x) is None:
         return x[index]
@@ -190,19 +193,21 @@ def mapping_of(x: Any) -> mmap.mmap | None:
     return x
 
 
-def parts_of(x: npt.NDArray[Any] | Rows) -> Iterator[npt.NDArray[Any]]:
+def parts_of(x: npt.NDArray[Any] | Rows | Sparse) -> Iterator[npt.NDArray[Any]]:
     """Yield an array's rows in turn, some at a time.
 
     >>> [part.shape for part in parts_of(np.zeros((3, 2**22)))]
     [(1, 4194304), (1, 4194304), (1, 4194304)]
     """
-    rows = max(1, AT_ONCE * len(x) // max(x.nbytes, 1))
+    rows = max(1, AT_ONCE * len(x) // max(x.size * x.dtype.itemsize, 1))
     for start in range(0, len(x), rows):
         yield np.asarray(x[start : start + rows])
 
 
-def extremes(x: npt.NDArray[Any] | Rows, axis: int | None = None) -> tuple[Any, Any]:
+def extremes(x: npt.NDArray[Any] | Rows | Sparse, axis: int | None = None) -> tuple[Any, Any]:
     """Return the smallest and the largest number, or those along an axis; NaN are left out."""
+    if isinstance(x, Sparse):
+        return x.extremes(axis)
     lows, highs = [], []
     for part in parts_of(x):
         lows.append(np.fmin.reduce(part, axis=axis))

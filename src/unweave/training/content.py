@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Data
-from ..data.store import Bits
+from ..data.store import Bits, parts_of, taken
 from .recipe import Recipe
 
 WHOLE = 2**26
@@ -51,17 +51,18 @@ def fingerprint(data: Data) -> dict[str, str]:
     x = data.x.packed if isinstance(data.x, Bits) else data.x
     if x.nbytes > WHOLE:
         numbers = np.linspace(0, len(x) - 1, SAMPLE).astype(int)
-        x = x[np.unique(numbers)]
+        x = taken(x, np.unique(numbers))
     words = json.dumps([data.names, data.values])
     return {
-        "items": _digest(f"{x.dtype} {data.x.shape}", np.asarray(x)),
-        "factors": _digest(words, data.factors),
+        "items": _digest(f"{x.dtype} {data.x.shape}", parts_of(x)),
+        "factors": _digest(words, [data.factors]),
     }
 
 
-def _digest(words: str, array: np.ndarray[Any, Any]) -> str:
+def _digest(words: str, parts: Iterable[np.ndarray[Any, Any]]) -> str:
     found = hashlib.sha256(words.encode())
-    found.update(np.ascontiguousarray(array).data)
+    for part in parts:
+        found.update(np.ascontiguousarray(part).data)
     return found.hexdigest()[:16]
 
 

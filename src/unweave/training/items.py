@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data import Data
+from ..data.sparse import Sparse
 from ..data.store import Bits, Rows, Store, mapping_of, parts_of
 from ..models.inputs import Inputs
 from .recipe import Recipe
@@ -27,7 +28,8 @@ class Kept:
 
     They equal `Data.floats` to the bit, on any device. Items that are mapped from a file stay there
     on a CPU: `soon` asks the system to read them ahead. A GPU gets all of them where they fit, in
-    half of its free memory, or else batch by batch.
+    half of its free memory, or else batch by batch. Of sparse items, a batch's numbers come to the
+    device, which writes them into zeros.
 
     Args:
         x: The items.
@@ -41,6 +43,10 @@ class Kept:
         self.item = x.shape[1:]
         self.is_packed = isinstance(x, Bits)
         self.device = torch.device(device)
+        self.sparse: Sparse | None = None
+        if isinstance(x, Sparse):
+            self.sparse, self.tensor, self.rows, self.file = x, _shared(x.values), None, None
+            return
         rows = x.packed if isinstance(x, Bits) else x
         array = np.ascontiguousarray(rows.whole if isinstance(rows, Rows) else rows)
         self.file = mapping_of(array)
@@ -61,10 +67,14 @@ class Kept:
         self.tensor, self.rows, self.file = moved, None, None
 
     def __len__(self) -> int:
+        if self.sparse is not None:
+            return len(self.sparse)
         return len(self.tensor if self.rows is None else self.rows)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """Return some of the items, (k, *shape)."""
+        if self.sparse is not None:
+            return self._dense(self.sparse, index)
         chosen = self._moved(self._chosen(index))
         if self.is_packed:
             return self._unpacked(chosen)
@@ -106,6 +116,15 @@ class Kept:
             start = begin + number * size
             page = start - start % mmap.PAGESIZE
             self.file.madvise(mmap.MADV_WILLNEED, page, start + size - page)
+
+    def _dense(self, x: Sparse, index: Tensor | slice) -> Tensor:
+        """Return some sparse items as numbers, (k, width)."""
+        chosen = x.take(index.numpy(force=True) if isinstance(index, Tensor) else index)
+        dense = torch.zeros(chosen.shape, device=self.device)
+        for row, columns, values in chosen.parts():
+            cells = self._moved(_shared(row * chosen.width + columns))
+            dense.view(-1).index_copy_(0, cells, self._moved(_shared(values)))
+        return dense
 
     def _unpacked(self, packed: Tensor) -> Tensor:
         """Return the bits of some items as numbers, (k, *shape)."""
