@@ -5,6 +5,7 @@ from .clusters import ari as ari
 from .clusters import clustering_accuracy as clustering_accuracy
 from .clusters import match as match
 from .clusters import nmi as nmi
+from .clusters import purity as purity
 from .infomec import info_compactness as info_compactness
 from .infomec import info_explicitness as info_explicitness
 from .infomec import info_modularity as info_modularity
@@ -29,6 +30,13 @@ from .score import Score as Score
 from .score import bootstrap as bootstrap
 from .separation import sap as sap
 from .stability import udr as udr
+from .topics import in_documents as in_documents
+from .topics import in_windows as in_windows
+from .topics import npmi as npmi
+from .topics import perplexity as perplexity
+from .topics import top_words as top_words
+from .topics import topic_diversity as topic_diversity
+from .topics import u_mass as u_mass
 from .unsupervised import gaussian_total_correlation as gaussian_total_correlation
 from .unsupervised import gaussian_wasserstein_correlation as gaussian_wasserstein_correlation
 from .unsupervised import pairwise_information as pairwise_information
