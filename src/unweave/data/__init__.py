@@ -15,6 +15,7 @@ from unweave.data.idx import fashion_mnist, mnist
 from unweave.data.mouse import mouse
 from unweave.data.mpi3d import mpi3d
 from unweave.data.multi_digits import compose, multi_digits, windows
+from unweave.data.newsgroups import newsgroups
 from unweave.data.own import read
 from unweave.data.sampling import correlated, held_out, hierarchical, independent
 from unweave.data.shapes3d import shapes3d
@@ -48,6 +49,7 @@ __all__ = [
     "mouse",
     "mpi3d",
     "multi_digits",
+    "newsgroups",
     "read",
     "set_directory",
     "shapes3d",
@@ -65,6 +67,7 @@ SOURCES: dict[str, Callable[..., Data]] = {
     "fashion_mnist": fashion_mnist,
     "mnist": mnist,
     "mpi3d": mpi3d,
+    "newsgroups": newsgroups,
     "shapes3d": shapes3d,
     "small_norb": small_norb,
     "yaleb": yaleb,
