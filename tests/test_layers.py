@@ -165,7 +165,7 @@ def test_names_for_training_load_torch_and_hardly_more():
     assert "unweave" in packages, done.stderr
     assert packages.isdisjoint(heavy)
     assert "torch._dynamo" not in loaded
-    assert len(loaded) < 150  # 108 when this was written, of which 99 are unweave's
+    assert len(loaded) < 160  # 108 when this was written, of which 99 are unweave's
 
 
 def face():

@@ -18,6 +18,7 @@ from .mouse import mouse as mouse
 from .own import own as own
 from .semi_supervised import semi_supervised as semi_supervised
 from .sprites import sprites as sprites
+from .topics import topics as topics
 from .yaleb import yaleb as yaleb
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "own",
     "semi_supervised",
     "sprites",
+    "topics",
     "vae",
     "yaleb",
 ]

@@ -1,0 +1,110 @@
+"""Topics of documents, alone or in blocks: topics of a block may correlate, blocks may not."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+import unweave as uw
+
+from .flags import Batch, Epochs, Folder, Quick, Rate, Seed, recipe
+from .topics_findings import findings
+from .word_vectors import word_vectors
+
+if TYPE_CHECKING:
+    from unweave.models import Model
+    from unweave.training.recipe import Recipe
+
+
+@recipe
+def topics(
+    *,
+    source: Annotated[
+        Literal["ecrtm5000", "counts", "archive"],
+        "20 Newsgroups with 5,000 words as others count them, with 2,000, or counted here.",
+    ] = "ecrtm5000",
+    blocks: Annotated[str, "Topics of each block: 25,25, or 50 for a VAE of one."] = "25,25",
+    beta: Annotated[float, "Weight of the correlation between blocks, ramped."] = 5.0,
+    gamma: Annotated[float, "Weight of the correlation within blocks."] = 1.0,
+    decoding: Annotated[
+        Literal["words", "gsm", "prodlda"],
+        "Topics among word vectors, free topics, or products of them.",
+    ] = "words",
+    prior: Annotated[
+        Literal["standard", "learned", "correlated"], "p(z) of each block."
+    ] = "standard",
+    sharpness: Annotated[float, "Of `words`: how close words of a topic lie."] = 15.0,
+    rarity: Annotated[float, "Of `words`: 0 counts words by their frequency, 1 not at all."] = 0.0,
+    competition: Annotated[float, "Of `words`: how much topics compete for words."] = 4.0,
+    baselines: Annotated[bool, "Fit NMF, LDA and k-means of word vectors, too."] = False,
+    epochs: Epochs = 20,
+    batch: Batch = 200,
+    lr: Rate = 4e-3,
+    validate: Annotated[
+        bool, "Train on two thirds of the training documents, score on the others."
+    ] = False,
+    quick: Quick = False,
+    seed: Seed = 0,
+    data_dir: Folder = None,
+) -> Recipe:
+    """Topics of 20 Newsgroups: HFVAE on blocks of topics, or a VAE, beside NMF and LDA.
+
+    docs/results/topics.md has the results and how they are measured.
+    """
+    sizes = tuple(map(int, blocks.split(",")))
+    train = uw.data.newsgroups("train", data_dir, source=source)
+    if validate:
+        train, test = train.split(len(train) // 3)
+    else:
+        test = uw.data.newsgroups("test", data_dir, source=source)
+    if quick:
+        train, test, epochs = train.split(1500)[1], test.split(600)[1], 2
+    steps = epochs * (len(train) // batch)
+    if len(sizes) > 1:
+        objective = uw.hfvae(1.0, uw.ramp(1.0, beta, last=max(1, steps // 2)), gamma)
+    else:
+        objective = uw.elbo
+    build = partial(
+        uw.models.topics,
+        train.shape,
+        sizes,
+        decoding,
+        prior=prior,
+        sharpness=sharpness,
+        rarity=rarity,
+        competition=competition,
+    )
+    first = min(50, max(1, steps // 10))
+    last = max(first + 1, steps * 6 // 10)
+    return uw.Recipe(
+        name="topics",
+        data=train,
+        test=test,
+        model=partial(_begun, train, build, seed) if decoding == "words" else build,
+        objective=objective,
+        groups=tuple(uw.models.sites(sizes)) if len(sizes) > 1 else None,
+        epochs=epochs,
+        batch=batch,
+        lr=uw.Ramp(((0, 0.05 * lr), (first, lr), (last, lr), (steps + 1, 0.02 * lr))),
+        seed=seed,
+        logged=5,
+        findings=partial(findings, baselines=baselines),
+    )
+
+
+def _begun(data: uw.data.Data, build: Any, seed: int) -> Model:
+    """Build the model, its topics begun at the centres of k-means among the words' vectors."""
+    import torch
+    from sklearn.cluster import KMeans
+
+    model = build()
+    counts = data.x.csr()  # type: ignore[union-attr]
+    size = model.config["size"]
+    vectors = word_vectors(uw.metrics.in_documents(counts), size)
+    total = np.asarray(counts.sum(0)).ravel()
+    means = KMeans(sum(model.config["blocks"]), n_init=3, random_state=seed)
+    means.fit(vectors.numpy(), sample_weight=np.sqrt(total))
+    frequency = torch.as_tensor(total / total.sum(), dtype=torch.float32)
+    return uw.models.begun(model, vectors, frequency, torch.as_tensor(means.cluster_centers_))

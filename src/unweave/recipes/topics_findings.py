@@ -1,0 +1,271 @@
+"""The report of `topics`: topics as people read them, their scores, correlations and baselines."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import unweave as uw
+from unweave.runs.findings import Array, Finding, Number, Picture, Table
+
+from .word_vectors import word_vectors
+
+if TYPE_CHECKING:
+    from unweave.metrics.topics import Together
+    from unweave.models import Model
+    from unweave.trace.trace import Trace
+    from unweave.training.recipe import Recipe
+
+FIRST = 10
+"""Words of a topic that are scored and shown."""
+
+INFORMED = 0.1
+"""Nats about a document from which on a topic is alive; dead ones are in no correlation."""
+
+COHERENT = 0.15
+"""NPMI from which on topics are listed as correlated."""
+
+
+def findings(model: Model, recipe: Recipe, *, baselines: bool) -> Sequence[Finding]:
+    """Return the numbers, tables and pictures of a run.
+
+    Args:
+        model: The trained model.
+        recipe: Its recipe.
+        baselines: Whether NMF, LDA and k-means are fitted, too.
+    """
+    from unweave.evaluation.encoded import posterior
+
+    assert recipe.test is not None
+    test, labels = recipe.test, recipe.test.factors[:, 0]
+    q = posterior(model, test)
+    decoder: Any = model.decoder
+    weights = decoder.log_topics().detach().exp().numpy()  # (topics, words)
+    means, draws = _side_by_side(q)  # (documents, topics) each
+    import torch
+
+    shares = decoder.shares(torch.as_tensor(means)).numpy()
+    corpus = "test documents"
+    together = uw.metrics.in_documents(test.x.csr(), corpus)  # type: ignore[union-attr]
+    top = uw.metrics.top_words(weights, FIRST)
+    coherence = uw.metrics.npmi(top, together)
+    strongest = shares.argmax(1)
+    information = _information(q)
+    alive = information >= INFORMED
+    ours = _scores(weights, strongest, together, labels)
+    found: list[Finding] = [
+        Number("NPMI on test documents", coherence.value, None, f"top {FIRST}, unseen −1", 1),
+        Number("Topic diversity", ours[2], None, f"top {FIRST}", 1),
+        Number("NMI with groups", ours[4], None, "strongest topic", 1),
+        Number("Purity", ours[5], None, "strongest topic", 1),
+        Number("Perplexity", _perplexity(model, test), None, "upper bound, a test word", -1),
+        Number("Topics alive", int(alive.sum()), None, f"{INFORMED:g} nats or more", 1),
+    ]
+    blocks = np.repeat(np.arange(len(decoder.blocks)), decoder.blocks)
+    if len(decoder.blocks) == 1:
+        blocks = np.arange(len(blocks)) * 2 // len(blocks)  # two halves, to compare with
+    found += _correlation(draws, blocks, alive)
+    words = recipe.data.prepared["columns"]
+    found.append(_heat_map(means, alive))
+    found.append(_listed(weights, coherence.parts["topics"], words, shares, test, information))
+    found.append(_triples(draws, blocks, alive, coherence.parts["topics"], top, words))
+    rows = [("this run", *ours)]
+    if baselines:
+        rows += [(name, *row) for name, row in _baselines(recipe, together, labels)]
+    heads = (
+        "",
+        "NPMI, test",
+        "NPMI, training",
+        f"diversity, top {FIRST}",
+        "top 25",
+        "NMI",
+        "purity",
+    )
+    rows = [(name, a, _training(recipe, w), b, c, d, e) for name, a, w, b, c, d, e in rows]
+    found.append(Table("Beside models without a network", heads, rows, _HOW))
+    return found
+
+
+_HOW = (
+    f"NPMI of {FIRST} words a topic by document, a pair that is never together counts −1. NMI and "
+    "purity: the strongest topic of each test document against its group; for k-means of words, "
+    "the topic that most of the document's words are in."
+)
+
+
+def _side_by_side(q: Trace) -> tuple[Array, Array]:
+    """Return the means and draws of all blocks' latents, (documents, topics) each."""
+    nodes = list(q.values())
+    means = np.concatenate([node.dist.mean.numpy() for node in nodes], 1)  # type: ignore[union-attr]
+    return means, np.concatenate([node.value.numpy() for node in nodes], 1)
+
+
+def _information(q: Trace) -> Array:
+    """Return the mean KL divergence of each topic's latent from a standard Normal, (topics,)."""
+    from torch.distributions import Normal, kl_divergence
+
+    parts = []
+    for node in q.values():
+        assert node.dist is not None
+        parts.append(kl_divergence(node.dist, Normal(0.0, 1.0)).mean(0).numpy())
+    return np.concatenate(parts)
+
+
+def _scores(weights: Array, strongest: Array, together: Together, labels: Array) -> tuple[Any, ...]:
+    """Return NPMI, the first words, diversity of 10 and 25, NMI and purity."""
+    top = uw.metrics.top_words(weights, FIRST)
+    return (
+        uw.metrics.npmi(top, together).value,
+        top,
+        uw.metrics.topic_diversity(top).value,
+        uw.metrics.topic_diversity(uw.metrics.top_words(weights, 25)).value,
+        uw.metrics.nmi(strongest, labels),
+        uw.metrics.purity(strongest, labels),
+    )
+
+
+def _training(recipe: Recipe, top: Array) -> float:
+    together = uw.metrics.in_documents(recipe.data.x.csr())  # type: ignore[union-attr]
+    return uw.metrics.npmi(top, together).value
+
+
+def _perplexity(model: Model, test: uw.data.Data) -> float:
+    """Return the perplexity by the ELBO, one draw of each latent."""
+    import torch
+
+    from unweave.models.model import seeded
+
+    bounds, lengths = [], []
+    with torch.no_grad(), seeded(0):
+        for part in np.array_split(np.arange(len(test)), math.ceil(len(test) / 1000)):
+            x = torch.as_tensor(test.floats(part))
+            q, p = model(x)
+            bounds.append(uw.elbo(q, p).numpy())
+            lengths.append(x.sum(-1).numpy())
+    return uw.metrics.perplexity(np.concatenate(bounds), np.concatenate(lengths))
+
+
+# -- correlations ----------------------------------------------------------------------------------
+
+
+def _correlation(draws: Array, blocks: Array, alive: Array) -> list[Finding]:
+    """Measure |r| of draws of q(z) over documents, within and between blocks."""
+    r = np.abs(np.corrcoef(draws.T))
+    apart = blocks[:, None] != blocks
+    pairs = np.triu(np.outer(alive, alive), 1)
+    within, between = r[pairs & ~apart].mean(), r[pairs & apart].mean()
+    unit = "of draws, topics alive"
+    return [
+        Number("|r| within blocks", float(within), None, unit),
+        Number("|r| between blocks", float(between), None, unit),
+    ]
+
+
+def _heat_map(means: Array, alive: Array) -> Picture:
+    """Draw |r| of posterior means; topics that are dead are left white."""
+    r = np.abs(np.corrcoef(means.T))
+    r = np.where(np.outer(alive, alive), r, 0.0)
+    np.fill_diagonal(r, 0.0)
+    image = 1 - (r / 0.6).clip(0, 1)
+    note = (
+        "|r| of E[z|x] over test documents, topic by topic in the order of the blocks: white is 0, "
+        "black 0.6 or more. The diagonal and dead topics are left white."
+    )
+    return Picture("Correlations of topics", image.repeat(8, 0).repeat(8, 1)[None, None], note=note)
+
+
+def _triples(
+    draws: Array, blocks: Array, alive: Array, coherence: Array, top: Array, words: Sequence[str]
+) -> Table:
+    """List for each block the three coherent topics that correlate most."""
+    r = np.corrcoef(draws.T)
+    rows = []
+    for block in np.unique(blocks):
+        of_it = np.flatnonzero((blocks == block) & alive & (coherence >= COHERENT))
+        best, least = None, -1.0
+        for triple in itertools.combinations(of_it, 3):
+            lowest = min(r[i, j] for i, j in itertools.combinations(triple, 2))
+            if lowest > least:
+                best, least = triple, lowest
+        for k in best or ():
+            text = " ".join(words[w] for w in top[k])
+            rows.append((str(block + 1), f"{k + 1}", text, float(coherence[k]), float(least)))
+    note = (
+        f"Of each block, the three topics with NPMI of {COHERENT:g} or more whose least r is "
+        "largest; r is that of draws of q(z) over test documents, not of means, which are far from "
+        "0 for topics that say nothing."
+    )
+    return Table(
+        "Topics that correlate most", ("block", "topic", "words", "NPMI", "least r"), rows, note
+    )
+
+
+# -- topics as people read them --------------------------------------------------------------------
+
+
+def _listed(
+    weights: Array,
+    coherence: Array,
+    words: Sequence[str],
+    shares: Array,
+    test: uw.data.Data,
+    information: Array,
+) -> Table:
+    """List topics by coherence: words, group, share of documents, information."""
+    top = uw.metrics.top_words(weights, FIRST)
+    labels = test.factors[:, 0]
+    strongest = shares.argmax(1)
+    rows: list[Sequence[str | float | None]] = []
+    for k in np.argsort(-coherence):
+        its = labels[strongest == k]
+        group = None
+        if len(its):
+            counts = np.bincount(its)
+            group = f"{test.values[0][counts.argmax()]} ({counts.max() / len(its):.0%})"
+        text = " ".join(words[w] for w in top[k])
+        rows.append((f"{k + 1}", text, float(coherence[k]), len(its), group, float(information[k])))
+    heads = ("topic", "first words", "NPMI", "documents", "group of most of them", "nats")
+    note = (
+        "Documents: test documents of which it is the strongest topic. Nats: mean KL divergence of "
+        "its latent from the prior."
+    )
+    return Table("Topics", heads, rows, note)
+
+
+# -- baselines -------------------------------------------------------------------------------------
+
+
+def _baselines(
+    recipe: Recipe, together: Together, labels: Array
+) -> list[tuple[str, tuple[Any, ...]]]:
+    """Fit NMF on tf-idf, LDA, and k-means of word vectors; return the scores of each."""
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import NMF, LatentDirichletAllocation
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    assert recipe.test is not None
+    counts = recipe.data.x.csr()  # type: ignore[union-attr]
+    tests = recipe.test.x.csr()  # type: ignore[union-attr]
+    n = 50
+    scale = TfidfTransformer().fit(counts)
+    nmf = NMF(n, init="nndsvd", max_iter=400, random_state=recipe.seed)
+    nmf.fit(scale.transform(counts))
+    lda = LatentDirichletAllocation(n, learning_method="online", random_state=recipe.seed)
+    lda.fit(counts)
+    vectors = word_vectors(uw.metrics.in_documents(counts), 100).numpy()
+    means = KMeans(n, n_init=3, random_state=recipe.seed).fit(vectors)
+    member = np.eye(n)[means.labels_]  # (words, topics)
+    closeness = (vectors @ means.cluster_centers_.T + 2 * member).T  # (topics, words)
+    fitted = {
+        "NMF on tf-idf": (nmf.components_, nmf.transform(scale.transform(tests))),
+        "LDA": (lda.components_, lda.transform(tests)),
+        "k-means of word vectors": (closeness, tests @ member),
+    }
+    return [
+        (name, _scores(weights, shares.argmax(1), together, labels))
+        for name, (weights, shares) in fitted.items()
+    ]
