@@ -13,6 +13,7 @@ from .aggregate.estimators import exact as exact
 from .aggregate.estimators import minibatch as minibatch
 from .aggregate.estimators import stratified as stratified
 from .aggregate.estimators import weighted as weighted
+from .annotate import annotate as annotate
 from .objective.atoms import Atom as Atom
 from .objective.conditioned import conditioned as conditioned
 from .objective.critic import Critic as Critic

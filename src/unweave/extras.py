@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 EXTRAS = {
+    "anndata": ("anndata",),
     "data": ("h5py", "pillow", "platformdirs", "pooch", "pyarrow"),
     "metrics": ("lightgbm", "scikit-learn", "scipy"),
     "report": ("jinja2", "matplotlib"),

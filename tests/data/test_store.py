@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 import unweave as uw
 from unweave.data import Data
-from unweave.data.store import Bits, floats
+from unweave.data.sparse import Sparse
+from unweave.data.store import Bits, extremes, floats, moments
 from unweave.evaluation.encoded import encoded
 from unweave.evaluation.evaluate import evaluate
 from unweave.training.items import Kept
@@ -219,3 +221,51 @@ def test_scores_are_the_same_whatever_the_store(tmp_path: Path) -> None:
         run = uw.fit(recipe(store), tmp_path / store, device="cpu", quiet=True, evaluate=False)
         found.append(evaluate(recipe(store), copy.deepcopy(run.model), tmp_path / store, points=20))
     assert found[0] == found[1] == found[2]
+
+
+def test_sparse_rows_are_the_dense_ones():
+    rng = np.random.default_rng(3)
+    x = (rng.poisson(0.3, (60, 7)) * (rng.random((60, 1)) < 0.9)).astype(np.float32)
+    matrix = sparse.csr_matrix(x)
+    for rows in (Sparse.of(x), Sparse.of(matrix), Sparse.of(sparse.coo_matrix(x))):
+        some = rng.permutation(60)[:20]
+        for index in (slice(3, 50, 2), some, x[:, 0] > 0, 7):
+            np.testing.assert_array_equal(rows[index], x[index])
+        np.testing.assert_array_equal(rows.take(some)[:], x[some])
+        np.testing.assert_array_equal(rows.take(x[:, 0] > 0)[:], x[x[:, 0] > 0])
+        assert len(rows.values) == np.count_nonzero(x)
+        np.testing.assert_array_equal(extremes(rows, axis=0), extremes(x, axis=0))
+        np.testing.assert_allclose(moments(rows), moments(x), atol=1e-12)
+    kept = Kept(Sparse.of(x))
+    assert len(kept) == 60
+    np.testing.assert_array_equal(kept[torch.tensor([5, 1])], x[[5, 1]])
+    with pytest.raises(TypeError, match="take items first"):
+        rows[1, 2]
+
+
+def test_a_model_trains_on_sparse_rows_as_on_dense_ones(tmp_path: Path):
+    x = np.random.default_rng(0).poisson(0.5, (80, 6)).astype(np.float32)
+    weights = []
+
+    def model():
+        kinds = [("poisson", 6)]
+        made = uw.models.table((6,), kinds, hidden=(8, 4), normals=2, library=True)
+        return uw.models.measured(made, x)
+
+    for store in (x, Sparse.of(x)):
+        train, test = data(store).split(20)
+        recipe = uw.Recipe(
+            name="sparse",
+            data=train,
+            test=test,
+            model=model,
+            objective=uw.tc_vae(2),
+            groups=("z",),
+            epochs=2,
+            batch=20,
+        )
+        run = uw.fit(recipe, tmp_path / type(store).__name__, quick=True, quiet=True)
+        weights.append([weight.detach().numpy() for weight in run.model.parameters()])
+        assert "information" not in " ".join(run.scores.get("skipped", {}))
+    for dense, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(dense, other)

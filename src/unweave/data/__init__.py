@@ -17,6 +17,7 @@ from unweave.data.mpi3d import mpi3d
 from unweave.data.multi_digits import compose, multi_digits, windows
 from unweave.data.newsgroups import newsgroups
 from unweave.data.own import read
+from unweave.data.programs import programs
 from unweave.data.sampling import correlated, held_out, hierarchical, independent
 from unweave.data.shapes3d import shapes3d
 from unweave.data.small_norb import small_norb
@@ -50,6 +51,7 @@ __all__ = [
     "mpi3d",
     "multi_digits",
     "newsgroups",
+    "programs",
     "read",
     "set_directory",
     "shapes3d",

@@ -65,7 +65,7 @@ def of(
     kept = without_identifiers(own, say)
     rest = {name: column for name, column in others.items() if name in kept or name in named}
     rest |= {name: table[name] for name in given}
-    how = _how(rest, given, categories, say)
+    how = described(rest, given, say, categories)
     constant = [name for name in rest if _is_constant(rest[name], how["categories"].get(name))]
     rest = {name: column for name, column in rest.items() if name not in constant}
     if not any(name not in given for name in rest):
@@ -73,7 +73,7 @@ def of(
             f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the "
             "labels"
         )
-    numbers = _expanded(rest, how)
+    numbers = expanded(rest, how)
     gaps = _gaps(rest)
     if gaps and missing == "refuse":
         raise ValueError(
@@ -109,7 +109,7 @@ def same(table: Columns, before: Mapping[str, Any]) -> NDArray[np.float32]:
     of_classes = [f"{name}={value}" for name, values in classes.items() for value in values]
     check_names([name for name in before["columns"] if name not in of_classes], table)
     check_names(list(classes), table)
-    numbers = _expanded({name: table[name] for name in names}, before)
+    numbers = expanded({name: table[name] for name in names}, before)
     numbers = {name: numbers[name] for name in before["columns"]}
     fill = [math.nan] * len(numbers)  # they stay, and may be refused
     return single(_stacked(numbers, fill), list(numbers), gaps=bool(before.get("missing")))
@@ -129,10 +129,14 @@ def blocks(prepared: Mapping[str, Any]) -> list[tuple[str, int]]:
     return list(found)
 
 
-def _how(
-    rest: Columns, given: Sequence[str], categories: Sequence[str], say: Say
+def described(
+    rest: Columns, given: Sequence[str], say: Say, categories: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the values of columns of classes, and the names of dates and given columns."""
+    """Return the values of columns of classes, and the names of dates and given columns.
+
+    Raises:
+        ValueError: If columns hold text of many values.
+    """
     classes: dict[str, list[str]] = {}
     dates, many = [], []
     for name, column in rest.items():
@@ -172,8 +176,12 @@ def _say_columns(
         say(f"given to the model, which does not model them: {few(shown)}")
 
 
-def _expanded(rest: Columns, how: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return columns of numbers: of classes one for each value, of dates their days."""
+def expanded(rest: Columns, how: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return columns of numbers: of classes one for each value, of dates their days.
+
+    Raises:
+        ValueError: If a column holds other text.
+    """
     found: dict[str, NDArray[Any]] = {}
     for name, column in rest.items():
         if name in how.get("categories", {}):

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import datasets, folder, matrix
+from unweave.data import annotated, datasets, folder, matrix
 from unweave.data.data import Data
 from unweave.data.identifiers import without_identifiers
 from unweave.data.labels import Say, classes
 from unweave.data.matrix import Missing, check_names, few
 from unweave.data.prepared import converted
 from unweave.data.single import single
+from unweave.data.sparse import Sparse
 from unweave.data.store import Bits, Store, extremes
 from unweave.data.tables import Columns, arrays, columns, without
 
@@ -47,6 +48,8 @@ def read(
       names the arrays that are labels; if not given, those of one dimension are.
     - A .csv, .tsv or .parquet, a data frame, a mapping or .npz of columns: x is the columns of
       numbers. `labels` names the columns that are labels.
+    - An AnnData, or an .h5ad: x is the layer "counts", or else X, sparse if it is; `labels` and
+      `given` name columns of obs. A sparse matrix of SciPy: x is its rows.
     - A map-style data set, such as torch's: x is what its items hold first, and what follows are
       labels; items that are mappings are read as a mapping of arrays.
 
@@ -117,6 +120,13 @@ def read(
             "size and colour are for folders of images; expected neither here: resize the arrays "
             "before"
         )
+    given = [given] if isinstance(given, str) else given
+    if annotated.is_annotated(source):
+        x, own, how = annotated.read(source, _names(labels) or (), given, drop, before, say)
+        return _data(x, own, called, say, how)
+    if annotated.is_sparse(source):
+        rows = Sparse.of(source)
+        return _data(rows, _rows(labels, len(rows), say), called, say)
     if datasets.is_dataset(source):
         source, further = datasets.arrays(source)
         labels = further if labels is None else labels
@@ -130,7 +140,6 @@ def read(
     chosen = _names(labels) or ()
     check_names(chosen, table)
     own = {column: table[column] for column in chosen}
-    given = [given] if isinstance(given, str) else given
     categories = [categories] if isinstance(categories, str) else categories
     if "columns" in before:
         x, kept = matrix.same(table, before), before

@@ -19,6 +19,7 @@ from .interventions import beta_vae_score_of as beta_vae_score_of
 from .interventions import factor_vae_score as factor_vae_score
 from .interventions import factor_vae_score_of as factor_vae_score_of
 from .interventions import irs as irs
+from .mixing import mixing as mixing
 from .posteriors import factor_information as factor_information
 from .posteriors import mig_exact as mig_exact
 from .posteriors import posterior_information as posterior_information

@@ -66,7 +66,7 @@ class Seen(nn.Module):
     Counts are first turned into log(1 + x/s), log-normal numbers into their logarithm. With
     `library` the size s of a row is the sum of its known counts over the sum of these columns'
     means, and 1 otherwise. With `mask` the row is followed by ones where numbers are known.
-    Given columns, classes and Bernoulli columns stay as they are, but for missing ones.
+    Classes and Bernoulli columns stay as they are, but for missing ones.
 
     Args:
         kinds: The kinds of the columns.
@@ -85,8 +85,9 @@ class Seen(nn.Module):
         self.counts = [k for kind, columns in self.parts if kind in COUNTS for k in columns]
         self.positive = [k for kind, own in self.parts if kind == "log_normal" for k in own]
         numbers = [*self.counts, *self.positive]
-        self.scaled = [*numbers, *(k for kind, own in self.parts if kind == "normal" for k in own)]
         self.given = [k for kind, own in self.parts if kind == "given" for k in own]
+        normal = [k for kind, own in self.parts if kind == "normal" for k in own]
+        self.scaled = [*numbers, *normal, *self.given]
         self.register_buffer("mean", torch.zeros(self.columns))
         self.register_buffer("sd", torch.ones(self.columns))
         self.register_buffer("base", torch.ones(self.columns))
@@ -139,11 +140,19 @@ class Seen(nn.Module):
         return torch.cat([known, (~seen.isnan()).to(seen)], -1)  # (*batch, width)
 
     def covariates(self, x: Tensor | None) -> Tensor:
-        """Return the given columns, (*batch, given): their means where there are no items."""
+        """Return the given columns as networks see them, (*batch, given): 0 without items."""
         if x is None:
-            return self.base[self.given]
+            return torch.zeros_like(self.mean[self.given])
+        away = x[..., self.given] - self.mean[self.given]
+        return (away / self.sd[self.given]).nan_to_num(0.0)
+
+    def held(self, x: Tensor | None) -> Tensor:
+        """Return the given columns as they are, (*batch, given): their means without items."""
+        mean = self.base[self.given]
+        if x is None:
+            return mean
         own = x[..., self.given]
-        return torch.where(own.isnan(), self.base[self.given], own)
+        return torch.where(own.isnan(), mean, own)
 
 
 def _parts(x: Any) -> Iterator[Tensor]:

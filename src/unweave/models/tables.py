@@ -101,8 +101,7 @@ class Rows(nn.Module):
         self.zero = nn.Parameter(torch.full((seen.columns,), -2.0))
 
     def forward(self, z: Tensor, x: Tensor | None) -> Row:
-        given = self.seen.covariates(x)
-        f = self.net(z, given)  # (*batch, modelled columns)
+        f = self.net(z, self.seen.covariates(x))  # (*batch, modelled columns)
         size = self.seen.size(x)
         modelled = [part for part in self.seen.parts if part[0] != "given"]
         outputs = f.split([len(own) for _, own in modelled], -1)
@@ -111,7 +110,7 @@ class Rows(nn.Module):
             laws.append(self._law(kind, own, output, size))
         columns = [own for _, own in modelled]
         if self.seen.given:
-            laws.append(Given(given.expand(*f.shape[:-1], -1)))
+            laws.append(Given(self.seen.held(x).expand(*f.shape[:-1], -1)))
             columns.append(self.seen.given)
         return Row(laws, columns)
 

@@ -16,6 +16,7 @@ from .images import mnist as mnist
 from .images import vae as vae
 from .mouse import mouse as mouse
 from .own import own as own
+from .programs import programs as programs
 from .semi_supervised import semi_supervised as semi_supervised
 from .sprites import sprites as sprites
 from .topics import topics as topics
@@ -34,6 +35,7 @@ __all__ = [
     "mnist",
     "mouse",
     "own",
+    "programs",
     "semi_supervised",
     "sprites",
     "topics",
