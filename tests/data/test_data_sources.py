@@ -492,6 +492,26 @@ def test_celeba(faces: Path) -> None:
         assert np.array_equal(part.factors, data.factors[items])
 
 
+def test_celeba_finds_the_sample_where_it_lies_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "celeba"
+    folder.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    attributes = 2 * np.eye(3, 2, dtype=np.int8) - 1
+    names = np.array(["Bald", "Male"])
+    np.savez(
+        folder / "celeba_5000_64x64.npz",
+        images=images,
+        attributes=attributes,
+        attribute_names=names,
+    )
+    assert celeba(root=tmp_path).name == "celeba sample"
+    with pytest.raises(FileNotFoundError, match="img_align_celeba"):
+        celeba("test", root=tmp_path)
+    (folder / "list_attr_celeba.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match="img_align_celeba"):
+        celeba(root=tmp_path)
+
+
 def test_celebas_crop_is_the_centre() -> None:
     """Paint the frame outside the central 148x148 pixels red: it leaves no trace."""
     picture = Image.new("RGB", (178, 218), (255, 0, 0))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas
 import pytest
+from PIL import Image
 from support.pages import Page
 
 import unweave as uw
@@ -121,3 +122,43 @@ def test_labels_of_an_array_are_a_file_beside_it(tmp_path):
     np.save(tmp_path / "y.npy", np.arange(30) % 3)
     made = own(data=str(tmp_path / "x.npy"), labels=str(tmp_path / "y.npy"))
     assert made.data.names == ("label",)
+
+
+def test_photographs_lead_from_a_folder_to_a_finding(tmp_path, capsys):
+    """From a folder with a table of labels to a page with traversals in colour, and back."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    bright = rng.random(40)
+    for k in range(40):
+        pixels = np.clip(255 * bright[k] + rng.normal(0, 9, (20, 20, 3)), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{k:03d}.png")
+    kinds = pandas.DataFrame({"file": [f"{k:03d}.png" for k in range(40)]})
+    kinds["light"] = np.where(bright > 0.5, "day", "night")
+    kinds.to_csv(tmp_path / "labels.csv", index=False)
+    made = own(data=str(folder), labels=str(tmp_path / "labels.csv"), size=16, latents=2, epochs=2)
+    assert made.data.names == ("light",)
+    run = uw.fit(made, tmp_path / "run", quick=True, quiet=True)
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert {"reconstructions", "units", "prior", "labels"} <= set(page.sections)
+    assert run.model.inputs.prepared == {"size": [16, 16], "colour": True}
+    again = uw.data.read(folder, like=run.model.inputs.prepared, say=lambda text: None)
+    assert run.model.encode(again.floats()).shape == (40, 2)
+    assert "networks: convolutions" in capsys.readouterr().err
+
+
+def test_codes_lead_from_a_file_to_a_score(tmp_path):
+    """Somebody else's codes and factors, from a CSV to metrics with names."""
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 4, (300, 2))
+    codes = pandas.DataFrame(factors + 0.1 * rng.normal(size=(300, 2)), columns=["a", "b"])
+    codes.to_csv(tmp_path / "codes.csv", index=False)
+    pandas.DataFrame(factors, columns=["shape", "size"]).to_csv(
+        tmp_path / "factors.csv", index=False
+    )
+    card = uw.score(
+        str(tmp_path / "codes.csv"), str(tmp_path / "factors.csv"), which=["mig"], level=None
+    )
+    assert card.codes == ("a", "b")
+    assert card.factors == ("shape", "size")
+    assert card.scores[0].value > 0.9

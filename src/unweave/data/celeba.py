@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from unweave.data import npz
 from unweave.data.data import Data
-from unweave.data.files import placed
+from unweave.data.files import directory, placed
 from unweave.data.prepared import Pixels, prepared
 from unweave.data.store import Store
 
@@ -35,7 +35,7 @@ SAMPLE = "celeba_5000_64x64.npz"
 
 
 def celeba(
-    split: str = "train", root: str | Path | None = None, *, source: str = "published"
+    split: str = "train", root: str | Path | None = None, *, source: str | None = None
 ) -> Data:
     """Load CelebA: 202,599 faces with 40 attributes, their central 148x148 pixels made 64x64.
 
@@ -54,7 +54,8 @@ def celeba(
             holds img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt.
         source: ``"published"``, or ``"sample"``: the file celeba_5000_64x64.npz there, 5,000
             training faces with keys images, attributes, attribute_names. Its split is ``"train"``,
-            its name "celeba sample".
+            its name "celeba sample". None takes the sample if it alone is there and the split is
+            ``"train"``.
 
     Returns:
         x uint8 of shape (n, 64, 64, 3), channels last; 40 factors with the values "absent" and
@@ -68,6 +69,10 @@ def celeba(
     >>> celeba("test").names[:2]  # doctest: +SKIP
     ('5_o_Clock_Shadow', 'Arched_Eyebrows')
     """
+    if source is None:
+        here = directory(root) / "celeba"
+        is_alone = (here / SAMPLE).exists() and not any((here / file).exists() for file in FILES)
+        source = "sample" if is_alone and split == "train" else "published"
     if source not in ("published", "sample"):
         raise ValueError(f"celeba has no source {source!r}; expected 'published' or 'sample'")
     parts = (*PARTS, "all") if source == "published" else ("train",)

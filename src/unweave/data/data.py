@@ -67,6 +67,16 @@ class Data:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __getitem__(self, index: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return x and the factors of some items, as torch's DataLoader asks for one.
+
+        >>> import unweave as uw
+        >>> x, factors = uw.data.digits()[3]
+        >>> x.shape, factors.tolist()
+        ((8, 8), [3])
+        """
+        return self.floats(index), self.factors[index]
+
     def __repr__(self) -> str:
         sized = zip(self.names, self.sizes, strict=True)
         factors = ", ".join(f"{name} ({size})" for name, size in sized) or "none"

@@ -1,18 +1,55 @@
-"""Map-style data sets, such as torch's: items by number, read into arrays by name."""
+"""Data sets such as torch's, pairs of arrays, and sequences, read into arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def is_dataset(source: object) -> bool:
-    """Return whether a source gives items by number and is no array, list or mapping."""
+    """Return whether a source gives items by number or in turn and is no array, list or mapping."""
     known = isinstance(source, Mapping | Sequence) or hasattr(source, "__array__")
-    return hasattr(source, "__getitem__") and not known
+    in_turn = hasattr(source, "__iter__") and hasattr(source, "__len__")
+    return (hasattr(source, "__getitem__") or in_turn) and not known
+
+
+def is_pair(source: object) -> TypeGuard[tuple[Any, ...]]:
+    """Return whether a source is a tuple of arrays of as many items: x, and labels."""
+    if not isinstance(source, tuple) or len(source) < 2:
+        return False
+    shapes = [getattr(part, "shape", ()) for part in source]
+    return len({shape[:1] for shape in shapes}) == 1 and shapes[0] != ()
+
+
+def sequences(source: object) -> NDArray[np.float32] | None:
+    """Return sequences of different lengths as one array, NaN behind the ends of shorter ones.
+
+    Args:
+        source: Anything; a list of arrays (steps, …) that differ in their steps is read.
+
+    Returns:
+        The array (n, most steps, …), None of anything else.
+
+    >>> sequences([np.zeros((2, 1)), np.ones((3, 1))])[0].ravel().tolist()
+    [0.0, 0.0, nan]
+    """
+    if not isinstance(source, list) or not source:
+        return None
+    if not all(hasattr(one, "shape") for one in source):
+        return None
+    parts = [array_of(one) for one in source]
+    kinds = {part.shape[1:] for part in parts}
+    lengths = {len(part) for part in parts if part.ndim}
+    is_plain = all(part.dtype.kind in "biuf" for part in parts)
+    if len(kinds) > 1 or len(lengths) < 2 or not is_plain:
+        return None
+    joined = np.full((len(parts), max(lengths), *kinds.pop()), np.nan, np.float32)
+    for row, part in zip(joined, parts, strict=True):
+        row[: len(part)] = part
+    return joined
 
 
 def arrays(dataset: Any) -> tuple[dict[str, NDArray[Any]], list[str] | None]:
@@ -26,7 +63,8 @@ def arrays(dataset: Any) -> tuple[dict[str, NDArray[Any]], list[str] | None]:
         tuples are "x", "label", "label 2", ….
 
     Raises:
-        ValueError: If the data set has no length, or its items are not all of one form.
+        ValueError: If the data set has no length or gives batches, or its items are not all of one
+            form.
 
     >>> class Squares:
     ...     def __len__(self):
@@ -38,15 +76,18 @@ def arrays(dataset: Any) -> tuple[dict[str, NDArray[Any]], list[str] | None]:
     ([[0, 0], [1, 1], [2, 2]], [0, 1, 4], ['label'])
     """
     kind = type(dataset).__name__
+    parts: dict[str, list[NDArray[Any]]] = {}
+    labels = None
     if not hasattr(dataset, "__len__"):
         raise ValueError(
             f"a {kind} has no length; expected a data set whose items 0 to len(data) - 1 can be "
             "read: give arrays, or define __len__"
         )
-    parts: dict[str, list[NDArray[Any]]] = {}
-    labels = None
-    for k in range(len(dataset)):
-        item = dataset[k]
+    if hasattr(dataset, "batch_sampler"):
+        raise ValueError(f"a {kind} gives batches; expected items one by one: give its .dataset")
+    in_turn = hasattr(dataset, "__iter__")  # by number, iteration may never end
+    items = iter(dataset) if in_turn else (dataset[k] for k in range(len(dataset)))
+    for item in items:
         if isinstance(item, tuple):
             item = dict(zip(_names(len(item)), item, strict=True))
             labels = list(item)[1:]

@@ -50,8 +50,11 @@ def read(
       numbers. `labels` names the columns that are labels.
     - An AnnData, or an .h5ad: x is the layer "counts", or else X, sparse if it is; `labels` and
       `given` name columns of obs. A sparse matrix of SciPy: x is its rows.
-    - A map-style data set, such as torch's: x is what its items hold first, and what follows are
-      labels; items that are mappings are read as a mapping of arrays.
+    - A data set with a length, such as torch's, by number or in turn: x is what its items hold
+      first, and what follows are labels; items that are mappings are read as a mapping of arrays.
+    - A tuple (x, y, …) of arrays of as many items: x and its labels.
+    - A list of sequences (steps, …) of different lengths: x is (n, most steps, …), with NaN behind
+      the ends of shorter ones.
 
     Arrays of files that take more than 64 MiB stay on the disk, and are read as they are used:
     those of an .npy, and of an .h5 that neither compresses nor divides them, where they are, others
@@ -127,6 +130,14 @@ def read(
     if annotated.is_sparse(source):
         rows = Sparse.of(source)
         return _data(rows, _rows(labels, len(rows), say), called, say)
+    if datasets.is_pair(source):
+        labels = _beside(source[1:]) if labels is None else labels
+        source = source[0]
+    padded = datasets.sequences(source)
+    if padded is not None:
+        say(f"sequences of up to {padded.shape[1]:,} steps; NaN stands for steps behind an end")
+        how = {"sequences": True, "missing": True}
+        return _data(padded, _rows(labels, len(padded), say), called, say, how)
     if datasets.is_dataset(source):
         source, further = datasets.arrays(source)
         labels = further if labels is None else labels
@@ -146,6 +157,12 @@ def read(
     else:
         x, kept = matrix.of(table, chosen, given, categories, missing, say)
     return _data(x, own, called, say, kept)
+
+
+def _beside(further: Sequence[Any]) -> dict[str, Any]:
+    """Return arrays of labels by name."""
+    names = ["label", *(f"label {k}" for k in range(2, len(further) + 1))]
+    return {name: datasets.array_of(part) for name, part in zip(names, further, strict=True)}
 
 
 def _parts(
