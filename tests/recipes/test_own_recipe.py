@@ -104,6 +104,7 @@ def test_a_table_leads_from_a_raw_file_to_a_finding(tmp_path):
     assert not {part for part in run.scores.get("skipped", {}) if "factor" not in part}
     page = Page((tmp_path / "run" / "report.html").read_text())
     assert {"height", "blood=A", "Variance explained", "From → to"} <= set(page.words)
+    assert "site=north" not in page.words  # it is given
     model = uw.load(tmp_path / "run")
     codes = model.encode(frame)
     assert codes.shape == (120, 3)

@@ -258,3 +258,4 @@ def _draw(
             arrays["prior_samples"] = pictures.samples_of_prior(model, q, x.shape[1:])
     with parts("the codes of the data"):
         arrays |= pictures.embedding(model, test, size.shown)
+    arrays |= pictures.modelled(arrays, train)

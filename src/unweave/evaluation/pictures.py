@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..data import Data
 from ..data.data import shuffled, some
+from ..data.matrix import blocks
 from ..data.store import moments
 from ..models.model import Model, hard, is_discrete, mean, seeded, unit_names
 from ..trace.node import Node
@@ -30,6 +31,9 @@ NUMBERS = 200_000
 TOO_CLOSE, TOO_FAR = 1e-12, 1e12
 """Standard deviations between which squares, and squares of squares, keep clear of 0 and infinity
 in 32 bits."""
+
+ABOUT_COLUMNS = ("columns", "column_mean", "column_sd")
+"""Arrays with an entry for each column of a table."""
 
 Array = np.ndarray[Any, Any]
 
@@ -56,6 +60,21 @@ def columns(train: Data) -> dict[str, Any]:
     found: dict[str, Any] = {"column_mean": mean, "column_sd": sd}
     names = train.prepared.get("columns")
     return found | {"columns": np.array(names)} if names else found
+
+
+def modelled(arrays: dict[str, Any], train: Data) -> dict[str, Any]:
+    """Return the arrays of pictures without the columns that a model is given, which stand last."""
+    given = train.prepared.get("given", ())
+    if not given:
+        return arrays
+    widths = [width for name, width in blocks(train.prepared) if name in given]
+    kept = train.shape[0] - sum(widths)
+    found = dict(arrays)
+    for name, array in arrays.items():
+        of_columns = name in ("x", "reconstruction", "prior_samples") or name in ABOUT_COLUMNS
+        if of_columns or name.startswith("traversal/"):
+            found[name] = array[..., :kept]
+    return found
 
 
 def labels_of(data: Data) -> Array:
