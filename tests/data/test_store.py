@@ -269,3 +269,13 @@ def test_a_model_trains_on_sparse_rows_as_on_dense_ones(tmp_path: Path):
         assert "information" not in " ".join(run.scores.get("skipped", {}))
     for dense, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(dense, other)
+
+
+def test_moments_leave_missing_numbers_out():
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    x[::3, 1] = np.nan
+    x[:, 2] = np.nan
+    mean, sd = moments(x, rows=7)
+    held = x[:, 1][~np.isnan(x[:, 1])].astype(float)
+    np.testing.assert_allclose([mean[1], sd[1]], [held.mean(), held.std()])
+    assert mean[2] == sd[2] == 0

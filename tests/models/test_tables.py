@@ -248,3 +248,16 @@ def test_a_wrong_kind_and_wrong_sizes_are_refused():
         table((3,), [("normal", 2)])
     with pytest.raises(ValueError, match=r"add up to 3, of 4 units"):
         table((2,), [("normal", 2)], normals=4, blocks=[1, 2])
+
+
+def test_reconstructions_have_the_rows_sizes_and_what_is_given():
+    model, x = model_of_all_kinds(library=True)
+    q = model.encoder(x)
+    with torch.no_grad():
+        p = model.decoder(x, uw.Trace.given(z=q["z"].dist.mean))
+    again = model.reconstruct(x)
+    torch.testing.assert_close(again, p["x"].dist.mean)
+    torch.testing.assert_close(again[:, 11:], x[:, 11:])
+    counts = x[:, 3:8].sum(1)
+    large = counts > counts.median()
+    assert again[large, 3:8].sum(1).mean() > 1.5 * again[~large, 3:8].sum(1).mean()

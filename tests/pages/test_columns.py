@@ -46,7 +46,7 @@ def test_a_card_names_the_columns_that_move_with_their_changes():
         ("height", "160.0 → 180.0", "+20.00", "+2.00"),
         ("weight", "72.50 → 67.50", "−5.00", "−1.00"),
     ]
-    assert card["others"] == "1 other column moves not"
+    assert card["others"] == "1 other column stays"
 
 
 def test_a_column_that_turns_back_moves_as_far_as_it_goes():

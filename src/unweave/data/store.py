@@ -230,18 +230,22 @@ def floats(x: Store, index: Any = slice(None)) -> npt.NDArray[np.float32]:
 def moments(x: Store, rows: int = 4096) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the mean and the standard deviation of each number of an item, (*shape).
 
-    Items are read some at a time, twice.
+    Items are read some at a time, twice. NaN are left out; a number that is always NaN has mean 0.
 
     >>> mean, sd = moments(np.array([[0.0, 1.0], [2.0, 1.0]], dtype=np.float32))
     >>> mean.tolist(), sd.tolist()
     ([1.0, 1.0], [1.0, 0.0])
     """
     starts = range(0, len(x), rows)
-    mean = np.zeros(x.shape[1:])
+    count, total = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
     for start in starts:
-        mean += floats(x, slice(start, start + rows)).sum(0, dtype=np.float64) / len(x)
+        part = floats(x, slice(start, start + rows))
+        count += (~np.isnan(part)).sum(0)
+        total += np.nansum(part, 0, dtype=np.float64)
+    count = np.maximum(count, 1)
+    mean = total / count
     variance = np.zeros(x.shape[1:])
     for start in starts:
         away = floats(x, slice(start, start + rows)) - mean
-        variance += np.square(away).sum(0) / len(x)
+        variance += np.nansum(np.square(away), 0) / count
     return mean, np.sqrt(variance)

@@ -31,12 +31,20 @@ class Model(nn.Module):
         encoder: Fills q.
         decoder: Fills p from x and q.
         sequences: Whether items are sequences of any length, the first number of their shape.
+        given: Whether the decoder is given a part of x, such as a row's size and covariates.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, sequences: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        sequences: bool = False,
+        given: bool = False,
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        self.sequences = sequences
+        self.sequences, self.given = sequences, given
         self.config: dict[str, Any] | None = None
         self.inputs: Inputs | None = None
 
@@ -90,10 +98,16 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Any, *, seed: int = 0) -> Tensor:
-        """Return the decoder's mean at the encoder's mean codes; x as for `encode`."""
-        q = self.posterior(x, seed=seed)
+        """Return the decoder's mean at the encoder's mean codes; x as for `encode`.
+
+        The decoder is shown those parts of x alone that it is given, such as a row's size.
+        """
+        items = self._tensor(x)
+        q = self._posterior(items, seed)
         codes = {name: hard(node) for name, node in q.items()}
-        return self.decode(**codes)
+        if not self.given:
+            return self.decode(**codes)
+        return mean(self.decoder(items, Trace.given(**codes)))
 
     @torch.no_grad()
     def impute(self, x: Any, draws: int = 1, *, seed: int = 0) -> Tensor:

@@ -201,4 +201,4 @@ def table(
     decoder = Decoder(
         (seen.columns,), hidden, classes, normals, temperature, prior=prior, rows=rows
     )
-    return Model(encoder, decoder)
+    return Model(encoder, decoder, given=library or bool(seen.given))

@@ -115,9 +115,14 @@ def _others(moved: Array, left: Array) -> str:
     """Say how many columns a card leaves out, and how far they move at most."""
     if not len(left):
         return ""
-    are = "1 other column moves" if len(left) == 1 else f"{len(left):,} other columns move"
     most = float(abs(moved[left]).max())
-    return f"{are} by {most:.2f} sd at most" if most >= 0.005 else f"{are} not"
+    far = f"{most:.2f} sd at most"
+    if len(left) == len(moved):
+        return f"All columns move by {far}" if most >= 0.005 else "No column moves"
+    if len(left) == 1:
+        return f"1 other column moves by {far}" if most >= 0.005 else "1 other column stays"
+    others = f"{len(left):,} other columns"
+    return f"{others} move by {far}" if most >= 0.005 else f"{others} stay"
 
 
 def _row(
