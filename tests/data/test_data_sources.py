@@ -69,7 +69,8 @@ def test_what_is_missing_is_told_with_its_place(name: str, tmp_path: Path) -> No
         FileNotFoundError, match=r"(?is)is not in the data directory.*put it at"
     ) as refusal:
         SOURCES[name](root=tmp_path)
-    assert str(tmp_path / name) in str(refusal.value)
+    folder = getattr(module(name), "FOLDER", name)
+    assert str(tmp_path / folder) in str(refusal.value)
     assert "UNWEAVE_DATA" in str(refusal.value)
 
 

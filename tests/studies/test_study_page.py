@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from scipy import stats
 
 from unweave.runs.findings import Number, Table, packed
 from unweave.runs.scores import typed
+from unweave.studies import charts, tables
 from unweave.studies import page as study_report
 from unweave.studies import results as results_module
-from unweave.studies import tables
 from unweave.studies.grid import Study
 from unweave.studies.results import caption, collect, command, markdown, summary
 from unweave.studies.work import jobs_of, prepare
@@ -339,6 +340,25 @@ def test_factors_show_the_best_units_mean_over_seeds(html):
         s["aria-label"] for s in Page(html).all("svg") if "best unit" in s.get("aria-label", "")
     )
     assert "VAE: shape 0.90, scale 1.10" in told
+
+
+def test_methods_with_other_factors_stand_beside_one_another():
+    """A control may have data of its own: what a method lacks is a gap, and no fault."""
+    method = next(iter(MIG))
+    coloured = scores(method, 0)
+    coloured["I(v;z)"] = {
+        "names": ["z[0]"],
+        "factors": ["shape", "colour"],
+        "total": [[0.5], [0.25]],
+        "entropy": [1.1, 0.7],
+    }
+    of = {
+        "plain": [SimpleNamespace(scores=typed(scores(method, 0)))],
+        "coloured": [SimpleNamespace(scores=typed(coloured))],
+    }
+    results = SimpleNamespace(methods=tuple(of), of=of.__getitem__)
+    told = charts.factors(results, lambda ax, label: label)
+    assert "plain: shape 0.90, scale 1.00; coloured: shape 0.50, colour 0.25" in told
 
 
 def test_methods_look_the_same_everywhere_and_apart(html):

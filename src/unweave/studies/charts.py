@@ -181,31 +181,42 @@ def _tradeoff(
 
 
 def factors(results: Results, chart: Chart) -> Markup | None:
-    """Draw how much the best unit tells of each factor, the mean over a method's seeds."""
-    first: FactorInformation | None = None
-    rows: dict[str, Floats] = {}
+    """Draw how much the best unit tells of each factor, the mean over a method's seeds.
+
+    Methods may have data of their own, with other factors: what a method lacks is a gap.
+    """
+    entropies: dict[str, float] = {}
+    rows: dict[str, dict[str, list[float]]] = {}
     for method in results.methods:
-        best = []
         for run in results.of(method):
             about = _information(run.scores)
-            if about is not None:
-                first = first or about
-                best.append(_best_units(about, run.scores.units))
-        if best:
-            rows[method] = np.mean(best, 0)  # (factors,)
-    if first is None:
+            if about is None:
+                continue
+            best = _best_units(about, run.scores.units)
+            for name, entropy, value in zip(about.factors, about.entropy, best, strict=True):
+                entropies.setdefault(name, entropy)
+                rows.setdefault(method, {}).setdefault(name, []).append(float(value))
+    if not rows:
         return None
-    names, entropies = first.factors, np.array(first.entropy)
+    names = list(entropies)
+    matrix = np.full((len(rows), len(names)), np.nan)  # (methods, factors)
+    for i, row in enumerate(rows.values()):
+        for name, values in row.items():
+            matrix[i, names.index(name)] = np.mean(values)
     ax = axes(min(940, 160 + 90 * len(names)), 70 + 25 * len(rows))
-    matrix = np.array(list(rows.values()))  # (methods, factors)
-    plots.code_factor_information(matrix, list(rows), names, entropies, ax=ax)
-    said = "; ".join(f"{method}: {_listed(names, row)}" for method, row in rows.items())
+    plots.code_factor_information(
+        matrix, list(rows), names, np.array(list(entropies.values())), ax=ax
+    )
+    said = "; ".join(
+        f"{method}: {_listed(names, row)}" for method, row in zip(rows, matrix, strict=True)
+    )
     label = f"Heat map of the information of the best unit about each factor, in nats. {said}"
     return chart(ax, label)
 
 
 def _listed(names: Sequence[str], values: Floats) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True))
+    pairs = zip(names, values, strict=True)
+    return ", ".join(f"{name} {value:.2f}" for name, value in pairs if np.isfinite(value))
 
 
 def _information(scores: Scores) -> FactorInformation | None:
