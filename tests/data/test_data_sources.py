@@ -69,7 +69,7 @@ def test_what_is_missing_is_told_with_its_place(name: str, tmp_path: Path) -> No
         FileNotFoundError, match=r"(?is)is not in the data directory.*put it at"
     ) as refusal:
         SOURCES[name](root=tmp_path)
-    folder = getattr(module(name), "FOLDER", name)
+    folder = {"newsgroups": "20newsgroups"}.get(name, name)
     assert str(tmp_path / folder) in str(refusal.value)
     assert "UNWEAVE_DATA" in str(refusal.value)
 
