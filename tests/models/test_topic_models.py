@@ -60,12 +60,20 @@ def test_competing_topics_leave_a_shared_word_to_the_closest() -> None:
     vectors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0.1]])
     heavy = []
     for competition in (0.0, 3.0):
-        topics = Topics(3, 2, 3, 4.0, 0.0, competition)
+        topics = Topics(3, 2, 3, 4.0, 1.0, competition, 1.0)
         topics.vectors.copy_(torch.nn.functional.normalize(vectors, dim=-1))
-        topics.centres.data = torch.tensor([[1.0, 0.2, 0], [0.2, 1, 0]])
+        topics.begun.copy_(torch.tensor([[1.0, 0.2, 0], [0.2, 1, 0]]))
         heavy.append(topics().exp()[:, 2])
         assert torch.allclose(topics().exp().sum(-1), torch.ones(2))
     assert (heavy[1] < heavy[0]).all()
+
+
+def test_topics_move_slowly() -> None:
+    fast, slow = Topics(6, 2, 4, 4.0, 1.0, 1.0, 1.0), Topics(6, 2, 4, 4.0, 1.0, 1.0, 0.1)
+    slow.load_state_dict(fast.state_dict())
+    for topics in (fast, slow):
+        topics()[0, 0].backward()
+    assert torch.allclose(slow.moved.grad, 0.1 * fast.moved.grad, atol=1e-6)
 
 
 def test_a_model_that_was_begun_is_saved_with_its_word_vectors(tmp_path: Path) -> None:

@@ -96,16 +96,18 @@ class Topics(nn.Module):
     several topics counts less in each, so that their first words differ.
 
     Args:
-        vectors: The words' vectors, (V, D).
-        log_frequency: log f, (V,).
-        centres: Where the topics begin, (K, D).
+        words, topics: V and K.
+        size: The size of the vectors, D.
         sharpness: s.
-        rarity: 1 − a: with 0, words count by their frequency as in the corpus, with 1 not at all.
+        frequent: a. More than 1 makes up for competition, which favours rare words.
         competition: c.
+        slow: The learning rate of topics, as a share of that of other weights. The bound alone
+            would let topics drift to the words that are everywhere.
     """
 
     vectors: Tensor
     log_frequency: Tensor
+    begun: Tensor
 
     def __init__(
         self,
@@ -113,21 +115,29 @@ class Topics(nn.Module):
         topics: int,
         size: int,
         sharpness: float,
-        rarity: float,
+        frequent: float,
         competition: float,
+        slow: float,
     ) -> None:
         super().__init__()
-        self.sharpness, self.rarity, self.competition = sharpness, rarity, competition
-        self.centres = nn.Parameter(nn.functional.normalize(torch.randn(topics, size), dim=-1))
+        self.sharpness, self.frequent = sharpness, frequent
+        self.competition, self.slow = competition, slow
+        self.register_buffer("begun", nn.functional.normalize(torch.randn(topics, size), dim=-1))
+        self.moved = nn.Parameter(torch.zeros(topics, size))
         self.register_buffer("vectors", nn.functional.normalize(torch.randn(words, size), dim=-1))
         self.register_buffer("log_frequency", torch.full((words,), -math.log(words)))
+
+    @property
+    def centres(self) -> Tensor:
+        """The topics' directions t, (K, D): where they began, and `slow` times how they moved."""
+        return self.begun + self.slow * self.moved
 
     def forward(self) -> Tensor:
         """Return log β, (K, V)."""
         cosine = nn.functional.normalize(self.centres, dim=-1) @ self.vectors.T  # (K, V)
         closeness = self.sharpness * cosine
         shared = self.competition * closeness.log_softmax(0)
-        often = (1 - self.rarity) * self.log_frequency
+        often = self.frequent * self.log_frequency
         return (closeness + often + shared).log_softmax(-1)
 
 
@@ -143,8 +153,9 @@ class _Decoder(nn.Module):
         prior: PriorKind,
         size: int,
         sharpness: float,
-        rarity: float,
+        frequent: float,
         competition: float,
+        slow: float,
     ) -> None:
         super().__init__()
         self.blocks, self.spread = tuple(blocks), spread
@@ -152,7 +163,7 @@ class _Decoder(nn.Module):
         total = sum(blocks)
         self.priors = nn.ModuleList(Prior(prior, n) for n in blocks if prior != "standard")
         if decoding == "words":
-            self.topics = Topics(words, total, size, sharpness, rarity, competition)
+            self.topics = Topics(words, total, size, sharpness, frequent, competition, slow)
             self.background = nn.Parameter(torch.zeros(()))
         else:
             self.logits = nn.Parameter(torch.empty(total, words))
@@ -212,8 +223,9 @@ def topics(
     prior: PriorKind = "standard",
     size: int = 100,
     sharpness: float = 15.0,
-    rarity: float = 0.5,
-    competition: float = 1.0,
+    frequent: float = 2.0,
+    competition: float = 8.0,
+    slow: float = 0.05,
     dropout: float = 0.3,
 ) -> Model:
     r"""Documents as bags of words: Normal latents, of which softmax makes the shares of topics.
@@ -234,8 +246,9 @@ def topics(
         spread: s. The larger, the fewer topics a document has a priori.
         prior: p(z) of a block, standard Normal or learned, see `families.Prior`.
         size: The size of the word vectors.
-        sharpness, rarity: Of "words", see `Topics`.
+        sharpness, frequent: Of "words", see `Topics`.
         competition: The exponent by which topics of "words" compete for words; 0 for none.
+        slow: The learning rate of topics of "words", as a share of that of other weights.
         dropout: The share of words that the encoder does not see, while it is trained.
 
     Groups: ("z1", "z2", …) of several blocks, ("z",) of one.
@@ -243,7 +256,9 @@ def topics(
     (words,) = shape
     return Model(
         _Encoder(words, hidden, blocks, dropout),
-        _Decoder(words, blocks, decoding, spread, prior, size, sharpness, rarity, competition),
+        _Decoder(
+            words, blocks, decoding, spread, prior, size, sharpness, frequent, competition, slow
+        ),
     )
 
 
@@ -260,5 +275,6 @@ def begun(model: Model, vectors: Tensor, frequency: Tensor, centres: Tensor) -> 
     with torch.no_grad():
         topics.vectors.copy_(nn.functional.normalize(vectors, dim=-1))
         topics.log_frequency.copy_(frequency.clamp(min=1e-8).log())
-        topics.centres.copy_(nn.functional.normalize(centres, dim=-1))
+        topics.begun.copy_(nn.functional.normalize(centres, dim=-1))
+        topics.moved.zero_()
     return model

@@ -11,11 +11,17 @@ import unweave as uw
 
 from .flags import Batch, Epochs, Folder, Quick, Rate, Seed, recipe
 from .topics_findings import findings
-from .word_vectors import word_vectors
+from .word_vectors import centres_of, nmf, word_vectors
 
 if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.training.recipe import Recipe
+
+
+Start = Literal["nmf", "kmeans"]
+
+FIRST = 15
+"""First words of a topic of NMF whose vectors' weighted mean a topic begins at."""
 
 
 @recipe
@@ -36,8 +42,12 @@ def topics(
         Literal["standard", "learned", "correlated"], "p(z) of each block."
     ] = "standard",
     sharpness: Annotated[float, "Of `words`: how close words of a topic lie."] = 15.0,
-    rarity: Annotated[float, "Of `words`: 0 counts words by their frequency, 1 not at all."] = 0.0,
-    competition: Annotated[float, "Of `words`: how much topics compete for words."] = 4.0,
+    frequent: Annotated[float, "Of `words`: the exponent of the words' frequency."] = 2.0,
+    competition: Annotated[float, "Of `words`: how much topics compete for words."] = 8.0,
+    start: Annotated[
+        Start, "Of `words`: topics begin at those of NMF, or at centres of k-means of words."
+    ] = "nmf",
+    slow: Annotated[float, "Of `words`: topics' learning rate, as a share of the others'."] = 0.05,
     baselines: Annotated[bool, "Fit NMF, LDA and k-means of word vectors, too."] = False,
     epochs: Epochs = 20,
     batch: Batch = 200,
@@ -73,8 +83,9 @@ def topics(
         decoding,
         prior=prior,
         sharpness=sharpness,
-        rarity=rarity,
+        frequent=frequent,
         competition=competition,
+        slow=slow,
     )
     first = min(50, max(1, steps // 10))
     last = max(first + 1, steps * 6 // 10)
@@ -82,7 +93,7 @@ def topics(
         name="topics",
         data=train,
         test=test,
-        model=partial(_begun, train, build, seed) if decoding == "words" else build,
+        model=partial(_begun, train, build, start, seed) if decoding == "words" else build,
         objective=objective,
         groups=tuple(uw.models.sites(sizes)) if len(sizes) > 1 else None,
         epochs=epochs,
@@ -94,17 +105,22 @@ def topics(
     )
 
 
-def _begun(data: uw.data.Data, build: Any, seed: int) -> Model:
-    """Build the model, its topics begun at the centres of k-means among the words' vectors."""
+def _begun(data: uw.data.Data, build: Any, start: Start, seed: int) -> Model:
+    """Build the model with word vectors of the data, its topics begun by NMF or k-means."""
     import torch
-    from sklearn.cluster import KMeans
 
     model = build()
     counts = data.x.csr()  # type: ignore[union-attr]
-    size = model.config["size"]
-    vectors = word_vectors(uw.metrics.in_documents(counts), size)
+    vectors = word_vectors(uw.metrics.in_documents(counts), model.config["size"])
     total = np.asarray(counts.sum(0)).ravel()
-    means = KMeans(sum(model.config["blocks"]), n_init=3, random_state=seed)
-    means.fit(vectors.numpy(), sample_weight=np.sqrt(total))
+    n = sum(model.config["blocks"])
+    if start == "nmf":
+        heavy = nmf(counts, n, seed).components_  # (topics, words)
+        first = uw.metrics.top_words(heavy, FIRST)
+        weights = np.zeros_like(heavy)
+        np.put_along_axis(weights, first, np.take_along_axis(heavy, first, 1), 1)
+        centres = torch.as_tensor(weights, dtype=torch.float32) @ vectors
+    else:
+        centres = centres_of(vectors, n, seed, total)
     frequency = torch.as_tensor(total / total.sum(), dtype=torch.float32)
-    return uw.models.begun(model, vectors, frequency, torch.as_tensor(means.cluster_centers_))
+    return uw.models.begun(model, vectors, frequency, centres)

@@ -12,7 +12,7 @@ import numpy as np
 import unweave as uw
 from unweave.runs.findings import Array, Finding, Number, Picture, Table
 
-from .word_vectors import word_vectors
+from .word_vectors import centres_of, nmf, word_vectors
 
 if TYPE_CHECKING:
     from unweave.metrics.topics import Together
@@ -243,27 +243,25 @@ def _baselines(
     recipe: Recipe, together: Together, labels: Array
 ) -> list[tuple[str, tuple[Any, ...]]]:
     """Fit NMF on tf-idf, LDA, and k-means of word vectors; return the scores of each."""
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import NMF, LatentDirichletAllocation
+    from sklearn.decomposition import LatentDirichletAllocation
     from sklearn.feature_extraction.text import TfidfTransformer
 
     assert recipe.test is not None
     counts = recipe.data.x.csr()  # type: ignore[union-attr]
     tests = recipe.test.x.csr()  # type: ignore[union-attr]
     n = 50
-    scale = TfidfTransformer().fit(counts)
-    nmf = NMF(n, init="nndsvd", max_iter=400, random_state=recipe.seed)
-    nmf.fit(scale.transform(counts))
+    parts = nmf(counts, n, recipe.seed)
+    scaled = TfidfTransformer().fit(counts).transform(tests)
     lda = LatentDirichletAllocation(n, learning_method="online", random_state=recipe.seed)
     lda.fit(counts)
-    vectors = word_vectors(uw.metrics.in_documents(counts), 100).numpy()
-    means = KMeans(n, n_init=3, random_state=recipe.seed).fit(vectors)
-    member = np.eye(n)[means.labels_]  # (words, topics)
-    closeness = (vectors @ means.cluster_centers_.T + 2 * member).T  # (topics, words)
+    vectors = word_vectors(uw.metrics.in_documents(counts), 100)
+    centres = centres_of(vectors, n, recipe.seed)
+    closeness = (centres @ vectors.T).numpy()  # (topics, words)
+    member = np.eye(n)[closeness.argmax(0)]  # (words, topics)
     fitted = {
-        "NMF on tf-idf": (nmf.components_, nmf.transform(scale.transform(tests))),
+        "NMF on tf-idf": (parts.components_, parts.transform(scaled)),
         "LDA": (lda.components_, lda.transform(tests)),
-        "k-means of word vectors": (closeness, tests @ member),
+        "k-means of word vectors": (closeness + 2 * member.T, tests @ member),
     }
     return [
         (name, _scores(weights, shares.argmax(1), together, labels))
