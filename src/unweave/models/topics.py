@@ -156,6 +156,7 @@ class _Decoder(nn.Module):
         frequent: float,
         competition: float,
         slow: float,
+        background: float,
     ) -> None:
         super().__init__()
         self.blocks, self.spread = tuple(blocks), spread
@@ -164,7 +165,7 @@ class _Decoder(nn.Module):
         self.priors = nn.ModuleList(Prior(prior, n) for n in blocks if prior != "standard")
         if decoding == "words":
             self.topics = Topics(words, total, size, sharpness, frequent, competition, slow)
-            self.background = nn.Parameter(torch.zeros(()))
+            self.background = background
         else:
             self.logits = nn.Parameter(torch.empty(total, words))
             nn.init.xavier_uniform_(self.logits)
@@ -203,7 +204,7 @@ class _Decoder(nn.Module):
             return normed.log_softmax(-1)
         mixed = theta @ self.log_topics().exp()  # (…, V)
         if self.decoding == "words":
-            share = self.background.sigmoid()
+            share = self.background
             mixed = (1 - share) * mixed + share * self.topics.log_frequency.exp()
         return mixed.clamp(min=1e-12).log()
 
@@ -226,6 +227,7 @@ def topics(
     frequent: float = 2.0,
     competition: float = 8.0,
     slow: float = 0.05,
+    background: float = 0.7,
     dropout: float = 0.3,
 ) -> Model:
     r"""Documents as bags of words: Normal latents, of which softmax makes the shares of topics.
@@ -238,7 +240,7 @@ def topics(
         blocks: The number of topics of each block of latents.
         decoding: "words" has topics that are directions among word vectors, which `begun` gives it
             (`Topics`), and a background: a word comes from the corpus' frequencies with a
-            probability that is learned, so that topics need not hold what is everywhere
+            fixed probability, so that topics need not hold what is everywhere
             (Chemudugunta et al., 2006). "gsm" has free topics, softmax over words (Miao et al.,
             2017). "prodlda" multiplies topics instead of mixing them, with batch normalisation of
             the logits, without which topics collapse (Srivastava and Sutton, 2017).
@@ -249,6 +251,8 @@ def topics(
         sharpness, frequent: Of "words", see `Topics`.
         competition: The exponent by which topics of "words" compete for words; 0 for none.
         slow: The learning rate of topics of "words", as a share of that of other weights.
+        background: The probability that a word of "words" comes from the background. If it is
+            learned, it grows until documents hardly need topics.
         dropout: The share of words that the encoder does not see, while it is trained.
 
     Groups: ("z1", "z2", …) of several blocks, ("z",) of one.
@@ -257,7 +261,17 @@ def topics(
     return Model(
         _Encoder(words, hidden, blocks, dropout),
         _Decoder(
-            words, blocks, decoding, spread, prior, size, sharpness, frequent, competition, slow
+            words,
+            blocks,
+            decoding,
+            spread,
+            prior,
+            size,
+            sharpness,
+            frequent,
+            competition,
+            slow,
+            background,
         ),
     )
 

@@ -48,8 +48,11 @@ def topics(
         Start, "Of `words`: topics begin at those of NMF, or at centres of k-means of words."
     ] = "nmf",
     slow: Annotated[float, "Of `words`: topics' learning rate, as a share of the others'."] = 0.05,
+    background: Annotated[
+        float, "Of `words`: the probability that a word comes from the corpus' frequencies."
+    ] = 0.7,
     baselines: Annotated[bool, "Fit NMF, LDA and k-means of word vectors, too."] = False,
-    epochs: Epochs = 20,
+    epochs: Epochs = 12,
     batch: Batch = 200,
     lr: Rate = 4e-3,
     validate: Annotated[
@@ -86,6 +89,7 @@ def topics(
         frequent=frequent,
         competition=competition,
         slow=slow,
+        background=background,
     )
     first = min(50, max(1, steps // 10))
     last = max(first + 1, steps * 6 // 10)

@@ -57,10 +57,12 @@ def findings(model: Model, recipe: Recipe, *, baselines: bool) -> Sequence[Findi
     information = _information(q)
     alive = information >= INFORMED
     ours = _scores(weights, strongest, together, labels)
+    raised = ((means - means.mean(0)) / means.std(0)).argmax(1)
     found: list[Finding] = [
         Number("NPMI on test documents", coherence.value, None, f"top {FIRST}, unseen −1", 1),
         Number("Topic diversity", ours[2], None, f"top {FIRST}", 1),
         Number("NMI with groups", ours[4], None, "strongest topic", 1),
+        Number("NMI, most raised", uw.metrics.nmi(raised, labels), None, "by z in its own sds", 1),
         Number("Purity", ours[5], None, "strongest topic", 1),
         Number("Perplexity", _perplexity(model, test), None, "upper bound, a test word", -1),
         Number("Topics alive", int(alive.sum()), None, f"{INFORMED:g} nats or more", 1),
