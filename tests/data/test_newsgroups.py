@@ -11,7 +11,8 @@ import pytest
 from support.real import real
 
 import unweave as uw
-from unweave.data.newsgroups import counted, vocabulary, words_of
+from unweave.data.documents import counted, vocabulary
+from unweave.data.newsgroups import words_of
 
 POST = """From: someone@a.com
 Subject: Header words

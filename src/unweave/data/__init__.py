@@ -9,6 +9,7 @@ from unweave.data.cars3d import cars3d
 from unweave.data.celeba import celeba
 from unweave.data.data import Data
 from unweave.data.digits import digits
+from unweave.data.documents import documents
 from unweave.data.dsprites import dsprites
 from unweave.data.files import directory, fetch, set_directory
 from unweave.data.idx import fashion_mnist, mnist
@@ -40,6 +41,7 @@ __all__ = [
     "correlated",
     "digits",
     "directory",
+    "documents",
     "dsprites",
     "fashion_mnist",
     "fetch",

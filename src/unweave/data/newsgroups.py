@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from unweave.data.data import Data
+from unweave.data.documents import counted, plain_words, stop_words, vocabulary
 from unweave.data.files import placed
 from unweave.data.sparse import Sparse
 
@@ -42,7 +41,6 @@ GROUPS = (
     "talk.religion.misc",
 )
 
-WORD = re.compile(r"[a-z]{3,}")
 ADDRESS = re.compile(r"\S+@\S+")
 QUOTED = re.compile(r"^\s*(?:[A-Za-z]{0,3}>|[|:])")
 ATTRIBUTION = re.compile(r"(?:writes|wrote):?\s*$|^In article\b")
@@ -122,60 +120,15 @@ def words_of(post: str) -> list[str]:
         if not QUOTED.search(line) and not ATTRIBUTION.search(line):
             kept.append(line)
     text = ADDRESS.sub(" ", "\n".join(kept))
-    return WORD.findall(text.lower())
-
-
-def vocabulary(documents: Iterable[Sequence[str]], size: int, without: Iterable[str]) -> list[str]:
-    """Return the words that most documents hold, in the order of the alphabet.
-
-    Args:
-        documents: The words of each document.
-        size: The number of words.
-        without: Words that are left out.
-
-    >>> vocabulary([["b", "a"], ["b", "c"], ["the", "b", "c"]], 2, ["the"])
-    ['b', 'c']
-    """
-    holding: Counter[str] = Counter()
-    for words in documents:
-        holding.update(set(words))
-    for word in without:
-        holding.pop(word, None)
-    ranked = sorted(holding, key=lambda word: (-holding[word], word))
-    return sorted(ranked[:size])
-
-
-def counted(documents: Iterable[Sequence[str]], words: Sequence[str]) -> Sparse:
-    """Count the words of a vocabulary in each document, (documents, words).
-
-    >>> counted([["b", "a", "b"], ["c"]], ["a", "b"])[:].tolist()
-    [[1.0, 2.0], [0.0, 0.0]]
-    """
-    numbers = {word: i for i, word in enumerate(words)}
-    values: list[int] = []
-    columns: list[int] = []
-    starts = [0]
-    for document in documents:
-        counts = Counter(numbers[word] for word in document if word in numbers)
-        columns += sorted(counts)
-        values += [counts[column] for column in sorted(counts)]
-        starts.append(len(values))
-    return Sparse(
-        np.array(values, np.float32),
-        np.array(columns, np.int32),
-        np.array(starts, np.int64),
-        len(words),
-    )
+    return plain_words(text)
 
 
 def _from_archive(
     split: str, root: str | Path | None
 ) -> tuple[Sparse, npt.NDArray[np.int64], list[str]]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
     path = _file(ARCHIVE, root)
     train, labels = _posts(path, "train")
-    words = vocabulary(train, 2000, ENGLISH_STOP_WORDS)
+    words = vocabulary(train, 2000, stop_words())
     documents = train
     if split == "test":
         documents, labels = _posts(path, "test")

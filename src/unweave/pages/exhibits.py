@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..runs.findings import Array, Film, Finding, Lines, Number, Picture, Scatter, Table
+from ..runs.findings import Array, Film, Finding, Lines, Number, Picture, Scatter, Table, Words
 from .page import Chart, accented, axes, figure, film, integer, number, png
 
 WIDE = 940
@@ -58,6 +58,8 @@ def exhibits(findings: Sequence[Finding], chart: Chart) -> list[dict[str, Any]]:
                 parts = _scatter(found, chart)
             case Lines():
                 parts = _lines(found, chart)
+            case Words():
+                parts = _words(found)
             case Number():
                 continue
         about = {"id": f"finding-{len(drawn) + 1}", "title": found.title, "note": found.note}
@@ -96,6 +98,21 @@ def _reads_as_number(value: Any) -> bool:
     if not isinstance(value, str) or not value:
         return True
     return re.match(r"[≈~<>≤≥]?\s?[-−–+±.\d]", value) is not None
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def _words(found: Words) -> dict[str, Any]:
+    """Return lines of words, each with its size in em, the name of the line and what is known."""
+    about = found.about or [""] * len(found.names)
+    lines = []
+    for name, words, weights, known in zip(
+        found.names, found.words, found.weights, about, strict=True
+    ):
+        sizes = [f"{0.7 + 0.9 * math.sqrt(max(0.0, weight)):.2f}" for weight in weights]
+        lines.append((name, list(zip(words, sizes, strict=True)), known))
+    return {"lines": lines}
 
 
 # -- images ----------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def topics(
         sizes,
         decoding,
         prior=prior,
+        size=min(100, *train.shape),
         sharpness=sharpness,
         frequent=frequent,
         competition=competition,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import unweave as uw
-from unweave.runs.findings import Array, Finding, Number, Picture, Table
+from unweave.runs.findings import Array, Finding, Number, Picture, Table, Words
 
 from .word_vectors import centres_of, nmf, word_vectors
 
@@ -73,7 +73,7 @@ def findings(model: Model, recipe: Recipe, *, baselines: bool) -> Sequence[Findi
     found += _correlation(draws, blocks, alive)
     words = recipe.data.prepared["columns"]
     found.append(_heat_map(means, alive))
-    found.append(_listed(weights, coherence.parts["topics"], words, shares, test, information))
+    found.append(_listed(weights, coherence.parts["topics"], words, shares, draws, alive, test))
     found.append(_triples(draws, blocks, alive, coherence.parts["topics"], top, words))
     rows = [("this run", *ours)]
     if baselines:
@@ -214,28 +214,40 @@ def _listed(
     coherence: Array,
     words: Sequence[str],
     shares: Array,
+    draws: Array,
+    alive: Array,
     test: uw.data.Data,
-    information: Array,
-) -> Table:
-    """List topics by coherence: words, group, share of documents, information."""
+) -> Words:
+    """List topics by coherence: words by weight, their documents and groups, correlated topics."""
     top = uw.metrics.top_words(weights, FIRST)
-    labels = test.factors[:, 0]
-    strongest = shares.argmax(1)
-    rows: list[Sequence[str | float | None]] = []
+    labels, strongest = test.factors[:, 0], shares.argmax(1)
+    r = np.corrcoef(draws.T) - 2 * np.eye(len(top))
+    r[:, ~alive] = -2
+    names, lines, sizes, about = [], [], [], []
     for k in np.argsort(-coherence):
+        heavy = weights[k, top[k]]
+        names.append(f"{k + 1}")
+        lines.append([words[w] for w in top[k]])
+        sizes.append((heavy / heavy.max()).tolist())
+        near = ", ".join(f"{j + 1} ({r[k, j]:.2f})" for j in np.argsort(-r[k])[:3])
         its = labels[strongest == k]
-        group = None
+        known = f"NPMI {coherence[k]:.2f}; strongest in {len(its):,} documents"
         if len(its):
             counts = np.bincount(its)
-            group = f"{test.values[0][counts.argmax()]} ({counts.max() / len(its):.0%})"
-        text = " ".join(words[w] for w in top[k])
-        rows.append((f"{k + 1}", text, float(coherence[k]), len(its), group, float(information[k])))
-    heads = ("topic", "first words", "NPMI", "documents", "group of most of them", "nats")
+            known += f", {counts.max() / len(its):.0%} of {test.values[0][counts.argmax()]}"
+        most = _words_of(test, int(shares[:, k].argmax()), words)
+        about.append(f"{known}; correlates with {near}; the document with most of it: {most}")
     note = (
-        "Documents: test documents of which it is the strongest topic. Nats: mean KL divergence of "
-        "its latent from the prior."
+        "The first words of each topic, sized by their probability, topics in the order of their "
+        "NPMI on test documents. Correlations are those of draws of q(z) over test documents, with "
+        "the three topics where they are largest. A document is shown by its most frequent words."
     )
-    return Table("Topics", heads, rows, note)
+    return Words("Topics", names, lines, sizes, about, note)
+
+
+def _words_of(test: uw.data.Data, document: int, words: Sequence[str]) -> str:
+    counts = test.floats([document])[0]
+    return " ".join(words[w] for w in np.argsort(-counts, kind="stable")[:6])
 
 
 # -- baselines -------------------------------------------------------------------------------------

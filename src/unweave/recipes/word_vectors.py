@@ -25,7 +25,7 @@ def word_vectors(together: Together, size: int) -> Tensor:
 
     Args:
         together: `metrics.in_documents` of the training documents.
-        size: The vectors' size.
+        size: The vectors' size, at most the number of words.
     """
     import torch
 
@@ -38,7 +38,9 @@ def word_vectors(together: Together, size: int) -> Tensor:
     positive[together.counts < SEEN] = 0
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        left, values, _ = torch.svd_lowrank(torch.as_tensor(positive).float(), q=size, niter=4)
+        left, values, _ = torch.svd_lowrank(
+            torch.as_tensor(positive).float(), q=min(size, len(single)), niter=4
+        )
     return torch.nn.functional.normalize(left * values.sqrt(), dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""Findings: numbers, tables, pictures, films, scatters and curves of a recipe's own, for a report.
+"""Findings of a recipe's own, for a report: numbers, tables, pictures, films, charts and words.
 
 A recipe's `findings` is a function (model, recipe) -> findings. Evaluation runs it and writes them
 into the run folder (`packed`); the report reads them (`unpacked`) and draws them. None of this
@@ -121,10 +121,33 @@ class Lines:
                 )
 
 
-Finding = Number | Table | Picture | Film | Scatter | Lines
+@dataclass(frozen=True)
+class Words:
+    """Lines of words sized by their weights, such as topics, each with what is known about it.
+
+    Weights are from 0 to 1, a list for each line.
+    """
+
+    title: str
+    names: Sequence[str]
+    words: Sequence[Sequence[str]]
+    weights: Sequence[Sequence[float]]
+    about: Sequence[str] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for words, weights in zip(self.words, self.weights, strict=True):
+            if len(words) != len(weights):
+                raise ValueError(
+                    f"{self.title!r}: {len(words)} words, {words[0]!r} first, and {len(weights)} "
+                    "weights; expected a weight for each word"
+                )
+
+
+Finding = Number | Table | Picture | Film | Scatter | Lines | Words
 
 KINDS: dict[str, type[Finding]] = {
-    kind.__name__: kind for kind in (Number, Table, Picture, Film, Scatter, Lines)
+    kind.__name__: kind for kind in (Number, Table, Picture, Film, Scatter, Lines, Words)
 }
 
 

@@ -1,0 +1,163 @@
+"""A person's own documents: texts or counts of words as `Data`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unweave.data.data import Data
+from unweave.data.labels import Say, classes
+from unweave.data.sparse import Sparse
+
+WORD = re.compile(r"[a-z]{3,}")
+
+
+def documents(
+    source: Any,
+    *,
+    words: int | Sequence[str] = 2000,
+    labels: Sequence[Any] | None = None,
+    without: Iterable[str] | None = None,
+    name: str | None = None,
+    say: Say = print,
+) -> Data:
+    """Count the words of documents, which stay sparse until a batch of them is read.
+
+    Documents that hold no word of the vocabulary are left out.
+
+    Args:
+        source: Texts, such as a column of a data frame; a folder of .txt files, whose subfolders
+            are labels if there are any; or a matrix of counts (n, words), SciPy's or dense.
+        words: The number of words to keep, those that most documents hold; or the vocabulary. A
+            matrix needs its vocabulary, column by column.
+        labels: A label of each document.
+        without: Words that are left out of texts: scikit-learn's English stop words by default.
+        name: The data's name.
+        say: A function that is told each decision.
+
+    Returns:
+        x as `Sparse` counts; a factor "label" if there are labels. `Data.prepared` has the
+        vocabulary under "columns".
+
+    Raises:
+        ValueError: If there are no documents or no words, or sizes do not fit.
+
+    >>> data = documents(["a cat sat", "two cats", "the cat"], words=1, labels=["x", "y", "x"])
+    1 of 3 documents hold none of the 1 words, and are left out
+    >>> data, data.prepared["columns"], data.floats().tolist()
+    (Data(documents: 2 items of shape (1,); factors: label (1)), ['cat'], [[1.0], [1.0]])
+    """
+    called = name or "documents"
+    if isinstance(source, str | Path):
+        source, found = _folder(Path(source))
+        labels = found if labels is None else labels
+    if hasattr(source, "shape") and len(source.shape) == 2:
+        x = Sparse.of(source)
+        kept = _names(words, x.width)
+    else:
+        split = [plain_words(str(text)) for text in source]
+        left_out = stop_words() if without is None else without
+        kept = list(words) if not isinstance(words, int) else vocabulary(split, words, left_out)
+        x = counted(split, kept)
+    if labels is not None and len(labels) != len(x):
+        raise ValueError(f"there are {len(x)} documents and {len(labels)} labels; expected as many")
+    holds = np.diff(x.starts) > 0
+    if not holds.any():
+        raise ValueError(
+            f"none of {len(x)} documents holds any of {len(kept)} words; expected texts of words "
+            "of three letters or more, or counts above 0"
+        )
+    if not holds.all():
+        say(
+            f"{(~holds).sum():,} of {len(x):,} documents hold none of the {len(kept):,} words, and "
+            "are left out"
+        )
+    columns: dict[str, npt.NDArray[Any]] = {}
+    if labels is not None:
+        columns["label"] = np.asarray(labels)[holds]
+    factors, names, sizes, values = classes(columns, int(holds.sum()), say)
+    prepared = {"columns": kept}
+    return Data(x.take(holds), factors, names, sizes, values, called, prepared=prepared)
+
+
+def plain_words(text: str) -> list[str]:
+    """Return the words of a text in lower case: three letters a to z or more."""
+    return WORD.findall(text.lower())
+
+
+def stop_words() -> frozenset[str]:
+    """Return scikit-learn's English stop words."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    found: frozenset[str] = ENGLISH_STOP_WORDS
+    return found
+
+
+def vocabulary(documents: Iterable[Sequence[str]], size: int, without: Iterable[str]) -> list[str]:
+    """Return the words that most documents hold, in the order of the alphabet.
+
+    Args:
+        documents: The words of each document.
+        size: The number of words.
+        without: Words that are left out.
+
+    >>> vocabulary([["b", "a"], ["b", "c"], ["the", "b", "c"]], 2, ["the"])
+    ['b', 'c']
+    """
+    holding: Counter[str] = Counter()
+    for words in documents:
+        holding.update(set(words))
+    for word in without:
+        holding.pop(word, None)
+    ranked = sorted(holding, key=lambda word: (-holding[word], word))
+    return sorted(ranked[:size])
+
+
+def counted(documents: Iterable[Sequence[str]], words: Sequence[str]) -> Sparse:
+    """Count the words of a vocabulary in each document, (documents, words).
+
+    >>> counted([["b", "a", "b"], ["c"]], ["a", "b"])[:].tolist()
+    [[1.0, 2.0], [0.0, 0.0]]
+    """
+    numbers = {word: i for i, word in enumerate(words)}
+    values: list[int] = []
+    columns: list[int] = []
+    starts = [0]
+    for document in documents:
+        counts = Counter(numbers[word] for word in document if word in numbers)
+        columns += sorted(counts)
+        values += [counts[column] for column in sorted(counts)]
+        starts.append(len(values))
+    return Sparse(
+        np.array(values, np.float32),
+        np.array(columns, np.int32),
+        np.array(starts, np.int64),
+        len(words),
+    )
+
+
+def _folder(path: Path) -> tuple[list[str], list[str] | None]:
+    """Read the texts of a folder, and the names of their subfolders if there are any."""
+    files = sorted(path.rglob("*.txt"))
+    if not files:
+        raise ValueError(f"{path} has no .txt files; expected a folder of texts")
+    texts = [file.read_text("utf-8", errors="replace") for file in files]
+    groups = [file.relative_to(path).parts[0] for file in files]
+    has_groups = all(len(file.relative_to(path).parts) > 1 for file in files)
+    return texts, groups if has_groups else None
+
+
+def _names(words: int | Sequence[str], width: int) -> list[str]:
+    if isinstance(words, int) or len(words) != width:
+        given = "none" if isinstance(words, int) else f"{len(words)}"
+        raise ValueError(
+            f"the matrix has {width} columns, and words names {given}; expected the word of each "
+            "column: words=[…]"
+        )
+    return list(words)

@@ -1,0 +1,53 @@
+"""Tests of the recipe `topics`, on a small corpus in the form of the published files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import unweave as uw
+from unweave.recipes.word_vectors import word_vectors
+
+RNG = np.random.default_rng(0)
+
+
+def corpus(folder: Path) -> None:
+    """Write counts of 60 words: each document is about one of twenty groups of three words."""
+    place = folder / "20newsgroups"
+    place.mkdir()
+    words = [f"{chr(97 + g)}{chr(97 + g)}{chr(97 + k)}" for g in range(20) for k in range(3)]
+    (place / "vocab.txt").write_text("\n".join(words))
+    for split, n in (("train", 2000), ("test", 700)):
+        groups = RNG.integers(0, 20, n)
+        rates = np.full((n, 60), 0.05)
+        for k in range(3):
+            rates[np.arange(n), 3 * groups + k] = 2.0
+        sparse.save_npz(place / f"{split}_counts.npz", sparse.csr_matrix(RNG.poisson(rates)))
+        np.save(place / f"{split}_labels.npy", groups)
+
+
+@pytest.mark.slow
+def test_a_quick_run_reports_topics_and_baselines(tmp_path: Path) -> None:
+    corpus(tmp_path)
+    recipe = uw.recipes.topics(
+        source="counts", blocks="15,15", quick=True, baselines=True, data_dir=str(tmp_path)
+    )
+    run = uw.fit(recipe, out=tmp_path / "run", quiet=True)
+    assert run is not None
+    page = (tmp_path / "run" / "report.html").read_text()
+    for expected in ("NPMI on test documents", "Topics that correlate most", "NMF on tf-idf"):
+        assert expected in page
+    assert 'class="words"' in page
+
+
+def test_words_of_a_group_have_vectors_close_together(tmp_path: Path) -> None:
+    corpus(tmp_path)
+    data = uw.data.newsgroups("train", tmp_path, source="counts")
+    vectors = word_vectors(uw.metrics.in_documents(data.x.csr()), 20)
+    cosine = (vectors @ vectors.T).numpy()
+    group = np.arange(60) // 3
+    same = group[:, None] == group
+    assert cosine[same].min() > cosine[~same].max()
