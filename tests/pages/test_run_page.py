@@ -392,6 +392,21 @@ def test_colour_images(run):
     assert 'class="ink"' not in html  # a photograph is never shown as its negative
 
 
+@pytest.mark.parametrize(("side", "values"), [(64, 6), (32, 11)])
+def test_large_images_in_colour_show_each_second_value(run, side, values):
+    config, history, scores, arrays = parts(run)
+    rng = np.random.default_rng(0)
+    arrays = {k: v for k, v in arrays.items() if not k.startswith("traversal/")}
+    images = rng.random((5, 11, side, side, 3))
+    arrays |= {"x": images[:, 0], "traversal/z[0]": images}
+    for name in ("reconstruction", "prior_samples"):
+        del arrays[name]
+    page = Page(render(config, history, scores, arrays))
+    alts = [image["alt"] for image in page.all("img")]
+    assert f"Traversal of z[0]: 5 items by {values} values" in alts
+    assert ("2%, 20%, 40%, 60%, 80%, 98%" in page.text) == (values == 6)
+
+
 def test_hostile_strings_are_shown_not_run(run):
     evil = "<script>alert('$1_{')</script>\"&--><img src=x>]]>"
     config, history, scores, arrays = parts(run)

@@ -104,7 +104,7 @@ def render(
             "reconstructions": made("reconstructions", units.reconstructions, pictures),
             "units": made("what latent units do", units.cards, scores, pictures),
             "moved": made("units and columns", _moved, scores, pictures, chart),
-            "quantiles": _percent(arrays),
+            "quantiles": _percent(pictures),
             "prior": made("samples of the prior", units.prior, pictures),
             "information": made("information in units", diagrams.information, scores, chart),
             "labels": made("information about labels", diagrams.labels, scores, chart),

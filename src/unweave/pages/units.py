@@ -20,6 +20,13 @@ SMALLEST = 24
 """Pixels of an item's picture; smaller ones are enlarged, so that gaps between them are thin."""
 
 
+LARGE = 48
+"""Pixels a side from which images in colour have details that a small picture hides."""
+
+MOST = 8
+"""Values of a unit beside one another, where images are large."""
+
+
 def ordered(scores: Scores) -> list[tuple[str, str]]:
     """Return (unit, group), groups in their order, the most informative unit of each first."""
     groups = scores.unit_group or scores.units
@@ -39,9 +46,11 @@ def ordered(scores: Scores) -> list[tuple[str, str]]:
 def drawable(arrays: Arrays) -> Arrays:
     """Return the arrays with every image a picture of 24 pixels or more.
 
-    Small images are enlarged. Vectors stay as they are, see `columns`. Items that are neither image
-    nor vector show nothing and are left out.
+    Small images are enlarged, and of large ones in colour each second value of a unit is left out,
+    so that details can be seen. Vectors stay as they are, see `columns`. Items that are neither
+    image nor vector show nothing and are left out.
     """
+    arrays = _thinned(arrays)
     shape = None if arrays.x is None else arrays.x.shape[1:]
     traversal: dict[str, Array] = {}
     for unit, strips in arrays.traversal.items():
@@ -55,6 +64,23 @@ def drawable(arrays: Arrays) -> Arrays:
         prior_samples=_drawn(arrays.prior_samples, 1, shape),
         traversal=traversal,
     )
+
+
+def _thinned(arrays: Arrays) -> Arrays:
+    """Return the arrays with each second quantile of traversals of large images in colour."""
+    quantiles = arrays.traversal_quantiles
+    if quantiles is None or len(quantiles) <= MOST:
+        return arrays
+    strips, at = dict(arrays.traversal), dict(arrays.traversal_at)
+    are_thinned = False
+    for unit, images in arrays.traversal.items():
+        is_large = images.ndim == 5 and images.shape[-1] == 3 and min(images.shape[2:4]) >= LARGE
+        if is_large and images.shape[1] == len(quantiles):
+            strips[unit], are_thinned = images[:, ::2], True
+            at[unit] = at[unit][::2] if unit in at else np.zeros(0)
+    if not are_thinned:
+        return arrays
+    return replace(arrays, traversal=strips, traversal_at=at, traversal_quantiles=quantiles[::2])
 
 
 def _drawn(items: Array | None, lead: int, shape: tuple[int, ...] | None) -> Array | None:
