@@ -212,30 +212,43 @@ def reconstructions(arrays: Arrays) -> dict[str, Any] | None:
     The share of column k's variance that reconstructions explain is
     1 − Σ (x_k − x̂_k)² / Σ (x_k − x̄_k)² over the items that there are.
     """
-    columns = of(arrays)
-    if columns is None or arrays.x is None or arrays.reconstruction is None:
+    columns, share = of(arrays), _kept(arrays)
+    if columns is None or share is None or arrays.x is None or arrays.reconstruction is None:
         return None
-    x, again = arrays.x.astype(np.float64), arrays.reconstruction.astype(np.float64)
-    if again.shape != x.shape:
-        return None
-    share = explained(x, again)
-    order = np.argsort(-np.nan_to_num(share, nan=-np.inf), kind="stable")
     rows = []
-    for k in order[:ROWS]:
-        at_most = min(max(float(np.nan_to_num(share[k])), 0.0), 1.0)
-        pairs = zip(x[:ITEMS, k], again[:ITEMS, k], strict=True)
+    for k in _best_first(share)[:ROWS]:
+        at_most = float(np.nan_to_num(share[k]).clip(0, 1))
+        pairs = zip(arrays.x[:ITEMS, k], arrays.reconstruction[:ITEMS, k], strict=True)
         rows.append(
             {
                 "name": columns.names[k],
                 "scale": f"{number(columns.mean[k])} ± {number(columns.sd[k])}",
-                "share": "–" if np.isnan(share[k]) else f"{100 * share[k]:.0f}%",
+                "share": _percent(share[k]),
                 "bar": f"{100 * at_most:.1f}%",
                 "items": [(number(one), number(other)) for one, other in pairs],
             }
         )
     known = share[~np.isnan(share)]
-    middle = f"{100 * np.median(known):.0f}%" if len(known) else "–"
-    return {"rows": rows, "of": len(columns.names), "items": len(x), "middle": middle}
+    middle = _percent(np.median(known)) if len(known) else "–"
+    return {"rows": rows, "of": len(share), "items": len(arrays.x), "middle": middle}
+
+
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{100 * share:.0f}%".replace("-", "−")
+
+
+def _kept(arrays: Arrays) -> Array | None:
+    """Return the share of each column's variance that reconstructions explain, if there are any."""
+    x, again = arrays.x, arrays.reconstruction
+    if x is None or again is None or again.shape != x.shape:
+        return None
+    return explained(x.astype(np.float64), again.astype(np.float64))
+
+
+def _best_first(share: Array) -> Array:
+    """Return the numbers of columns, the best kept first and those that do not vary last."""
+    known = np.nan_to_num(share, nan=-np.inf)
+    return np.argsort(-known, kind="stable")
 
 
 def explained(x: Array, again: Array) -> Array:
@@ -265,10 +278,8 @@ def prior(arrays: Arrays) -> dict[str, Any] | None:
         return None
     if samples.shape[1:] != arrays.x.shape[1:]:
         return None
-    order = np.argsort(-columns.sd / np.maximum(abs(columns.mean), columns.sd), kind="stable")
-    if arrays.reconstruction is not None and arrays.reconstruction.shape == arrays.x.shape:
-        share = explained(arrays.x.astype(np.float64), arrays.reconstruction.astype(np.float64))
-        order = np.argsort(-np.nan_to_num(share, nan=-np.inf), kind="stable")
+    share = _kept(arrays)
+    order = np.arange(samples.shape[1]) if share is None else _best_first(share)
     rows = [_ranges(arrays.x[:, k], samples[:, k], columns.names[k]) for k in order[:ROWS]]
     return {"rows": rows, "of": len(columns.names)}
 
