@@ -77,8 +77,8 @@ def test_wrong_words_are_refused() -> None:
     ],
 )
 def test_published_counts(source: str, split: str, n: int, words: int, tokens: int) -> None:
-    real("20newsgroups")
-    data = uw.data.newsgroups(split, source=source)
+    root = real("20newsgroups")
+    data = uw.data.newsgroups(split, root, source=source)
     assert data.x.shape == (n, words)
     assert len(data.prepared["columns"]) == words
     assert data.x.csr().sum() == tokens
