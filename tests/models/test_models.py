@@ -83,7 +83,7 @@ def test_decode_is_the_decoders_mean():
         model.decode(z=z, y=torch.tensor([1, 2, 3])), by_hand
     )  # by class number, in any order
     torch.testing.assert_close(model.decode(y=y.numpy(), z=z.numpy()), by_hand)
-    with pytest.raises(KeyError, match="no site 'z'"):
+    with pytest.raises(KeyError, match="given y, but not z"):
         model.decode(y=y)
 
 
@@ -307,3 +307,78 @@ def test_the_invariant_model_scores_a_second_view_while_training():
     q, p = model.eval()(x)
     assert list(q) == ["y", "z"]
     assert float(uw.label(q, p).abs().max()) == 0
+
+
+class Exact(nn.Module):
+    """The posterior of z ~ N(0, 1), x ~ N(z, 1), which is N(x/2, 1/2)."""
+
+    def forward(self, x):
+        q = uw.Trace()
+        q.normal(x / 2, torch.full_like(x, math.sqrt(0.5)), name="z")
+        return q
+
+
+class OfExact(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))  # of the precision
+
+    def forward(self, x, q):
+        p = uw.Trace()
+        z = p.normal(torch.zeros_like(q["z"].value), 1.0, value=q["z"], name="z")
+        p.normal(z + self.weight, 1.0, value=x, name="x")
+        return p
+
+
+def test_log_prob_is_log_p_of_x_where_the_posterior_is_exact():
+    model = uw.models.Model(Exact(), OfExact())
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None]
+    known = (-(x**2) / 4 - math.log(4 * math.pi) / 2).sum(-1)  # x ~ N(0, 2)
+    torch.testing.assert_close(model.log_prob(x, draws=3), known, rtol=0, atol=1e-10)
+    # the divergence is exact, but the reconstruction is of one draw: the mean over many is right
+    mean_elbo = torch.stack([model.elbo(x, seed=seed) for seed in range(400)]).mean(0)
+    error = x[:, 0].abs() / 2 + 1  # above the deviation of (x − z)² / 2 under q
+    assert bool(((mean_elbo - known).abs() < 5 * error / 20).all())
+
+
+@pytest.mark.parametrize("name", ["vae", "hfvae"])
+def test_more_draws_bound_log_p_of_x_more_closely(name):
+    model = FAMILIES[name]((8, 8))
+    x = images((8, 8), n=40)
+    bounds = [model.log_prob(x, draws=draws).mean() for draws in (1, 100)]
+    assert bounds[0] < bounds[1]
+    assert model.elbo(x).shape == model.log_prob(x, draws=2).shape == (40,)
+    with pytest.raises(ValueError, match="draws=0: expected 1 or more"):
+        model.log_prob(x, draws=0)
+
+
+def test_a_traversal_moves_one_unit_and_keeps_the_others():
+    model = FAMILIES["hfvae"]((8, 8))
+    x = images((8, 8))
+    codes = model.encode(x)
+    y = nn.functional.one_hot(codes[:, 0].long(), 4).float()
+    moved = model.traverse("z[1]", x, [-1.0, 3.0])
+    z = codes[:, 1:].clone()
+    z[:, 1] = 3.0
+    assert moved.shape == (2, 5, 8, 8)
+    assert torch.equal(moved[1], model.decode(y=y, z=z))
+    of_classes = model.traverse("y", x)
+    assert torch.equal(of_classes[2], model.decode(y=torch.full((5,), 2), z=codes[:, 1:]))
+    assert len(of_classes) == 4
+    assert len(model.traverse("z[0]", x)) == 9
+    with pytest.raises(KeyError, match=r"no unit 'z\[9\]'; the model's units are y, z\[0\]"):
+        model.traverse("z[9]", x)
+
+
+def test_decoding_without_a_site_says_what_to_give():
+    model = FAMILIES["hfvae"]((8, 8))
+    with pytest.raises(KeyError, match=r"not y: give every .* decode\(z=\.\.\., y=\.\.\.\)"):
+        model.decode(z=torch.zeros(2, 3))
+
+
+def test_an_encoder_without_draws_says_so():
+    model = uw.models.invariant((8, 8), hidden=(16,), classes=3, normals=2).eval()
+    x = images((8, 8))
+    assert model.elbo(x).shape == (5,)
+    with pytest.raises(ValueError, match=r"failed on items of shape \(2, 5, 8, 8\)"):
+        model.log_prob(x, draws=2)

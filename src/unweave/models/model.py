@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..objective import literature
 from ..trace.concrete import Concrete
 from ..trace.marginals import unit_shape
 from ..trace.node import Node
@@ -92,6 +93,15 @@ class Model(nn.Module):
             ValueError: If a site's values have another shape than its units.
         """
         sites = self._sites()
+        lacking = [name for name in sites or () if name not in codes]
+        if lacking and lacking != list(sites or ()):
+            given = ", ".join(codes)
+            fix = ", ".join(f"{name}=..." for name in lacking)
+            raise KeyError(
+                f"decode() was given {given}, but not {', '.join(lacking)}: give every latent site "
+                f"its values, decode({given}=..., {fix}); `encode` and `traverse` find them from "
+                "items, and `sample(n)` draws all of them"
+            )
         values = {name: self._code(name, value, sites) for name, value in codes.items()}
         with seeded(0):  # a decoder without data draws it, though only its mean is asked for
             return mean(self.decoder(None, Trace.given(**values)))
@@ -108,6 +118,94 @@ class Model(nn.Module):
         if not self.given:
             return self.decode(**codes)
         return mean(self.decoder(items, Trace.given(**codes)))
+
+    @torch.no_grad()
+    def traverse(
+        self, unit: str, x: Any, values: Sequence[float] | None = None, *, seed: int = 0
+    ) -> Tensor:
+        """Return the decoder's mean as one unit moves and the others stay at the items' codes.
+
+        Args:
+            unit: The unit by its name in `units`, such as "z[3]" or "y".
+            x: Items (n, …) as for `encode`.
+            values: The unit's values, or its class numbers; by default −2 to 2 in nine steps, or
+                every class.
+            seed: The seed of the draws of sites that others depend on.
+
+        Returns:
+            (values, n, …).
+
+        Raises:
+            KeyError: If there is no such unit.
+        """
+        q = self.posterior(x, seed=seed)
+        codes = {name: hard(node) for name, node in q.items()}
+        site, place = _place(unit, q)
+        discrete = is_discrete(q[site])
+        classes = codes[site].shape[-1] if discrete else 0
+        if values is None:
+            values = range(classes) if discrete else np.linspace(-2, 2, 9).tolist()
+        moved = []
+        for value in values:
+            at = codes[site].clone(memory_format=torch.contiguous_format)
+            if discrete:
+                chosen = torch.nn.functional.one_hot(torch.tensor(int(value)), classes)
+                at.view(len(at), -1, classes)[:, place] = chosen.to(at)  # (n, units, classes)
+            else:
+                at.view(len(at), -1)[:, place] = value  # (n, units)
+            moved.append(self.decode(**codes | {site: at}))
+        return torch.stack(moved)
+
+    @torch.no_grad()
+    def elbo(self, x: Any, *, seed: int = 0) -> Tensor:
+        r"""Return the evidence lower bound of each item in nats, by one draw of z, shape (n,).
+
+        .. math:: \log p(x|z) - \mathrm{KL}(q(z|x) \| p(z)) \le \log p(x) \text{ on average}
+
+        Divergences of a closed form are exact, and classes are summed over where the encoder does.
+
+        Raises:
+            ValueError: If the items are not as those that the model was trained on, or the model
+                has no prior.
+        """
+        items = self._tensor(x)
+        with seeded(seed):
+            q, p = self(items)
+            return literature.elbo(q, p)
+
+    @torch.no_grad()
+    def log_prob(self, x: Any, draws: int = 100, *, seed: int = 0) -> Tensor:
+        r"""Return an importance-weighted estimate of log p(x) of each item in nats, shape (n,).
+
+        .. math:: \log \frac{1}{S} \sum_s \frac{p(x, z_s)}{q(z_s|x)}, \quad z_s \sim q(z|x)
+
+        It is a lower bound on average, closer with more draws (Burda et al., 2016).
+
+        Args:
+            x: Items (n, …) as for `encode`.
+            draws: The number of draws S of each item, all of them in memory at once.
+            seed: The seed of the draws.
+
+        Raises:
+            ValueError: If `draws` is less than 1, if the encoder takes no dimension of draws before
+                the items', or as for `elbo`.
+        """
+        if draws < 1:
+            raise ValueError(f"draws={draws}: expected 1 or more draws of each item")
+        items = self._tensor(x)
+        with seeded(seed):
+            repeated = items.expand(draws, *items.shape)  # (draws, n, …)
+            try:
+                q = self.encoder(repeated)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"this model's encoder failed on items of shape {tuple(repeated.shape)}, draws "
+                    f"before items ({error}): take fewer draws if memory is short, or `elbo` if it "
+                    "takes one dimension of items alone"
+                ) from error
+            p = self.decoder(repeated, q)
+            estimate: Tensor = literature.evidence(q, p, batch_dim=1)
+            return estimate.reshape(-1, len(items))[0]  # the same at every draw
 
     @torch.no_grad()
     def impute(self, x: Any, draws: int = 1, *, seed: int = 0) -> Tensor:
@@ -238,6 +336,17 @@ def unit_names(site: str, node: Node) -> list[str]:
         numbers = ",".join(map(str, index))
         names.append(f"{site}[{numbers}]")
     return names
+
+
+def _place(unit: str, q: Trace) -> tuple[str, int]:
+    """Return the site of a unit, and its number among the site's units."""
+    known: list[str] = []
+    for site, node in q.items():
+        names = unit_names(site, node)
+        if unit in names:
+            return site, names.index(unit)
+        known += names
+    raise KeyError(f"no unit {unit!r}; the model's units are {', '.join(known)}")
 
 
 def is_discrete(node: Node) -> bool:

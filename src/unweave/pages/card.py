@@ -33,6 +33,9 @@ def _about(folder: Path, config: Mapping[str, Any]) -> list[str]:
     objective = config["objective"]
     circled = config.get("circled") or objective
     made_by = f"`{command(config)}`" if config.get("flags") else "a recipe of its author's own"
+    own = config.get("model", {}) is None
+    loaded = f'"{folder.name}", model=model' if own else f'"{folder.name}"'
+    built = ["model = ...  # the model of its author's own, built as for training"] if own else []
     return [
         f"# {config['recipe']}: a model trained by unweave {config['unweave']}",
         "",
@@ -43,7 +46,8 @@ def _about(folder: Path, config: Mapping[str, Any]) -> list[str]:
         "",
         "```python",
         "import unweave as uw",
-        f'model = uw.load("{folder.name}")  # reads tensors and JSON, runs nothing from the folder',
+        *built,
+        f"model = uw.load({loaded})  # reads tensors and JSON, runs nothing from the folder",
         "codes = model.encode(x)  # (n, units)",
         "```",
     ]
