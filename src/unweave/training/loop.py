@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import torch
 
 from ..ranks import agreed, first, share, world
 from ..runs.files import append
@@ -27,6 +29,9 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from .progress import Progress
 
+
+OnLog: TypeAlias = Callable[[dict[str, Any]], None]
+"""A function that is told each line of the log."""
 
 MINUTE = 60.0
 """Seconds after which a checkpoint is written within an epoch."""
@@ -42,7 +47,13 @@ class Interrupted(Exception):
     """Training was asked to stop and saved its state first."""
 
 
-def train(trainer: Trainer, folder: Path, quiet: bool = False, place: Path | None = None) -> None:
+def train(
+    trainer: Trainer,
+    folder: Path,
+    quiet: bool = False,
+    place: Path | None = None,
+    on_log: OnLog | None = None,
+) -> None:
     """Train to the end, or until it is stopped; in the end the folder holds the model.
 
     Args:
@@ -50,6 +61,7 @@ def train(trainer: Trainer, folder: Path, quiet: bool = False, place: Path | Non
         folder: The run's folder.
         quiet: If true, show nothing.
         place: The folder that is written until the first checkpoint, where another run is replaced.
+        on_log: A function that rank 0 calls with each line of the log, once it is written.
 
     Raises:
         NonFinite: If the loss or a weight becomes NaN or infinite.
@@ -67,7 +79,7 @@ def train(trainer: Trainer, folder: Path, quiet: bool = False, place: Path | Non
                 return agreed(bool(asked()) or time.monotonic() > due)
 
             try:
-                _train_epoch(trainer, place, progress, stop)
+                _train_epoch(trainer, place, progress, stop, on_log)
             except NonFinite as error:
                 fault = _first_fault(trainer, place) or str(error)
                 first(partial(_give_up, place, fault))
@@ -90,7 +102,11 @@ def train(trainer: Trainer, folder: Path, quiet: bool = False, place: Path | Non
 
 
 def _train_epoch(
-    trainer: Trainer, folder: Path, progress: Progress, stop: Callable[[], bool]
+    trainer: Trainer,
+    folder: Path,
+    progress: Progress,
+    stop: Callable[[], bool],
+    on_log: OnLog | None,
 ) -> None:
     """Train to the end of the epoch or until `stop()`; write a checkpoint, and an epoch's lines."""
     began = time.perf_counter() - trainer.seconds
@@ -99,6 +115,7 @@ def _train_epoch(
         trainer.seconds = time.perf_counter() - began
         progress.show(trainer.step, trainer.seconds, trainer.sums, trainer.counted)
 
+    lines: list[dict[str, Any]] = []
     trainer.run_epoch(stop, shown)
     if trainer.step % trainer.per_epoch == 0:
         lines = list(trainer.close_epoch())
@@ -106,6 +123,15 @@ def _train_epoch(
         progress.epoch(lines)
         progress.alarm(trainer.alarms)
     save_checkpoint(folder, trainer)
+    if on_log is not None:
+        first(partial(_tell, on_log, lines))
+
+
+def _tell(on_log: OnLog, lines: list[dict[str, Any]]) -> None:
+    """Hand over lines of the log; what is drawn meanwhile does not change training's noise."""
+    with torch.random.fork_rng():
+        for line in lines:
+            on_log(line)
 
 
 def _first_fault(trainer: Trainer, folder: Path) -> str | None:
