@@ -49,6 +49,7 @@ from .objective.schedule import Ramp as Ramp
 from .objective.schedule import ramp as ramp
 from .run import Run as Run
 from .run import fit as fit
+from .run import open as open
 from .runs.artifact import load as load
 from .runs.artifact import save as save
 from .scoring.card import ScoreCard as ScoreCard

@@ -7,31 +7,136 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .models import Model
 from .ranks import alone, first, joined
+from .runs import config
+from .runs.artifact import load
 from .runs.files import read_lines
 from .runs.lock import held
 from .training.checkpoints import load_checkpoint
 from .training.device import device_of
 from .training.folder import create, keep_history, reopen
-from .training.loop import train
+from .training.loop import OnLog, train
 from .training.recipe import Recipe
 from .training.settings import describe
 from .training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
+    from .runs.scores import Scores
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run: its folder, the model, the curves, and (once evaluated) the scores."""
+    """A finished run: its folder, the model, the curves, and (once evaluated) the scores.
+
+    Attributes:
+        folder: The run's folder.
+        model: The trained model.
+        history: The lines of the log, a dict each.
+        scores: The scores as scores.json has them; empty before evaluation.
+    """
 
     folder: Path
     model: Model
     history: list[dict[str, Any]]
     scores: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings of the run: the recipe with its flags, the objective, data and machine."""
+        return config.read(self.folder)
+
+    @property
+    def measured(self) -> Scores:
+        """The scores by their types, as `run.measured.test["elbo"].value`."""
+        from .runs.scores import typed
+
+        return typed(self.scores)
+
+    def frame(self) -> Any:
+        """Return the history as a data frame of pandas, a row for each epoch and split.
+
+        Raises:
+            ModuleNotFoundError: If pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.history)
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the curves of training, one figure for each term in nats, by the terms' names."""
+        from .pages.diagrams import figures
+
+        return figures(self.history)
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        width = max((len(name) for name, _ in rows), default=0)
+        lines = [f"{name:<{width}}  {value}" for name, value in rows]
+        return "\n".join([f"Run({str(self.folder)!r})", *lines])
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the settings and the scores as a table."""
+        from html import escape
+
+        cell = '<td style="text-align:left">{}</td>'
+        rows = []
+        for row in self._rows():
+            cells = "".join(cell.format(escape(text)) for text in row)
+            rows.append(f"<tr>{cells}</tr>")
+        return f"<b>{escape(str(self.folder))}</b><table>{''.join(rows)}</table>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return what a reader wants first, as names and values."""
+        rows = []
+        if (self.folder / config.FILE).exists():  # a folder may be gone by now
+            settings = self.config
+            data = settings["data"]
+            rows += [
+                ("recipe", f"{settings['recipe']}, seed {settings['seed']}"),
+                ("data", f"{data['name']}, {data['n']:,} items"),
+                ("objective", settings["objective"]),
+                ("seconds", f"{settings.get('seconds') or 0:.0f}"),
+            ]
+        if self.history:
+            rows.append(("epochs", str(self.history[-1]["epoch"])))
+        for term, (value, error) in self.measured.test.items():
+            spread = "" if error is None else f" ± {error:.2f}"
+            rows.append((term, f"{value:.2f}{spread} nats, test"))
+        for name, metric in self.measured.metrics.items():
+            if metric.value is not None:
+                rows.append((name, f"{metric.value:.3f}"))
+        return rows
+
+
+def open(folder: str | Path, model: Model | None = None) -> Run:
+    """Return the finished run in a folder, as `fit` returned it.
+
+    Args:
+        folder: The run's folder.
+        model: The model, built as for training, where it is one of your own; a model of a family is
+            rebuilt from the folder.
+
+    Raises:
+        FileNotFoundError: If the folder is no run, or the run did not finish.
+        ValueError: If a file is damaged or of another version, or the model is of no family.
+    """
+    from .runs import scores as scores_of_runs
+
+    folder = Path(folder)
+    loaded = load(folder, model)
+    settings = config.read(folder)
+    if not settings.get("recipe"):
+        raise ValueError(f"{folder} holds a saved model, but no run: `load` returns the model")
+    scored = (folder / scores_of_runs.FILE).exists()
+    scores = scores_of_runs.plain(scores_of_runs.read(folder)) if scored else {}
+    return Run(folder, loaded, read_lines(folder / "metrics.jsonl"), scores)
 
 
 def fit(
@@ -44,6 +149,7 @@ def fit(
     quick: bool = False,
     device: str | None = None,
     quiet: bool = False,
+    on_log: OnLog | None = None,
 ) -> Run:
     """Train `recipe` into a folder; then evaluate it and write its report.
 
@@ -62,6 +168,9 @@ def fit(
         quick: If true, evaluate on fewer items, sooner and with larger errors.
         device: The name of the device, by default a GPU where there is one.
         quiet: If true, say nothing.
+        on_log: A function that is called with each line of the log, at rank 0 and once the line is
+            written: one of the training items after each epoch, and one of those held out. A run
+            that goes on from a checkpoint calls it for the lines that are new.
 
     Raises:
         FileExistsError: If `out` holds something and neither `resume` nor `overwrite` is set.
@@ -86,7 +195,7 @@ def fit(
         else:
             place = first(partial(create, folder, settings, overwrite))
         first(partial(keep_history, place, trainer.step))
-        train(trainer, folder, quiet, place)
+        train(trainer, folder, quiet, place, on_log)
         history = first(partial(read_lines, folder / "metrics.jsonl"))
     model = trainer.model.eval()
     scores: dict[str, Any] = {}

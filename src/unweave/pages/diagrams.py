@@ -185,18 +185,36 @@ def _labels_held(labels: Array | None) -> tuple[Array | None, list[int]]:
 
 def curves(history: Sequence[Mapping[str, Any]], chart: Chart) -> list[dict[str, Any]]:
     """Draw a small chart for each term that was logged."""
-    last_of: dict[str, dict[str, Any]] = {}  # by term and split
+    drawn = []
+    for term, last in _last_of(history).items():
+        symbol = SYMBOLS.get(term, "")
+        svg = _curve(history, term, last, chart)
+        drawn.append({"term": term, "symbol": symbol, "last": last, "svg": svg})
+    return drawn
+
+
+def figures(history: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    """Draw a figure of its own for each term that was logged, by the terms' names."""
+    drawn = {}
+    for term in _last_of(history):
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        ax = figure.add_subplot()
+        plots.curves(history, term, ax=ax)
+        ax.set(xlabel="epoch", ylabel=f"{term} (nats)")
+        ax.legend(frameon=False)
+        drawn[term] = figure
+    return drawn
+
+
+def _last_of(history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the last value of each term that was logged, by term and split."""
+    last_of: dict[str, dict[str, Any]] = {}
     for line in history:
         split = line.get("split", "train")
         for key, value in line.items():
             if key not in NO_TERMS and _real(value):
                 last_of.setdefault(key, {})[split] = value
-    drawn = []
-    for term, last in last_of.items():
-        symbol = SYMBOLS.get(term, "")
-        svg = _curve(history, term, last, chart)
-        drawn.append({"term": term, "symbol": symbol, "last": last, "svg": svg})
-    return drawn
+    return last_of
 
 
 def _curve(
