@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,7 +164,7 @@ def test_a_study_without_a_name_starts_nothing(unweave, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = unweave("study")
     assert code == 0
-    assert "dsprites-small  40" in out
+    assert re.search(r"dsprites-small +40 ", out)
     assert list(tmp_path.iterdir()) == []
 
 
