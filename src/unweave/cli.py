@@ -247,6 +247,10 @@ def explore(
     runs: Annotated[
         list[Path], typer.Argument(help="A run's folder, or two, side by side.", metavar="RUN...")
     ],
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the page as one file, which needs no server, and end."),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8700,
     host: Annotated[
         str, typer.Option(help="Address to answer at; others than this machine need a token.")
@@ -256,6 +260,12 @@ def explore(
     """Open a run in the browser: its items as points, its latent units as sliders."""
     import webbrowser
 
+    if export is not None:
+        from .explorer.embedded import export as write
+
+        size = write(export, *sessions(runs))
+        say(f"page: {export} ({size / 1e6:.1f} MB, needs no server)")
+        return
     from .explorer.server import Explorer, serve
 
     def ready(address: str) -> None:

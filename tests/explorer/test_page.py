@@ -1,15 +1,12 @@
 """The explorer's page in a browser, as a person uses it."""
 
 import contextlib
-import json
 import threading
-import urllib.parse
 
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import sync_playwright
-from support.chromium import executable
+from support.browsing import chromium, loaded, settled, state
 from support.explorer import session as small
 
 from unweave.explorer.gate import Gate
@@ -48,45 +45,14 @@ def address(session):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def loaded(browser, address):
-    """The page, loaded; errors in its console fail the test."""
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
-    wrong = []
-    page.on("console", lambda message: wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    opened(page, address)
-    yield page
-    page.close()
-    assert not wrong
 
 
 @pytest.fixture
 def page(browser, address):
     with loaded(browser, address) as page:
         yield page
-
-
-def opened(page, address):
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]")
-    settled(page)
-
-
-def settled(page):
-    """Wait until rows have followed, and the address holds the state."""
-    page.wait_for_timeout(500)
-
-
-def state(page):
-    text = urllib.parse.unquote(page.evaluate("location.hash.slice(1)"))
-    return json.loads(text)
 
 
 def pixels(page, selector):
@@ -168,14 +134,12 @@ def test_a_link_restores_the_view_to_the_pixel(page, browser):
     lasso(page)
     page.locator("#colour").select_option("bound elbo")
     settled(page)
-    other = browser.new_page(viewport={"width": 1300, "height": 900})
-    opened(other, page.url)
-    other.locator("#selection table").wait_for()
-    other.wait_for_timeout(500)
-    for canvas in ("#decoded", "#map", "#item"):
-        assert pixels(other, canvas) == pixels(page, canvas), canvas
-    assert other.locator("#selection").inner_text() == page.locator("#selection").inner_text()
-    other.close()
+    with loaded(browser, page.url) as other:
+        other.locator("#selection table").wait_for()
+        settled(other)
+        for canvas in ("#decoded", "#map", "#item"):
+            assert pixels(other, canvas) == pixels(page, canvas), canvas
+        assert other.locator("#selection").inner_text() == page.locator("#selection").inner_text()
 
 
 def test_a_name_is_kept(page, session):
@@ -222,9 +186,8 @@ def other_codes(page):
 
 
 def test_it_fits_a_phone_and_the_dark(browser, address):
-    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
-    opened(page, address)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.keyboard.press("?")
-    page.get_by_text("How to explore").wait_for()
-    page.close()
+    size = {"width": 390, "height": 800}
+    with loaded(browser, address, viewport=size, color_scheme="dark") as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.keyboard.press("?")
+        page.get_by_text("How to explore").wait_for()

@@ -73,6 +73,7 @@ class Session:
             "folder": str(self.folder),
             "data": self.data.name,
             "items": len(self.data),
+            "planes": ["pca", "tsne"],
             "shape": list(self.picture_shape),
             "columns": list(self.data.prepared.get("columns", ())),
             "range": self._range(),

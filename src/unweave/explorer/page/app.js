@@ -1,6 +1,7 @@
 // The page: one state, which the address holds, and its parts.
 
-import { classColour, Pictures, ramp } from "./draw.js";
+import { classColour, element, Pictures, ramp } from "./draw.js";
+import { Embedded } from "./embedded.js";
 import { Exchange } from "./exchange.js";
 import { PointMap } from "./map.js";
 import { Other } from "./other.js";
@@ -8,7 +9,8 @@ import { Panels } from "./panels.js";
 import { Server } from "./server.js";
 
 const $ = (id) => document.getElementById(id);
-const source = new Server(() => say("the server has stopped: start it again, and load this page again"));
+const stopped = () => say("the server has stopped: start it again, and load this page again");
+const source = Embedded.isHere() ? await Embedded.open() : new Server(stopped);
 const [run, flat, labels] = await Promise.all([source.run(), source.numbers("codes"), source.numbers("labels")]);
 const units = run.sites.flatMap((site) => site.units.map((unit) => ({ ...unit, site })));
 const column = (k) => Float32Array.from({ length: run.items }, (_, i) => flat[i * units.length + k]);
@@ -171,7 +173,8 @@ const titleOf = (unit) => (run.names[unit]?.name ? `${run.names[unit].name} (${u
 
 function fillAxes() {
   const planes = run.sites.filter((site) => site.units.length > 2);
-  const planar = planes.flatMap(({ name }) => [[`pca ${name}`, `components of ${name}`], [`tsne ${name}`, `t-SNE of ${name}`]]);
+  const kinds = { pca: "components", tsne: "t-SNE" };
+  const planar = planes.flatMap(({ name }) => run.planes.map((kind) => [`${kind} ${name}`, `${kinds[kind]} of ${name}`]));
   const named = units.map(({ name }) => [name, titleOf(name)]);
   const colours = [
     ["one colour", "one colour"],
@@ -358,7 +361,10 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (pan
 // -- the beginning ---------------------------------------------------------------------------------
 
 $("run").textContent = document.title = other ? `${run.run} beside ${other.run.run}` : run.run;
-$("about").textContent = `${run.items.toLocaleString("en")} items of ${run.data}, ${units.length} latent units`;
+const many = (n) => n.toLocaleString("en");
+const shownItems = run.all > run.items ? `${many(run.items)} of ${many(run.all)}` : many(run.items);
+$("about").textContent = `${shownItems} items of ${run.data}, ${units.length} latent units`;
+if (source.note) $("about").append(element("span", { className: "warning", textContent: `; ${source.note}` }));
 if (!units.some((unit) => unit.information)) say(`no information is measured yet: unweave evaluate ${run.folder}`);
 restore();
 fillAxes();
