@@ -266,6 +266,7 @@ def test_aliases_coincide_where_the_mathematics_says_so():
 )
 def test_objectives_print_their_integrand(objective, text):
     assert str(objective) == text
+    assert repr(objective) == f"Objective({text})"
 
 
 def test_circled_terms_of_forms_beside_the_table():

@@ -133,6 +133,9 @@ class Objective:
         """The integrand."""
         return printed(self.coefficients)
 
+    def __repr__(self) -> str:
+        return f"Objective({self})"
+
     def circled(self) -> str:
         """Return the objective in the circled terms of the paper, for a tree of groups and units.
 
