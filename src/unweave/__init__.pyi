@@ -8,11 +8,11 @@ from . import nets as nets
 from . import plots as plots
 from . import recipes as recipes
 from . import sklearn as sklearn
-from .aggregate.estimators import balanced as balanced
 from .aggregate.estimators import exact as exact
 from .aggregate.estimators import minibatch as minibatch
-from .aggregate.estimators import stratified as stratified
-from .aggregate.estimators import weighted as weighted
+from .aggregate.weights import balanced as balanced
+from .aggregate.weights import stratified as stratified
+from .aggregate.weights import weighted as weighted
 from .annotate import annotate as annotate
 from .objective.atoms import Atom as Atom
 from .objective.conditioned import conditioned as conditioned

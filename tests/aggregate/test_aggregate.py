@@ -25,7 +25,7 @@ from torch.distributions import (
 )
 
 import unweave as uw
-from unweave.trace.groups import block
+from unweave.trace.leaves import block
 
 BLOCKS = ["z", "z[1]", "w[:, 0]", "w[1, 1]", "y", "u", "u[0]", "s", "s[1]"]
 

@@ -4,40 +4,14 @@ import re
 import pytest
 from support.programs import LEAVES, tree
 
-from unweave.trace.groups import block, chain, every, intersect, name, union
+from unweave.trace.groups import chain, every, intersect, union
+from unweave.trace.leaves import block, name
 
 SHAPES = {"y": (), "z": (4,), "w": (2, 3)}
 
 
 def units(part):
     return sorted((site, u) for site, numbers in part for u in numbers)
-
-
-@pytest.mark.parametrize(
-    ("leaf", "expected"),
-    [
-        ("y", [0]),
-        ("y[0]", [0]),
-        ("y[-1]", [0]),
-        ("z", [0, 1, 2, 3]),
-        ("z[:]", [0, 1, 2, 3]),
-        ("z[2]", [2]),
-        ("z[-1]", [3]),
-        ("z[-3:-1]", [1, 2]),
-        ("z[::2]", [0, 2]),
-        ("z[::-1]", [0, 1, 2, 3]),
-        ("z[1:9]", [1, 2, 3]),
-        (" z[ 1 : 3 ] ", [1, 2]),
-        ("w", [0, 1, 2, 3, 4, 5]),
-        ("w[1]", [3, 4, 5]),
-        ("w[:, 0]", [0, 3]),
-        ("w[:, 1:]", [1, 2, 4, 5]),
-        ("w[-1, -1]", [5]),
-        ("w[::-1, ::2]", [0, 2, 3, 5]),
-    ],
-)
-def test_leaves_index_units_as_tensors_do(leaf, expected):
-    assert block(leaf, SHAPES) == ((leaf.split("[")[0].strip(), tuple(expected)),)
 
 
 @pytest.mark.parametrize(

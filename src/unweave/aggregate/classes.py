@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal, OneHotCategorical
 
 from ..trace.concrete import Concrete
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import unwrap
 from ..trace.node import Node
 from ..trace.parameters import lacking

@@ -18,29 +18,25 @@ site (`Trace.conditional`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from ..ranks import world
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.trace import Trace
 from .folding import with_samples
 from .gather import gathered
 from .mixture import log_mixture
 from .question import BUDGET, count_components, count_rows
+from .weights import Weights, balanced
 
 Ahead = Sequence["float | Tensor"]
 """For each block a number or a tensor (*classes, *samples, batch): up to a common factor, the
 coefficients of the sum Σ ahead · log q(block) that will be differentiated. The fused estimator then
 makes that gradient with the values: a hint, never an assumption.
-"""
-
-Weights = Callable[[int, int], tuple[float, float, float]]
-"""(B, N) -> weights of an item's own posterior, of the next item's, and of every other item's in
-the batch.
 """
 
 
@@ -59,44 +55,6 @@ class Aggregate(Protocol):
             ahead: A hint, which may be ignored (see `Ahead`).
         """
         ...
-
-
-# -- weights ---------------------------------------------------------------------------------------
-
-
-def balanced(batch: int, n: int) -> tuple[float, float, float]:
-    """Weigh the own posterior 1/N, each other (N−1)/(N(B−1)).
-
-    Unbiased for q(z), exact at B = N (Esmaeili et al., 2019).
-    """
-    other = (n - 1) / (n * (batch - 1)) if batch > 1 else 0.0
-    return 1 / n, other, other
-
-
-def stratified(batch: int, n: int) -> tuple[float, float, float]:
-    """Weigh the own posterior 1/N, one other (N−M)/(NM), the rest 1/M, with M = B−1.
-
-    Unbiased for q(z). Source: minibatch stratified sampling of Chen et al., "Isolating Sources of
-    Disentanglement" (2018), appendix C.2, with 1/N on the diagonal as in the paper. Public
-    implementations put it in column 0.
-    """
-    m = batch - 1
-    if m == 0:
-        return 1 / n, 0.0, 0.0
-    return 1 / n, (n - m) / (n * m), 1 / m
-
-
-def weighted(batch: int, n: int) -> tuple[float, float, float]:
-    """Weigh all posteriors 1/(NB): minibatch weighted sampling of Chen et al. (2018).
-
-    Biased: it estimates q(z)/N or so, and shifts a total correlation over D units by about
-    (D−1)·log N nats. The gradient is of use, the value is not.
-    """
-    each = 1 / (n * batch)
-    return each, each, each
-
-
-# -- estimators ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

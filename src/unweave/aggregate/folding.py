@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..trace.axes import pad
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.node import Node
 from ..trace.trace import Trace
 from .layout import bare_dist

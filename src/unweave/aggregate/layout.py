@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Normal, OneHotCategorical
 
 from ..fused.plan import Blocks, Units
 from ..trace.concrete import Concrete
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import unwrap
 from ..trace.node import Node
 

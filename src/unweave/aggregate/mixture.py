@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.trace import Trace
 from .classes import (
     cases_of,

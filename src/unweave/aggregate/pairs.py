@@ -14,7 +14,7 @@ from ..fused.plan import Body, Units
 from ..fused.relaxed import HOTTEST, RelaxedChunk
 from ..fused.sweep import Differentiated, Mixture, Pair, mixture
 from ..trace.concrete import Concrete
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import log_marginals
 from ..trace.trace import Trace
 from .layout import Layout, Site, addresses, bare_dist, kind_of, layout

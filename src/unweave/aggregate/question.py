@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import unit_shape
 from ..trace.trace import Trace
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils.checkpoint import checkpoint
 
-from ..trace.groups import Block, Part
+from ..trace.leaves import Block, Part
 from ..trace.marginals import is_factorised, log_marginals
 from ..trace.node import Law, Node
 from ..trace.trace import Trace

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..trace.groups import Block, Part
+from ..trace.leaves import Block, Part
 from ..trace.marginals import log_marginals
 from ..trace.node import Node
 from ..trace.trace import Trace

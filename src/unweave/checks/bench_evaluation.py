@@ -15,7 +15,7 @@ from .. import terminal
 from ..evaluation.encoded import chunks
 from ..evaluation.joint import joint, log_densities
 from ..models import Model, hfvae
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.trace import Trace
 from .timing import interleaved, load, machine, verdict
 

@@ -20,7 +20,7 @@ from torch.distributions import Normal
 from ..aggregate import balanced, pairs, unfused
 from ..fused import native, pure
 from ..fused import plan as plans
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.node import Node
 from ..trace.trace import Trace
 from .bench_step import log_weights

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..aggregate import exact
 from ..data import Data
 from ..models.model import unit_names
-from ..trace.groups import Block, block
+from ..trace.leaves import Block, block
 from ..trace.marginals import unit_shape
 from ..trace.trace import Trace
 from .sums import Sums

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..aggregate import log_own
 from ..models.model import Model, seeded
 from ..objective.densities import Densities
-from ..trace.groups import Block, block
+from ..trace.leaves import Block, block
 from ..trace.trace import Trace
 from .encoded import evenly
 from .joint import PAIRS, VALUES, Values, arguments, broadcasts, log_densities

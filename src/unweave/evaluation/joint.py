@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..models.model import Model, seeded
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import log_marginals
 from ..trace.trace import Trace
 from ..training.items import Kept

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..aggregate import exact
 from ..aggregate.estimators import Ahead
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.trace import Trace
 
 

@@ -21,7 +21,8 @@ from ..objective.atoms import Atom
 from ..objective.bounds import breaches
 from ..objective.densities import Densities
 from ..objective.objective import Objective
-from ..trace.groups import Block, Tree, block
+from ..trace.groups import Tree
+from ..trace.leaves import Block, block
 from ..trace.trace import Trace
 from ..training.items import Items, Kept, epoch_order
 from ..training.recipe import PRIOR_DRAWS, Recipe, decomposition

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..trace.groups import Block, Tree, block, chain, intersect, union
+from ..trace.groups import Tree, chain, intersect, union
+from ..trace.leaves import Block, block
 from .atoms import Atom
 
 REMEMBERED = 1024

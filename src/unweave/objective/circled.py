@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from .atoms import Atom, Coefficient, is_zero, names_of, printed, printed_sum
+from .atoms import Atom, Coefficient
+from .printing import is_zero, names_of, printed, printed_sum
 
 RECON = Atom("recon")
 EVIDENCE = Atom("evidence")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, OneHotCategorical, kl_divergence
 
-from ..trace.groups import Part
+from ..trace.leaves import Part
 from ..trace.marginals import is_factorised, unwrap
 from ..trace.node import Node
 from ..trace.parameters import changed

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from ..aggregate import Aggregate
-from ..trace.groups import Block, Tree
+from ..trace.groups import Tree
+from ..trace.leaves import Block
 from ..trace.trace import Trace
 from .atoms import Atom, Coefficient
 from .blocks import blocks, from_coarsest, grouping, levels, within

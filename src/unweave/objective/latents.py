@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from .blocks import blocks, within
 from .densities import Densities
 

@@ -22,9 +22,10 @@ from torch import Tensor
 from ..aggregate import Aggregate
 from ..trace.groups import Tree
 from ..trace.trace import Trace
-from .atoms import Atom, Coefficient, printed
+from .atoms import Atom, Coefficient
 from .circled import circled
 from .densities import Densities, Term
+from .printing import printed
 from .schedule import Ramp, reciprocal
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..aggregate import classes_summed, log_own
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import log_marginals, unit_shape
 from ..trace.node import Node
 from ..trace.trace import Trace

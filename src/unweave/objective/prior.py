@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..aggregate import classes_summed, log_mixture
-from ..trace.groups import Block
+from ..trace.leaves import Block
 from ..trace.marginals import is_factorised, unit_shape
 from ..trace.trace import Trace
 from .dependence import Dependence
