@@ -152,7 +152,8 @@ def _refuse_beyond(name: str, value: Tensor) -> None:
     """Raise a ValueError if outcomes are below 0 or above 1."""
     if not value.numel():
         return
-    least, most = (float(end) for end in value.aminmax())
+    ends = value.aminmax()
+    least, most = float(ends.min), float(ends.max)
     is_fine = least >= 0 and most <= 1
     if is_fine or math.isnan(least):
         return

@@ -363,7 +363,10 @@ class Trace(Mapping[str, Node]):
         """
         check_location(name, loc)
         check_scale(name, scale)
-        loc, scale = like(loc, scale, value), like(scale, loc, value)
+        if not isinstance(loc, Tensor):
+            loc = like(loc, scale, value)
+        if not isinstance(scale, Tensor):
+            scale = like(scale, loc, value)
         dist = Normal(loc, scale, validate_args=False)
         return self.sample(dist, value, name=name, observed=observed, where=where)
 
