@@ -201,3 +201,9 @@ def test_the_stub_lists_the_public_names_and_where_they_are():
 def test_a_name_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(AttributeError, match=r"no 'elbow'; it has: .* elbo, "):
         _ = unweave.elbow
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """Of two files with the same name, pytest would read one and stop at the other."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
