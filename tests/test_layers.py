@@ -16,7 +16,7 @@ SOURCE = Path(unweave.__file__).parent
 
 ORDER = [
     "extras", "ranks", "nets", "affine", "trace", "fused", "aggregate", "objective",
-    "models", "data", "metrics", "plots", "terminal",
+    "models", "data", "metrics", "plots", "signals", "terminal",
     "runs", "training", "evaluation", "pages", "explorer", "scoring",
     "run", "annotate", "sklearn", "recipes", "studies", "checks", "again", "cli", "__main__",
 ]  # fmt: skip

@@ -415,7 +415,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=Path("campaign"), help="where failures go")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    counts, failures = run(given.count, given.seed, given.kept)
+    counts, failures = run(given.count, given.seed, given.kept.absolute())
     print(table(counts))
     print("\n".join(failures), file=sys.stderr)
     sys.exit(bool(failures))

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from . import __version__, recipes, terminal
 from .again import recipe_of, sessions, where_it_began
+from .signals import heard
 from .terminal import console, say, visible
 
 app = typer.Typer(
@@ -91,14 +92,13 @@ def main() -> None:
 
 
 def _hear_schedulers() -> None:
-    """Take SIGTERM and SIGHUP for Ctrl-C, but for a SIGHUP that `nohup` has switched off."""
+    """Take a scheduler's signals for Ctrl-C."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+    for number in heard():
+        if number != signal.SIGINT:
             signal.signal(number, interrupt)
 
 
@@ -214,9 +214,15 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at fewer items: sooner, larger errors.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure everything, not only what is missing.")
+    ] = False,
     device: Device = None,
 ) -> None:
-    """Score a finished run again, and write its report."""
+    """Score a trained run, and write its report.
+
+    Parts that it has of the same weights, data and settings are kept.
+    """
     from .evaluation.evaluate import evaluate as evaluate_run
     from .pages.run import write
     from .runs.artifact import load, read_config
@@ -228,18 +234,39 @@ def evaluate(
         recipe = recipe_of(folder)
         content.check(read_config(folder), content.described(recipe), folder)
         model = load(folder).to(device_of(device))
-        scores = evaluate_run(recipe, model, folder, points=points, quick=quick)
+        scores = evaluate_run(recipe, model, folder, points=points, quick=quick, again=again)
+        write(folder)
     for remark in scores.get("remarks", ()):
         say(f"note: {remark}", to_stderr=True)
-    say(f"report: {write(run)}")
+    say(f"report: {run / 'report.html'}")
+    _end_of_evaluation(run)
+
+
+def _end_of_evaluation(run: Path) -> None:
+    """Exit with 1 if a part of the evaluation failed."""
+    from .runs import seal
+
+    held = seal.read(run)
+    if held is not None and held.missing:
+        say(
+            f"Error: of the evaluation failed: {', '.join(held.missing)}; the rest is kept, and "
+            f"`unweave evaluate {run}` does what is missing",
+            to_stderr=True,
+        )
+        raise typer.Exit(1)
 
 
 @app.command()
 def report(run: RunFolder) -> None:
     """Write report.html again from a run's files."""
     from .pages.run import write
+    from .runs.kinds import is_run
+    from .runs.lock import held
+    from .training.overwrite import recover
 
-    say(f"report: {write(run)}")
+    recover(run.absolute())
+    with held(run) if is_run(run) else contextlib.nullcontext():
+        say(f"report: {write(run)}")
 
 
 @app.command()
@@ -642,5 +669,6 @@ def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) 
     if leads and options.get("evaluate", True):
         say(f"report: {folder / 'report.html'}")
         say(f"to explore it in the browser: unweave explore {folder}", to_stderr=True)
+        _end_of_evaluation(folder)
     elif leads:
         say(f"trained: {folder}; `unweave evaluate {folder}` scores it")

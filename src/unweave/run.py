@@ -181,40 +181,47 @@ def fit(
         ConnectionError: If another rank is lost.
     """
     folder = Path(out)
-    with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)), ExitStack() as stack:
-        quiet = quiet or rank > 0
-        trainer = Trainer(recipe, device)
-        settings = describe(recipe, trainer.model, trainer.device)
-        first(partial(stack.enter_context, held(folder)))
-        place = folder
-        if resume:
-            notes = first(partial(reopen, folder, settings))
-            for note in () if quiet else notes:
-                _say(f"note: {note}")
-            _restore(trainer, folder, ranks, quiet)
-        else:
-            place = first(partial(create, folder, settings, overwrite))
-        first(partial(keep_history, place, trainer.step))
-        train(trainer, folder, quiet, place, on_log)
-        history = first(partial(read_lines, folder / "metrics.jsonl"))
-    model = trainer.model.eval()
-    scores: dict[str, Any] = {}
-    if evaluate and rank == 0:
-        if not quiet:
-            _say(f"evaluating on {len(recipe.data):,} items")
-        # scikit-learn and matplotlib, which training needs not, take as long to import as torch
-        from .evaluation.evaluate import evaluate as evaluate_run
-        from .pages import run as report
-
-        with alone():
-            scores = evaluate_run(recipe, model, folder, quick=quick, quiet=quiet)
-            report.write(folder)
-        if not quiet:
-            for remark in scores.get("remarks", ()):
-                _say(f"note: {remark}")
-            for line in report.summary(folder):
-                _say(line)
+    with ExitStack() as stack:  # the folder is held until its page is written
+        with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)):
+            quiet = quiet or rank > 0
+            trainer = Trainer(recipe, device)
+            settings = describe(recipe, trainer.model, trainer.device)
+            first(partial(stack.enter_context, held(folder)))
+            place = folder
+            if resume:
+                notes = first(partial(reopen, folder, settings))
+                for note in () if quiet else notes:
+                    _say(f"note: {note}")
+                _restore(trainer, folder, ranks, quiet)
+            else:
+                place = first(partial(create, folder, settings, overwrite))
+            first(partial(keep_history, place, trainer.step))
+            train(trainer, folder, quiet, place, on_log)
+            history = first(partial(read_lines, folder / "metrics.jsonl"))
+        model = trainer.model.eval()
+        scores: dict[str, Any] = {}
+        if evaluate and rank == 0:
+            scores = _score(recipe, model, folder, quick, quiet)
     return Run(folder, model, history, scores)
+
+
+def _score(recipe: Recipe, model: Model, folder: Path, quick: bool, quiet: bool) -> dict[str, Any]:
+    """Evaluate the model, write the report, and return the scores."""
+    if not quiet:
+        _say(f"evaluating on {len(recipe.data):,} items")
+    # scikit-learn and matplotlib, which training needs not, take as long to import as torch
+    from .evaluation.evaluate import evaluate
+    from .pages import run as report
+
+    with alone():
+        scores = evaluate(recipe, model, folder, quick=quick, quiet=quiet)
+        report.write(folder)
+    if not quiet:
+        for remark in scores.get("remarks", ()):
+            _say(f"note: {remark}")
+        for line in report.summary(folder):
+            _say(line)
+    return scores
 
 
 def _restore(trainer: Trainer, folder: Path, ranks: int, quiet: bool) -> None:

@@ -65,13 +65,17 @@ def ended(error: Exception, quiet: bool = False) -> int:
 
 
 def is_foreseen(error: Exception) -> bool:
-    """Return whether a statement of this package raised an error, or the system refused a file.
+    """Whether a statement of this package raised an error, or the system refused a file or memory.
 
     Anything else was raised within a library, or by an expression that was thought to be safe.
     """
     is_of_the_system = isinstance(error, OSError) and bool(error.strerror)
-    if is_of_the_system or isinstance(error, MissingExtra) or _is_out_of_memory(error):
-        return True
+    is_lack = isinstance(error, MissingExtra) or _is_out_of_memory(error)
+    return is_of_the_system or is_lack or is_refusal(error)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a statement of this package raised an error: what was given has no place there."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -83,7 +87,9 @@ def is_foreseen(error: Exception) -> bool:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # of a GPU
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # torch's
 
 
 def _message(error: Exception) -> str:

@@ -213,7 +213,7 @@ def test_a_study_runs_skips_what_is_finished_and_retries_what_failed(mended):
     ((job, why),) = mended.failures
     assert job.key == mended.broken.key
     assert why["attempts"] == 2  # once more at the end
-    assert "is no unweave run" in why["log"]
+    assert "no unweave run" in why["log"]
     assert mended.thesis == "all my work"
     assert mended.left_at_last == []
     assert list(work.failures(jobs_of(mended.out), mended.out)) == []
@@ -338,7 +338,7 @@ def test_unknown_executors_are_named(tmp_path):
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="holds no study"):
+    with pytest.raises(FileExistsError, match="no unweave study"):
         run(tiny(), tmp_path, quiet=True)
     os.remove(tmp_path / "notes.txt")
     (tmp_path / "study.json").write_text(json.dumps({"name": "other"}))

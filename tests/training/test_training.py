@@ -794,7 +794,7 @@ def test_a_foreign_folder_is_never_replaced(tmp_path, files):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(
-        FileExistsError, match="is no unweave run, so it is left alone: choose another --out"
+        FileExistsError, match="no unweave run, which is left alone: choose another --out"
     ):
         fit(tiny(), tmp_path, overwrite=True, evaluate=False, quiet=True)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files

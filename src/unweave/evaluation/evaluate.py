@@ -2,36 +2,43 @@
 
 scores.json holds numbers (nats per item, with standard errors), evaluation.npz arrays; a report
 reads both. Information terms use q(z) summed over the whole training part, averaged over as many of
-its items as `points` says, or else the recipe.
+its items as `points` says, or else the recipe. evaluation.json says what these depend on, so an
+evaluation that was stopped, or of which a part failed, does what is missing.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .. import __version__
 from ..data import Data
 from ..models.model import Model, seeded
-from ..runs.arrays import write as write_arrays
-from ..runs.files import read_lines
+from ..runs import arrays as run_arrays
+from ..runs import scores as run_scores
+from ..runs import seal
+from ..runs.files import read_json, read_lines
 from ..runs.findings import packed
-from ..runs.scores import FILE as SCORES
-from ..runs.scores import write as write_scores
 from ..trace.trace import Trace
+from ..training import content
 from ..training.items import Items
 from ..training.recipe import Recipe, check
 from . import codes, factors, pictures, terms
 from .encoded import beside, encoded, kept, place, posterior
-from .parts import SHARES, Parts
+from .parts import SHARES, Found, Parts
 from .remarks import remarks
 from .sums import Sums
+
+FINDINGS = "the recipe's own findings"
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,15 @@ def evaluate(
     *,
     points: int | None = None,
     quick: bool = False,
+    again: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Score `model` on the recipe's data and write scores.json and evaluation.npz.
+
+    Parts that the folder has already are kept if the weights, the data, the settings and the
+    version of this package are those that they were measured with, but for findings of a recipe
+    that is not of this package. The others draw numbers of their own, so in an evaluation that is
+    done in two steps estimates differ within their errors from those of one.
 
     Args:
         recipe: The plan by which the model was trained.
@@ -72,6 +85,7 @@ def evaluate(
         folder: The run folder.
         points: The items that exact terms are averaged over, by default the recipe's.
         quick: If true, average over 200 items, and look at fewer elsewhere: larger errors, sooner.
+        again: If true, measure everything, whatever the folder has.
         quiet: If true, show no progress in a terminal.
 
     Returns:
@@ -83,37 +97,105 @@ def evaluate(
     """
     check(recipe)
     folder = Path(folder)
-    is_first = not (folder / SCORES).is_file()
+    is_first = not (folder / run_scores.FILE).is_file()
     model = model.eval()
-    scores: dict[str, Any] = {}
-    arrays: dict[str, Any] = {}
     train = recipe.parts()[0]
     test = recipe.test or train
     size = Size.of(recipe, points, quick=quick)
-    parts = Parts(_expected(recipe, train, test), quiet=quiet)
+    depends_on = _depends_on(recipe, model, size)
+    earlier = {} if again else _earlier(folder, depends_on)
+    if earlier and seal.is_whole(folder):
+        if not quiet:
+            _say("note: nothing is missing: weights, data and settings are as they were")
+        whole: dict[str, Any] = read_json(folder / run_scores.FILE)
+        return whole
+    if not _is_of_package(recipe.findings):
+        earlier.pop(FINDINGS, None)
+    parts = Parts(_expected(recipe, train, test) - earlier.keys(), earlier, quiet=quiet)
     try:
         with parts:
             with torch.no_grad(), seeded(recipe.seed), beside(model):
-                drawn = _measure(recipe, model, train, test, size, scores, parts)
+                drawn = _measure(recipe, model, train, test, size, parts)
                 with parts("remarks"):
-                    scores |= _remarks(recipe, train, scores, folder)
+                    parts.scores |= _remarks(recipe, train, parts.scores, folder)
                 if is_first:  # pictures may end the process, by the memory that they take
-                    _write(folder, scores, {}, parts.skipped)
+                    _write(folder, parts, depends_on, [seal.UNFINISHED])
                 with parts("pictures"):
-                    _draw(model, drawn, train, test, size, arrays, parts)
+                    _draw(model, drawn, train, test, size, parts)
             if recipe.findings is not None:
-                with parts("the recipe's own findings"):
-                    scores["findings"], shown = _findings(recipe, model)
-                    arrays |= shown
+                parts.add(FINDINGS, lambda: _findings(recipe, model))
     except BaseException as stop:  # Ctrl-C too
-        parts.skipped["everything after it"] = str(stop) or type(stop).__name__
-        if is_first:
-            _write(folder, scores, arrays, parts.skipped)
-            text = f"note: what was measured is kept; `unweave report {folder}` shows it"
-            print(text, file=sys.stderr, flush=True)
+        parts.skipped[seal.UNFINISHED] = str(stop) or type(stop).__name__
+        if is_first or earlier:
+            _write(folder, parts, depends_on, [seal.UNFINISHED])
+            _say(
+                f"note: what was measured is kept; `unweave report {folder}` shows it, and "
+                f"`unweave evaluate {folder}` does the rest"
+            )
         raise
-    _write(folder, scores, arrays, parts.skipped)
-    return scores
+    _write(folder, parts, depends_on, parts.failed)
+    return parts.scores
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- what an earlier evaluation has ----------------------------------------------------------------
+
+
+def _depends_on(recipe: Recipe, model: Model, size: Size) -> dict[str, Any]:
+    """Return everything that decides the scores of a run, as JSON has it."""
+    settings = {
+        "groups": recipe.groups,
+        "labels": dict(recipe.labels),
+        "objective": str(recipe.objective_at(recipe.epochs * recipe.per_epoch)),
+        "estimator": recipe.estimator,
+        "batch": recipe.batch,
+        "samples": recipe.samples,
+        "seed": recipe.seed,
+        **asdict(size),
+    }
+    found = {
+        "unweave": __version__,
+        "weights": _digest(model),
+        "data": content.described(recipe),
+        "settings": settings,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def _digest(model: Model) -> str:
+    """Return the sha256 of a model's weights."""
+    found = sha256()
+    for name, tensor in model.state_dict().items():
+        held = tensor.detach().cpu().contiguous()
+        found.update(f"{name} {held.dtype} {tuple(held.shape)}".encode())
+        found.update(held.flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _earlier(folder: Path, depends_on: Mapping[str, Any]) -> dict[str, Found]:
+    """Return what the parts gave that the folder has, if they depend on the same."""
+    try:
+        held = seal.read(folder)
+        if held is None or held.depends_on != depends_on:
+            return {}
+        seal.check(folder, run_scores.FILE, run_arrays.FILE)
+        arrays = run_arrays.flat(run_arrays.read(folder))
+        found = Found(read_json(folder / run_scores.FILE), arrays)
+        return {name: found.of(part) for name, part in held.parts.items()}
+    except (OSError, ValueError, KeyError):  # damaged, so all is measured
+        return {}
+
+
+def _is_of_package(function: Any) -> bool:
+    """Whether a function changes with the version of this package alone."""
+    return str(getattr(function, "__module__", "")).startswith("unweave.")
+
+
+# -- measuring -------------------------------------------------------------------------------------
 
 
 def _expected(recipe: Recipe, train: Data, test: Data) -> set[str]:
@@ -124,19 +206,18 @@ def _expected(recipe: Recipe, train: Data, test: Data) -> set[str]:
     if not test.names:
         lacking |= {"codes of test items", "metrics of codes against factors"}
     if recipe.findings is None:
-        lacking.add("the recipe's own findings")
+        lacking.add(FINDINGS)
     return SHARES.keys() - lacking
 
 
-def _write(
-    folder: Path, scores: dict[str, Any], arrays: Mapping[str, Any], skipped: dict[str, str]
-) -> None:
+def _write(folder: Path, parts: Parts, depends_on: dict[str, Any], missing: list[str]) -> None:
     """Write everything that there is so far."""
-    if skipped:
-        scores["skipped"] = skipped
-    write_scores(folder, scores)
-    on_cpu = {name: t.cpu() if isinstance(t, Tensor) else t for name, t in arrays.items()}
-    write_arrays(folder, on_cpu)
+    if parts.skipped:
+        parts.scores["skipped"] = parts.skipped
+    run_scores.write(folder, parts.scores)
+    on_cpu = {name: t.cpu() if isinstance(t, Tensor) else t for name, t in parts.arrays.items()}
+    run_arrays.write(folder, on_cpu)
+    seal.write(folder, depends_on, parts.measured, missing)
 
 
 def _measure(
@@ -145,24 +226,27 @@ def _measure(
     train: Data,
     test: Data,
     size: Size,
-    scores: dict[str, Any],
     parts: Parts,
 ) -> Trace:
-    """Add to the scores all that is measured; return draws of the training part's codes."""
+    """Measure everything; return draws of the training part's codes."""
+    scores = parts.scores
     items = Items("training", train, recipe, place(model))
     parts.show("codes of all items")
     q = encoded(model, items.x)
     some = _sample(len(train), size.points)
     sums = Sums(q, q.take(some).draw())
-    with parts("scores of test items"):
-        scores["test"] = codes.bound(model, test, recipe)
+    parts.measure("scores of test items", lambda: {"test": codes.bound(model, test, recipe)})
     if _has_latents(q):
         scores |= {"batch": recipe.batch, "log_n": math.log(len(train))}
-        with parts("information and the terms of the bound"):
-            scores |= _terms(recipe, model, items, sums, some, size.pairs)
+        parts.measure(
+            "information and the terms of the bound",
+            lambda: _terms(recipe, model, items, sums, some, size.pairs),
+        )
         if train.names:
-            with parts("information about factors"):
-                scores |= _about_factors(model, sums, some, train, test, size.points)
+            parts.measure(
+                "information about factors",
+                lambda: _about_factors(model, sums, some, train, test, size.points),
+            )
     drawn = q
     with parts("discrete sites"):
         drawn = q.draw()
@@ -171,10 +255,13 @@ def _measure(
         scores |= {"factor": test.names[0], "classes": list(test.values[0])}
         with parts("codes of test items"):
             seen = posterior(model, test)
-            with parts("agreement with labels"):
-                scores |= codes.agreement(seen, test, recipe.labels)
-            with parts("metrics of codes against factors"):
-                scores["metrics"] = codes.metrics(seen, test, size.measured)
+            parts.measure(
+                "agreement with labels", lambda: codes.agreement(seen, test, recipe.labels)
+            )
+            parts.measure(
+                "metrics of codes against factors",
+                lambda: {"metrics": codes.metrics(seen, test, size.measured)},
+            )
     return drawn
 
 
@@ -187,15 +274,14 @@ def _remarks(
     return {"remarks": found} if found else {}
 
 
-def _findings(recipe: Recipe, model: Model) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _findings(recipe: Recipe, model: Model) -> Found:
     """Return the recipe's own findings, and their arrays; they are computed on the CPU."""
-    if recipe.findings is None:
-        return [], {}
+    assert recipe.findings is not None
     device = place(model)
     with torch.no_grad(), seeded(recipe.seed), torch.device("cpu"):
-        found = packed(recipe.findings(model.cpu(), recipe))
+        described, arrays = packed(recipe.findings(model.cpu(), recipe))
     model.to(device)
-    return found
+    return Found({"findings": described}, arrays)
 
 
 def _sample(n: int, points: int) -> Tensor:
@@ -237,25 +323,18 @@ def _about_factors(
     return factors.class_information(Sums(q, q.take(few).draw()), few, test)
 
 
-def _draw(
-    model: Model,
-    q: Trace,
-    train: Data,
-    test: Data,
-    size: Size,
-    arrays: dict[str, Any],
-    parts: Parts,
-) -> None:
-    """Add to the arrays those of the pictures."""
+def _draw(model: Model, q: Trace, train: Data, test: Data, size: Size, parts: Parts) -> None:
+    """Make the arrays of the pictures."""
     x, labels = pictures.shown_items(test)
-    arrays |= {"x": x, "labels": labels} | pictures.columns(train)
-    with parts("reconstructions"):
-        arrays["reconstruction"] = pictures.reconstructions(model, x)
-    with parts("what latent units do"):
-        arrays |= pictures.traversals(model, q, x[: pictures.starts(x)])
+    parts.arrays |= {"x": x, "labels": labels} | pictures.columns(train)
+    parts.draw("reconstructions", lambda: {"reconstruction": pictures.reconstructions(model, x)})
+    parts.draw(
+        "what latent units do", lambda: pictures.traversals(model, q, x[: pictures.starts(x)])
+    )
     if _has_latents(q):
-        with parts("samples of the prior"):
-            arrays["prior_samples"] = pictures.samples_of_prior(model, q, x.shape[1:])
-    with parts("the codes of the data"):
-        arrays |= pictures.embedding(model, test, size.shown)
-    arrays |= pictures.modelled(arrays, train)
+        parts.draw(
+            "samples of the prior",
+            lambda: {"prior_samples": pictures.samples_of_prior(model, q, x.shape[1:])},
+        )
+    parts.draw("the codes of the data", lambda: pictures.embedding(model, test, size.shown))
+    parts.arrays |= pictures.modelled(parts.arrays, train)

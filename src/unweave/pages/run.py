@@ -16,6 +16,7 @@ from ..runs import arrays as run_arrays
 from ..runs import config as run_config
 from ..runs import names as run_names
 from ..runs import scores as run_scores
+from ..runs import seal
 from ..runs.arrays import Arrays
 from ..runs.command import command
 from ..runs.files import read_lines, replacing
@@ -37,6 +38,7 @@ def write(folder: str | Path) -> Path:
     Raises:
         FileNotFoundError: If the folder is not a finished run, with the command that makes what is
             missing.
+        ValueError: If a file is damaged, or not as the evaluation left it.
     """
     folder = Path(folder)
     for name, maker in (
@@ -46,6 +48,7 @@ def write(folder: str | Path) -> Path:
     ):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} does not exist: `{maker}` makes it")
+    seal.check(folder)
     config = run_config.read(folder)
     history = read_lines(folder / "metrics.jsonl")
     scores = run_scores.read(folder)

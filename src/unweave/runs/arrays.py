@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..data import npz
+from . import seal
 from .files import replacing
 from .findings import Array
 
@@ -90,6 +91,7 @@ def read(folder: str | Path) -> Arrays:
     path = Path(folder) / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `unweave evaluate {folder}` makes it")
+    seal.check(folder, FILE)
     try:
         npz.check_sizes(path)
         with np.load(path, allow_pickle=False) as file:

@@ -11,6 +11,8 @@ def command(config: Mapping[str, Any]) -> str | None:
     """Return the command line that trains the run again, None for a recipe of its author's own."""
     if not config.get("flags"):
         return None
+    if "recipe" not in config:
+        raise ValueError("config.json names no recipe: restore it, or train the run again")
     recipe = str(config["recipe"])
     return shlex.join(["unweave", "train", recipe, *arguments(config["flags"])])
 

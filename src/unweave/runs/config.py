@@ -72,8 +72,10 @@ def checked(content: Any, path: Path) -> dict[str, Any]:
     """Return the content of a config.json as it is, if each setting is of its type.
 
     Raises:
-        ValueError: If one is not, with its place in the file.
+        ValueError: If one is not, with its place in the file, or if they are nested too deeply.
     """
+    if _is_deep(content):
+        raise ValueError(f"{path} is damaged (nested too deeply): restore it, or train again")
     try:
         msgspec.convert(content, Settings)
     except msgspec.ValidationError as error:
@@ -82,3 +84,17 @@ def checked(content: Any, path: Path) -> dict[str, Any]:
         ) from None
     settings: dict[str, Any] = content
     return settings
+
+
+def _is_deep(content: Any, most: int = 50) -> bool:
+    """Whether lists and mappings stand in one another more than so many times."""
+    level = [content]
+    for _ in range(most):
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inside += value.values()
+            elif isinstance(value, list):
+                inside += value
+        level = inside
+    return bool(level)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from . import seal
 from .files import read_json, write_json
 
 FILE = "scores.json"
@@ -145,6 +146,7 @@ def read(folder: str | Path) -> Scores:
     """
     path = Path(folder) / FILE
     content = read_json(path)
+    seal.check(folder, FILE)
     try:
         return typed(content)
     except msgspec.ValidationError as error:

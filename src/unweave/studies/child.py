@@ -16,24 +16,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ..runs.files import read_json
-
-UNFINISHED = "everything after it"
-"""The part that an evaluation leaves out which was stopped."""
+from ..runs import seal
 
 INTERRUPTED = 130
 """The exit status of a run that saved its state after Ctrl-C: it has not failed."""
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has been trained, scored and reported on: its page is written last."""
-    if not (folder / "report.html").exists():
-        return False
-    try:
-        scores = read_json(folder / "scores.json")
-    except (OSError, ValueError):
-        return False
-    return isinstance(scores, dict) and UNFINISHED not in scores.get("skipped", {})
+    """Whether a run has been trained, scored in full and reported on: its page is written last."""
+    return (folder / "report.html").exists() and seal.is_whole(folder)
 
 
 def main(lock: Path, folder: Path, threads: str, train: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from ..runs import config as run_config
 from ..runs.command import arguments
 from ..runs.files import read_json, read_lines, write_json
+from ..runs.kinds import claim
 from .board import Board
 from .child import INTERRUPTED, is_finished
 from .executors import EXECUTORS
@@ -116,13 +117,12 @@ def prepare(study: Study, out: Path) -> list[Job]:
     _check_objectives(_unfinished(jobs, out))
     path = out / "study.json"
     if path.exists():
-        name = read_json(path).get("name")
+        name = _listed(out).name
         if name != study.name:
             raise ValueError(
                 f"{out} holds the study {name!r}, not {study.name!r}: choose another --out"
             )
-    elif out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty and holds no study: choose another --out")
+    claim(out, "study")
     listed = [{**asdict(job), "key": job.key} for job in jobs]
     write_json(path, {**asdict(study), "seeds": list(study.seeds), "jobs": listed})
     (out / "logs").mkdir(exist_ok=True)
@@ -151,12 +151,18 @@ def jobs_of(out: str | Path) -> list[Job]:
         FileNotFoundError: If it is no study's folder.
         ValueError: If study.json is damaged.
     """
-    path = Path(out) / "study.json"
+    return list(_listed(Path(out)).jobs)
+
+
+def _listed(out: Path) -> _Listed:
+    """Return the content of a study's file."""
+    path = out / "study.json"
     try:
-        return list(msgspec.convert(read_json(path), _Listed).jobs)
-    except msgspec.ValidationError as error:
+        return msgspec.convert(read_json(path), _Listed)
+    except ValueError as error:
         raise ValueError(
-            f"{path} is damaged ({error}): start the study again, which writes it anew"
+            f"{path} is damaged ({error}): remove it and start the study again, which writes it "
+            "anew"
         ) from None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..models import Model
 from ..runs import artifact
 from ..runs.files import read_lines, replacing, sweep
-from ..runs.kinds import holds_something, is_run
+from ..runs.kinds import claim, holds_something
 from .overwrite import begin, finish
 from .settings import check_unchanged, differences
 
@@ -26,15 +26,12 @@ def create(folder: Path, settings: dict[str, Any], overwrite: bool) -> Path:
     finish(folder)
     place = folder
     if holds_something(folder):
-        held = is_run(folder)
-        if not held:
-            fix = "it is no unweave run, so it is left alone: choose another --out"
-        else:
-            fix = (
-                "go on with `unweave resume`, replace it with --overwrite, or choose another --out"
+        claim(folder, "run")
+        if not overwrite:
+            raise FileExistsError(
+                f"{folder} already exists and is not empty: go on with `unweave resume`, replace "
+                "it with --overwrite, or choose another --out"
             )
-        if not (overwrite and held):
-            raise FileExistsError(f"{folder} already exists and is not empty: {fix}")
         place = begin(folder)
     place.mkdir(parents=True, exist_ok=True)
     sweep(place)
@@ -62,9 +59,15 @@ def reopen(folder: Path, settings: dict[str, Any]) -> list[str]:
 def keep_history(folder: Path, step: int) -> None:
     """Drop the log's lines that were written after the checkpoint of this step."""
     log = folder / "metrics.jsonl"
-    lines = [line for line in read_lines(log) if line["step"] <= step]
+    lines = [line for line in read_lines(log) if _is_until(line, step)]
     with replacing(log) as draft:
         draft.write_text(as_lines(lines))
+
+
+def _is_until(line: dict[str, Any], step: int) -> bool:
+    """Whether a line of the log was written by a step; a damaged one was written by none."""
+    at = line.get("step")
+    return isinstance(at, int) and at <= step
 
 
 def as_lines(lines: list[dict[str, Any]]) -> str:

@@ -20,6 +20,7 @@ import torch
 
 from ..ranks import agreed, first, share, world
 from ..runs.files import append
+from ..signals import heard
 from .checkpoints import last_good, load_checkpoint, save_checkpoint
 from .faults import NonFinite
 from .folder import as_lines, complete
@@ -35,12 +36,6 @@ OnLog: TypeAlias = Callable[[dict[str, Any]], None]
 
 MINUTE = 60.0
 """Seconds after which a checkpoint is written within an epoch."""
-
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
-"""Signals that ask a training to save its state and end: Ctrl-C, and a scheduler's."""
-
-if hasattr(signal, "SIGHUP"):  # a terminal that closes; Windows has none
-    SIGNALS.append(signal.SIGHUP)
 
 
 class Interrupted(Exception):
@@ -167,7 +162,7 @@ def _resume(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Remember the first of `SIGNALS`; the second does what it did before."""
+    """Remember the first signal; the second does what it did before."""
     asked: list[int] = []
     previous: dict[int, Any] = {}
 
@@ -181,9 +176,8 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        for number in SIGNALS:
-            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                previous[number] = signal.signal(number, ask)
+        for number in heard():
+            previous[number] = signal.signal(number, ask)
     except ValueError:  # not in the main thread
         yield lambda: False
         return

@@ -19,6 +19,7 @@ FILES = (
     "metrics.jsonl",
     "scores.json",
     "evaluation.npz",
+    "evaluation.json",
     "README.md",
     "report.html",
     "names.json",
