@@ -5,6 +5,7 @@ Nothing here imports torch before work begins, so that help and usage errors are
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os

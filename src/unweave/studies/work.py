@@ -170,7 +170,7 @@ class _Listed(msgspec.Struct):
     """A study's file as far as its runs go."""
 
     name: str
-    jobs: tuple[Job, ...]
+    jobs: tuple[Job, ...] = ()
 
 
 # -- the state of a run ----------------------------------------------------------------------------
