@@ -939,7 +939,7 @@ def test_a_recipe_of_ones_own(tmp_path):
     assert not run.model.training
     assert {path.name for path in run.folder.iterdir()} == {
         ".lock",
-        *("README.md", "checkpoints", "config.json", "evaluation.npz"),
+        *("README.md", "checkpoints", "config.json", "evaluation.json", "evaluation.npz"),
         *("metrics.jsonl", "model.safetensors", "report.html", "scores.json"),
     }
     assert "recipe of its author's own" in (run.folder / "README.md").read_text()
