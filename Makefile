@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test setup lint clean
+.PHONY: demo test setup lint docs clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -18,6 +18,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs/site . build/site
+	@echo "site: build/site/index.html"
 
 # The stamp is written last, so a half-built environment is never taken for a whole one.
 # torch comes first and alone: no later package may choose another build of it.
@@ -32,4 +36,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs build docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
