@@ -1,7 +1,8 @@
 """The documentation site: the pages of docs/, tutorials as notebooks, a reference from docstrings.
 
 `make docs` builds it from the repository's root, so that links between pages are those of files.
-The pages stay plain Markdown, which GitHub shows as well. The headings and links of docs/README.md become the site's table of contents.
+The pages stay plain Markdown, which GitHub shows as well. The headings and
+links of docs/README.md become the site's table of contents.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ include_patterns = ["*.md", "docs/**"]
 exclude_patterns = [".*", "build", "dist", "runs", "scripts", "shared", "src", "tests", "docs/site"]
 html_theme = "furo"
 html_title = "unweave"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 html_extra_path = ["extra"]
 html_copy_source = False
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # torch's own are written in another markup
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 

@@ -7,16 +7,20 @@ from typing import Any
 
 
 def escape(app: Any, kind: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Escape the lines of a docstring, but for examples and Markdown tables, which stay as text."""
-    escaped, is_example, was_table = [], False, False
+    """Escape a docstring's lines, but for examples, Markdown tables and equations."""
+    if lines[0].startswith("Alias for field number"):  # Python's own text for a named tuple
+        lines[:] = []
+    escaped, is_example, is_equation, was_table = [], False, False, False
     for line in lines:
         is_example = line.lstrip().startswith(">>>") or (is_example and bool(line.strip()))
+        is_indented = line.startswith(" ") or not line
+        is_equation = line.startswith(".. math::") or (is_equation and is_indented)
         is_table = line.lstrip().startswith("| ")
         if is_table and not was_table:
             escaped += ["::", ""]
         if was_table and not is_table:
             escaped.append("")
-        is_text = not (is_example or is_table)
+        is_text = not (is_example or is_equation or is_table)
         escaped.append(_escaped(line) if is_text else "    " * is_table + line)
         was_table = is_table
     lines[:] = escaped
