@@ -9,7 +9,7 @@ from typing import Any
 from ..runs import measures
 from ..runs.command import command
 from ..runs.files import replacing
-from ..runs.scores import Scores
+from ..runs.scores import Mean, Real, Scores
 
 
 def write_card(folder: Path, config: Mapping[str, Any], scores: Scores) -> Path:
@@ -65,32 +65,31 @@ def _measured(scores: Scores) -> list[str]:
     """Return the table of what was measured."""
     lines = ["", "| measured | nats per item | how |", "|---|---|---|"]
 
-    def add(name: str, value: str, how: str) -> None:
-        lines.append(f"| {name} | {value} | {how} |")
+    def add(name: str, mean: Mean, how: str, places: int = 2, share: str = "") -> None:
+        error = "" if mean.error is None else f" ± {mean.error:.{places}f}"
+        lines.append(f"| {name} | {mean.value:.{places}f}{error}{share} | {how} |")
 
-    for measure, (value, error) in measures.test(scores):
-        add(
-            f"{measure.key} on test items",
-            f"{value:.2f} ± {error:.2f}",
-            "mean and standard error over the test items",
-        )
-    for measure, (value, error) in measures.exact(scores):
-        add(
-            measure.row,
-            f"{value:.2f} ± {error:.2f}",
-            f"exact q(z) of {scores.exact_n:,} items, averaged over {scores.exact_points:,} of "
-            f"them; the minibatch value is {scores.terms[measure.row].minibatch:.2f}",
-        )
-    for measure, (value, error) in measures.error(scores):
-        add(
-            measure.name,
-            f"{value:.4f} ± {error:.4f} (a share)",
-            "items whose most probable class is not their label, test items",
-        )
-    for measure, (value, _) in measures.accuracy(scores):
-        add(
-            measure.name,
-            f"{value:.3f} (a share)",
-            "classes matched to labels one to one, test items",
-        )
+    for measure, mean in measures.test(scores):
+        add(f"{measure.key} on test items", mean, "mean and standard error over the test items")
+    for measure, mean in measures.exact(scores):
+        add(measure.row, mean, _exactly(scores, scores.terms[measure.row].minibatch))
+    for measure, mean in measures.error(scores):
+        how = "items whose most probable class is not their label, test items"
+        add(measure.name, mean, how, 4, " (a share)")
+    for measure, mean in measures.accuracy(scores):
+        how = "classes matched to labels one to one, test items"
+        add(measure.name, mean, how, 3, " (a share)")
     return lines
+
+
+def _exactly(scores: Scores, minibatch: Real | None) -> str:
+    """Tell how an exact term was measured, as far as its run says so."""
+    how = "exact q(z)"
+    if scores.exact_n is not None:
+        how += f" of {scores.exact_n:,} items"
+    if scores.exact_points is not None:
+        of_them = "items" if scores.exact_n is None else "of them"
+        how += f", averaged over {scores.exact_points:,} {of_them}"
+    if minibatch is not None:
+        how += f"; the minibatch value is {minibatch:.2f}"
+    return how
