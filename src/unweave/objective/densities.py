@@ -165,15 +165,14 @@ class Densities:
         for atom, c in list(table.items()):
             if atom.kind == "posterior":
                 prior = Atom("p", 0, atom.of)
-                if math.isclose(table.get(prior, 0.0), -c) and self._is_whole(atom):
+                cancels = math.isclose(table.get(prior, 0.0), -c)
+                if cancels and (not self.pair.depth or self._is_whole(atom)):
                     del table[atom], table[prior]
                     taken[atom] = c
         return taken
 
     def _is_whole(self, atom: Atom) -> bool:
         """Whether no class outside the atom's latents is summed over, in q or in the prior."""
-        if not self.pair.depth:
-            return True
         whole = within(self.groups, atom.of)
         if not whole:
             return True

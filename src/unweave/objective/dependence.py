@@ -25,17 +25,14 @@ class SitePrior(NamedTuple):
         classes: The enumerated sites whose dimension of classes its parameters have.
         is_itemless: Whether its parameters lack the dimensions of samples and items, or have sizes
             of one there where there are many entries.
+        is_fixed: Whether there is one set of parameters for all classes, samples and items.
     """
 
     node: Node
     dist: Distribution
     classes: list[str]
     is_itemless: bool
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether there is one set of parameters for all classes, samples and items."""
-        return self.is_itemless and not self.classes
+    is_fixed: bool
 
 
 class Dependence:
@@ -68,7 +65,8 @@ class Dependence:
             of_items = sizes[max(pair.depth - lacks, 0) :]
             entries = node.value.shape[pair.depth : pair.lead]
             is_itemless = not of_items or math.prod(of_items) == 1 < math.prod(entries)
-            found[name] = SitePrior(node, dist, classes, is_itemless)
+            is_fixed = is_itemless and not classes
+            found[name] = SitePrior(node, dist, classes, is_itemless, is_fixed)
         return found
 
     @cached_property

@@ -175,7 +175,8 @@ class Trace(Mapping[str, Node]):
         tensors, for programs to read through sites (`value=q["z"]`). A trace without class
         dimensions gets `depth` of them.
         """
-        depth = max(depth, self._depth)
+        if self._axes is not None:
+            depth = max(depth, self._depth)
         if not depth or self._is_aligned:
             return self
         nodes = views.align(self._nodes, depth)
@@ -206,7 +207,9 @@ class Trace(Mapping[str, Node]):
         dist._validate_args = False  # our own checks are made once, not at each evaluation
         if isinstance(value, Node):
             value = self._read_from(name, value, where)
-        classes, dist = self._read(dist)
+        classes = 0
+        if self._axes is not None or holds(dist, Enumerated):
+            classes, dist = self._read(dist)
         if isinstance(value, Node):
             if value.role == "free":
                 return self._add(name, self._afresh(dist, value))
@@ -235,7 +238,7 @@ class Trace(Mapping[str, Node]):
         self._reads = True
         if node.axes is not None and len(node.axes.sizes) > self._depth:
             self._axes = node.axes
-        return views.at_entry(node)
+        return views.at_entry(node) if node.classes else node
 
     def _meet(self, t: Tensor) -> None:
         """Take over the class dimensions of another trace from a tensor that knows of them."""
@@ -245,8 +248,6 @@ class Trace(Mapping[str, Node]):
 
     def _read(self, dist: Distribution) -> tuple[int, Distribution]:
         """Return how many class dimensions a distribution knows of, and it of plain tensors."""
-        if self._axes is None and not holds(dist, Enumerated):
-            return 0, dist
         most = 0
 
         def bare(t: Tensor, lacks: int) -> Tensor:
@@ -295,9 +296,11 @@ class Trace(Mapping[str, Node]):
 
     def _reused(self, name: str, dist: Distribution, node: Node) -> Node:
         """Return a site that reuses another trace's value, with all class dimensions."""
+        depth = 0
         if self._axes is not None:
-            node = views.filled(node, self._depth)
-        check_shape(name, dist, node.value, self._depth)
+            depth = self._depth
+            node = views.filled(node, depth)
+        check_shape(name, dist, node.value, depth)
         label, exists = node.label, node.exists
         return Node(node.value, "reused", dist, node.observed, label=label, exists=exists)
 
