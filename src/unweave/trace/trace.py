@@ -14,7 +14,6 @@ Shapes read `(*samples, batch, *units)` throughout, followed by a distribution's
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import replace
 
@@ -23,8 +22,9 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical
 
 from . import views
-from .axes import Axes, Enumerated, classes_of, pad, plain, shown, told
+from .axes import Axes, Enumerated, classes_of, plain, shown, told
 from .concrete import Concrete
+from .enumeration import enumerated, extended
 from .limits import (
     check_location,
     check_log_odds,
@@ -34,11 +34,10 @@ from .limits import (
     outcomes,
 )
 from .node import Law, Node, Role
+from .origins import afresh, chosen, drawn, reused, unbound
 from .parameters import changed, holds
-from .values import all_known, check_shape, draw, existing, give, in_part, like
-
-MOST_CLASSES = 4096
-"""The largest number of combinations of classes to sum over."""
+from .table import table
+from .values import all_known, give, in_part, like
 
 
 class Trace(Mapping[str, Node]):
@@ -54,22 +53,15 @@ class Trace(Mapping[str, Node]):
     are one-hot.
 
     *Entries that do not exist*: steps beyond the end of a sequence, objects beyond a count. The
-    mask `where=`, boolean and shaped like `observed=`, is True at those that exist. The others hold
-    a draw (at enumerated sites the first class) that leaves every block and counts in no term, so
-    padded items score as unpadded ones do. A decoder that reuses the value needs a mask only for
-    what else it makes of the draw. A mask that differs between the classes of an enumerated site, a
-    count, has that site's dimension in front. A block of q(z) is then given that its entries exist:
-    row i meets S_i, the items that have all that it has, log Σ_S w_ij q(block_i|x_j) − log Σ_S
-    w_ij.
+    mask `where=`, boolean and shaped like `observed=`, is True at those that exist. The others
+    leave every block and count in no term, so padded items score as unpadded ones do; the module
+    `values` says more.
 
     *Enumerated sites.* A categorical site without a value is not drawn: its value holds every
-    class, one-hot, in a new dimension in front, `(classes, *samples, batch, classes)`, and
-    objectives sum over it with weights q(y|x), exactly. The value and all that a program computes
-    from it know their class dimensions (`Enumerated`), so any number of items goes with any number
-    of classes; the sites after it carry that dimension where they depend on it. Only a program that
-    reads no other trace enumerates. One that does, a decoder, draws what it is not given;
-    `sample(OneHotCategorical(logits=...), name=...)` draws anywhere; and the method `draw` picks
-    classes, item by item.
+    class, in a new dimension in front, and objectives sum over them exactly (see the module
+    `enumeration`). Only a program that reads no other trace enumerates. One that does, a decoder,
+    draws what it is not given; `sample(OneHotCategorical(logits=...), name=...)` draws anywhere;
+    and the method `draw` picks classes, item by item.
 
     Raises:
         ValueError: For a name used twice or a value whose shape does not fit.
@@ -95,7 +87,7 @@ class Trace(Mapping[str, Node]):
     @staticmethod
     def given(**values: Tensor) -> Trace:
         """Return a trace of chosen values: a decoder that reads it makes an intervention."""
-        nodes = {name: _chosen(value) for name, value in values.items()}
+        nodes = {name: chosen(value) for name, value in values.items()}
         return Trace.of(nodes)
 
     def free(self, n: int, *, batch_dim: int = 0, **values: Tensor) -> Trace:
@@ -120,11 +112,9 @@ class Trace(Mapping[str, Node]):
             if node.dist is None:
                 continue
             if name in values:
-                nodes[name] = _chosen(values[name])
-                continue
-            shape = node.value.shape[batch_dim + 1 :]  # (*units, *event)
-            number = node.value.new_empty(())
-            nodes[name] = Node(number.expand(n, *shape), "free")
+                nodes[name] = chosen(values[name])
+            else:
+                nodes[name] = unbound(node, n, batch_dim)
         return Trace.of(nodes)
 
     def along(self, dim: int, change: Callable[[Tensor, int], Tensor]) -> Trace:
@@ -212,12 +202,11 @@ class Trace(Mapping[str, Node]):
             classes, dist = self._read(dist)
         if isinstance(value, Node):
             if value.role == "free":
-                return self._add(name, self._afresh(dist, value))
+                return self._add(name, afresh(dist, value))
             if value.dist is not None:
-                return self._add(name, self._reused(name, dist, value))
+                return self._add(name, reused(name, dist, value, self._axes))
         if value is None:
-            drawn = self._drawn(name, dist, classes)
-            node = Node(drawn, "sampled", dist)
+            node = drawn(name, dist, classes, self._axes)
         else:
             all_given = observed is None and where is None
             node = self._given(name, dist, value, observed, all_given=all_given)
@@ -260,14 +249,6 @@ class Trace(Mapping[str, Node]):
         bared = changed(dist, bare)
         return most, bared
 
-    @staticmethod
-    def _afresh(dist: Distribution, free: Node) -> Node:
-        """Return a site drawn at the shape of a free one."""
-        ends = free.value.ndim - len(dist.event_shape)
-        entries = free.value.shape[:ends]
-        drawn = draw(dist.expand(entries))
-        return Node(drawn, "sampled", dist)
-
     def _given(
         self,
         name: str,
@@ -285,24 +266,6 @@ class Trace(Mapping[str, Node]):
         self._meet(value)
         held, present = give(name, dist, value, observed, self._axes)
         return Node(held, role, dist, present)
-
-    def _drawn(self, name: str, dist: Distribution, classes: int) -> Tensor:
-        """Draw a site's value, with all class dimensions."""
-        drawn = draw(dist)
-        if self._axes is None:
-            return drawn
-        own = self._axes.count(dist.batch_shape, classes, f"site {name!r}")
-        return pad(drawn, self._depth - own)
-
-    def _reused(self, name: str, dist: Distribution, node: Node) -> Node:
-        """Return a site that reuses another trace's value, with all class dimensions."""
-        depth = 0
-        if self._axes is not None:
-            depth = self._depth
-            node = views.filled(node, depth)
-        check_shape(name, dist, node.value, depth)
-        label, exists = node.label, node.exists
-        return Node(node.value, "reused", dist, node.observed, label=label, exists=exists)
 
     def conditional(
         self,
@@ -421,55 +384,8 @@ class Trace(Mapping[str, Node]):
             if present is True or all_known(torch.as_tensor(present)):
                 whole = told(label, self._depth, self._axes)
                 return self.sample(dist, whole, name=name, where=where)
-        return self._enumerate(name, dist, classes, label, present, where)
-
-    def _enumerate(
-        self,
-        name: str,
-        dist: OneHotCategorical,
-        known: int,
-        label: Tensor | None,
-        observed: Tensor | bool,
-        where: Tensor | None,
-    ) -> Tensor:
-        """Add a site that holds every class, in a dimension in front of those there are."""
-        axes = self._extended(name, dist, known)
-        self._axes = axes
-        logits: Tensor = dist.logits
-        classes = axes.sizes[0]
-        earlier = [1] * (len(axes.sizes) - 1)
-        items = [1] * len(axes.lead)
-        eye = torch.eye(classes, dtype=logits.dtype, device=logits.device)
-        value = eye.reshape(classes, *earlier, *items, classes)
-        value = value.expand(classes, *earlier, *axes.lead, classes)
-        if label is not None:
-            label = pad(label, 1)
-        if isinstance(observed, Tensor):
-            observed = pad(observed, 1)
-        if where is None:
-            return self._add(name, Node(value, "enumerated", dist, observed, label=label))
-        exists = existing(name, where, value.shape[:-1], axes)
-        is_there = exists.unsqueeze(-1)
-        first = eye[0]  # an entry that does not exist is given the first class
-        label = torch.where(is_there, first if label is None else label, first)
-        given = observed | ~exists
-        node = Node(value, "enumerated", dist, given, label=label, exists=exists)
-        return self._add(name, node)
-
-    def _extended(self, name: str, dist: OneHotCategorical, known: int) -> Axes:
-        """Return the class dimensions with those of one more site in front."""
-        axes = self._axes or Axes((), tuple(dist.batch_shape))
-        axes.count(dist.batch_shape, known, f"the logits of site {name!r}")
-        sizes = (dist.event_shape[-1], *axes.sizes)
-        if math.prod(sizes) > MOST_CLASSES:
-            numbers = " x ".join(map(str, reversed(sizes)))
-            raise ValueError(
-                f"site {name!r} makes {numbers} combinations of classes to sum over, expected at "
-                f"most {MOST_CLASSES}: relax it with q.concrete(logits, temperature, …), give its "
-                "value, or draw it, without a gradient, by "
-                "q.sample(OneHotCategorical(logits=…), …)"
-            )
-        return Axes(sizes, axes.lead)
+        self._axes = extended(self._axes, name, dist, classes)
+        return self._add(name, enumerated(self._axes, name, dist, label, present, where))
 
     def bernoulli(
         self,
@@ -578,32 +494,4 @@ class Trace(Mapping[str, Node]):
         return len(self._nodes)
 
     def __repr__(self) -> str:
-        rows = [("site", "role", "distribution", "value")]
-        for name, node in self.items():
-            rows.append((name, *_described(node)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            line = "  ".join(cells)
-            lines.append(line.rstrip())
-        return "\n".join(lines)
-
-
-def _chosen(value: Tensor) -> Node:
-    """Return a site whose value was chosen."""
-    return Node(value, "observed", observed=True)
-
-
-def _described(node: Node) -> tuple[str, str, str]:
-    """Return a site's role, its distribution and its value's shape, in words."""
-    role: str = node.role
-    if role == "observed" and isinstance(node.observed, Tensor):
-        role = "observed in part"
-    law = "-"
-    if node.dist is not None:
-        law = type(node.dist).__name__
-    elif node.score is not None:
-        law = "score"
-    shape = tuple(node.value.shape)
-    return role, law, str(shape)
+        return table(self)

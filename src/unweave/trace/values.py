@@ -1,4 +1,12 @@
-"""Values that are drawn, given or missing, and entries that do not exist."""
+"""Values that are drawn, given or missing, and entries that do not exist.
+
+Entries that do not exist hold a draw, at enumerated sites the first class. A decoder that reuses
+the value needs a mask only for what else it makes of the draw. A mask that differs between the
+classes of an enumerated site, a count, has that site's dimension in front. A block of q(z) is given
+that its entries exist: row i meets S_i, the items that have all that it has,
+
+    log Σ_S w_ij q(block_i|x_j) − log Σ_S w_ij
+"""
 
 from __future__ import annotations
 
