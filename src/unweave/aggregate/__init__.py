@@ -4,9 +4,9 @@
 ask for.
 """
 
+from .ahead import Ahead as Ahead
 from .classes import classes_summed as classes_summed
 from .estimators import Aggregate as Aggregate
-from .estimators import Ahead as Ahead
 from .estimators import exact as exact
 from .estimators import minibatch as minibatch
 from .mixture import log_mixture as log_mixture

@@ -27,17 +27,12 @@ from torch import Tensor
 from ..ranks import world
 from ..trace.leaves import Block
 from ..trace.trace import Trace
+from .ahead import Ahead
 from .folding import with_samples
 from .gather import gathered
 from .mixture import log_mixture
 from .question import BUDGET, count_components, count_rows
 from .weights import Weights, balanced
-
-Ahead = Sequence["float | Tensor"]
-"""For each block a number or a tensor (*classes, *samples, batch): up to a common factor, the
-coefficients of the sum Σ ahead · log q(block) that will be differentiated. The fused estimator then
-makes that gradient with the values: a hint, never an assumption.
-"""
 
 
 class Aggregate(Protocol):
@@ -52,7 +47,7 @@ class Aggregate(Protocol):
             q: The items that are scored. Where it enumerates classes it is `aligned`.
             blocks: Blocks of latent units.
             batch_dim: The dimension of the items in the values of `q`.
-            ahead: A hint, which may be ignored (see `Ahead`).
+            ahead: A hint, which may be ignored (see `ahead.Ahead`).
         """
         ...
 

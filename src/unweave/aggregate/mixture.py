@@ -62,7 +62,7 @@ def log_mixture(
         budget: How many numbers are held at a time where a sum over classes keeps the estimator
             from being fused.
         first: The items are components `first`, `first` + 1, and so on.
-        ahead: A hint of what will be differentiated (see `estimators.Ahead`).
+        ahead: A hint of what will be differentiated (see `ahead.Ahead`).
 
     Returns:
         A tensor (*classes, *samples, batch) for each block, in nats.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..aggregate import exact
-from ..aggregate.estimators import Ahead
+from ..aggregate.ahead import Ahead
 from ..trace.leaves import Block
 from ..trace.trace import Trace
 

@@ -11,22 +11,21 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-import torch
 from torch import Tensor
 
 from ..aggregate import Aggregate
+from ..aggregate.ahead import takes_ahead
 from ..trace.groups import Tree
 from ..trace.leaves import Block
 from ..trace.trace import Trace
 from .atoms import Atom, Coefficient
-from .blocks import blocks, from_coarsest, grouping, levels, within
+from .blocks import blocks, grouping, levels
 from .closed import kl_of
+from .coefficients import merged, take_whole_kls, weighted_sum
+from .evidence import log_evidence
 from .pair import Pair
 from .prior import Prior
 from .schedule import Ramp
@@ -115,7 +114,7 @@ class Densities:
 
     def __getitem__(self, atom: Atom) -> Tensor:
         """An atom per item, (*samples, batch), in nats."""
-        (resolved,) = self._resolved({atom: 1.0})
+        (resolved,) = merged({atom: 1.0}, self.groups, self._prior)
         if resolved.kind == "q":
             asked = blocks(self.groups, resolved.level, resolved.of)
             self._ask_aggregate(dict.fromkeys(asked, 1.0))
@@ -138,46 +137,12 @@ class Densities:
                 table[term] = c
             else:
                 total = total + c * term(self)
-        table = self._resolved(table)
-        for atom, c in self._take_whole_kls(table).items():
-            total = total + c * self._kl(atom)
+        table = merged(table, self.groups, self._prior)
+        if self.kl == "closed":
+            for atom, c in take_whole_kls(table, self.groups, self._prior).items():
+                total = total + c * self._kl(atom)
         total = total + self._sum(table)
         return self.pair.mean_over_classes(total)
-
-    # -- the table of coefficients -----------------------------------------------------------------
-
-    def _resolved(self, table: Mapping[Atom, float]) -> dict[Atom, float]:
-        """Merge atoms that are one: the same level, or any levels of a prior that factorises."""
-        depth = len(self.levels) or 1
-        merged: dict[Atom, float] = {}
-        for given, c in table.items():
-            atom = from_coarsest(given, depth)
-            if atom.kind == "p" and atom.level and self._prior.factorises:
-                atom = atom._replace(level=0)
-            merged[atom] = merged.get(atom, 0.0) + c
-        return {atom: c for atom, c in merged.items() if not math.isclose(c, 0, abs_tol=1e-12)}
-
-    def _take_whole_kls(self, table: dict[Atom, float]) -> dict[Atom, float]:
-        """Take every c·(posterior − p) that is integrated analytically out of the table."""
-        if self.kl != "closed" or Atom("evidence") in table:
-            return {}
-        taken: dict[Atom, float] = {}
-        for atom, c in list(table.items()):
-            if atom.kind == "posterior":
-                prior = Atom("p", 0, atom.of)
-                cancels = math.isclose(table.get(prior, 0.0), -c)
-                if cancels and (not self.pair.depth or self._is_whole(atom)):
-                    del table[atom], table[prior]
-                    taken[atom] = c
-        return taken
-
-    def _is_whole(self, atom: Atom) -> bool:
-        """Whether no class outside the atom's latents is summed over, in q or in the prior."""
-        whole = within(self.groups, atom.of)
-        if not whole:
-            return True
-        traces = (self.q, self._prior.trace)
-        return not any(self.pair.sums_classes(trace, whole) for trace in traces)
 
     # -- atoms, (*classes, *samples, batch) --------------------------------------------------------
 
@@ -208,7 +173,8 @@ class Densities:
         if atom.kind == "label":
             return self.pair.log_given(self.pair.scoring_nodes)
         if atom.kind == "evidence":
-            return self._evidence()
+            log_joint = self._atom(Atom("recon")) + self._atom(Atom("p"))
+            return log_evidence(self.pair, log_joint, self._atom(Atom("posterior")))
         total = self.pair.zero
         for block in blocks(self.groups, atom.level, atom.of):
             if atom.kind == "posterior":
@@ -219,25 +185,6 @@ class Densities:
                 density = self._log_q[block]
             total = total + density
         return total
-
-    def _evidence(self) -> Tensor:
-        """Return log 1/S Σ_s p(x, z_s)/q(z_s|x), classes by their weights, at every sample.
-
-        Classes that q gives no weight are left out, as q never draws them.
-        """
-        pair = self.pair
-        if pair.batch_dim == pair.depth:
-            raise ValueError(
-                "log p(x) is estimated from several samples an item, in dimensions before the "
-                "batch: this trace has none; expand x to (samples, batch, …) and say batch_dim=1"
-            )
-        log_joint = self._atom(Atom("recon")) + self._atom(Atom("p"))
-        log_w = log_joint - self._atom(Atom("posterior")) + pair.log_class
-        log_w = torch.where(pair.log_class > -math.inf, log_w, -math.inf)
-        samples = log_w.shape[pair.depth : pair.batch_dim]
-        total = log_w.logsumexp(tuple(range(pair.batch_dim)), keepdim=True)
-        mean = total - math.log(math.prod(samples))  # (1, …, 1, batch)
-        return mean.expand(*mean.shape[: pair.depth], *samples, -1)
 
     def _kl(self, posterior: Atom) -> Tensor:
         """Return KL(q(z|x) ‖ p(z)) of the posterior's latents."""
@@ -266,28 +213,3 @@ class Densities:
             told["ahead"] = [c * share for c in ahead.values()]
         log_q = self.aggregate(self.q, wanted, self.batch_dim, **told)
         self._log_q.update(zip(wanted, log_q, strict=True))
-
-
-def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return Σ weight · tensor: one product of a matrix, if the tensors are of one shape."""
-    first = tensors[0]
-    if len({t.shape for t in tensors}) == 1:
-        row = first.new_tensor(weights)
-        total: Tensor = torch.tensordot(row, torch.stack(list(tensors)), 1)
-        return total
-    total = torch.zeros((), device=first.device)
-    for t, weight in zip(tensors, weights, strict=True):
-        total = total + weight * t
-    return total
-
-
-def takes_ahead(aggregate: Aggregate) -> bool:
-    """Whether an estimator has a parameter `ahead`, for the coefficients known ahead."""
-    is_function = inspect.isroutine(aggregate) or isinstance(aggregate, partial)
-    function: Callable[..., Any] = aggregate if is_function else type(aggregate).__call__
-    return _has_ahead(function)
-
-
-@lru_cache(16)
-def _has_ahead(function: Callable[..., Any]) -> bool:
-    return "ahead" in inspect.signature(function).parameters
