@@ -25,6 +25,9 @@ from .printing import is_zero, names_of, printed, printed_sum
 RECON = Atom("recon")
 EVIDENCE = Atom("evidence")
 POSTERIOR = Atom("posterior")
+PRIOR = Atom("p")
+PRIOR_OF_GROUPS = Atom("p", 1)
+PRIOR_OF_UNITS = Atom("p", -1)
 
 CIRCLES = "①②③④ⒶⒷⓘ"
 
@@ -56,23 +59,31 @@ def _is_circled(term: Any) -> bool:
     return isinstance(term, Atom) and term.kind != "label" and not term.of
 
 
+def _has_level(term: Any) -> bool:
+    """Whether a term is q[l] or p[l] of all latents."""
+    return _is_circled(term) and term.kind in ("q", "p")
+
+
 def _levels(form: Mapping[Any, Coefficient]) -> list[int]:
     """Return the levels of q and p in a form, from coarse to fine."""
     levels = set()
     for term, c in form.items():
-        is_of_a_level = _is_circled(term) and term.kind in ("q", "p")
-        if is_of_a_level and not is_zero(c):
+        if _has_level(term) and not is_zero(c):
             levels.add(term.level)
-    coarse = [level for level in levels if level >= 0]
-    fine = [level for level in levels if level < 0]
-    return sorted(coarse) + sorted(fine)
+    return sorted(levels, key=_from_coarsest)
+
+
+def _from_coarsest(level: int) -> tuple[bool, int]:
+    """Return the place of a level: those below zero are the finest."""
+    is_fine = level < 0
+    return is_fine, level
 
 
 def _is_balanced(form: Mapping[Any, Coefficient]) -> bool:
     """Whether q[l] comes with −p[l] at each level, apart from the information −②."""
     gaps: dict[int, Coefficient] = {0: form.get(POSTERIOR, 0)}
     for term, c in form.items():
-        if _is_circled(term) and term.kind in ("q", "p"):
+        if _has_level(term):
             gap = gaps.get(term.level, 0)
             gaps[term.level] = gap + c
     return all(is_zero(gap, 1e-9) for gap in gaps.values())
@@ -90,10 +101,9 @@ def _divergences(form: Mapping[Any, Coefficient]) -> Named:
     levels = _levels(form)
     if not set(levels) <= {0, 1, -1}:
         return _by_levels(form, levels)
-    p, p_groups, p_units = Atom("p"), Atom("p", 1), Atom("p", -1)
-    across = form.get(p, 0)
-    within = across + form.get(p_groups, 0)
-    units = within + form.get(p_units, 0)
+    across = form.get(PRIOR, 0)
+    within = across + form.get(PRIOR_OF_GROUPS, 0)
+    units = within + form.get(PRIOR_OF_UNITS, 0)
     if across == within == units:
         return [(across, "④")]
     if within == units:

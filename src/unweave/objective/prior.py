@@ -65,9 +65,14 @@ class Prior:
         latents = [site for site in names if site in self.pair.latents]
         if not any(self.dependence.parents[site] - names for site in latents):
             return self._summed(block)
-        is_open = {site: bool(self.dependence.ancestors[site] - names) for site in latents}
-        averaged = tuple(part for part in block if is_open.get(part[0]))
-        others = tuple(part for part in block if not is_open.get(part[0]))
+        averaged: Block = ()
+        others: Block = ()
+        for part in block:
+            site, _ = part
+            if site in latents and self.dependence.ancestors[site] - names:
+                averaged += (part,)
+            else:
+                others += (part,)
         log_p = self._averaged(block, averaged)
         if others:
             log_p = log_p + self._summed(others)
@@ -85,8 +90,10 @@ class Prior:
         names = {site for site, _ in block if site in pair.latents}
         for site in names:
             for parent in sorted(self.dependence.parents[site] & names):
+                drawn = pair.latents[parent].value
                 for y in summed:
-                    if pair.latents[parent].value.shape[pair.classes[y]] > 1:
+                    dim = pair.classes[y]
+                    if drawn.shape[dim] > 1:
                         raise ValueError(
                             f"the density of {_listed(names)} under the prior sums over the "
                             f"classes of {y!r}, and {site!r} depends on {parent!r}, which q drew "
@@ -105,7 +112,9 @@ class Prior:
         if draws is None or is_torn:
             raise self._refusal(names, orphans)
         pair = self.pair
-        log_w = -math.log(draws[orphans[0]].value.shape[0])
+        first = draws[orphans[0]]
+        number = first.value.shape[0]
+        log_w = -math.log(number)
         (log_p,) = log_mixture(pair.q, draws, [part], (log_w,) * 3, pair.batch_dim)
         given = self._given(sites)
         if given is None:
@@ -124,9 +133,13 @@ class Prior:
         if all(pair.latents[site].observed is False for site in in_part):
             return None
         is_given = [self._entries_given(site) for site in in_part]
-        every, some = self._all(is_given), ~self._all([~given for given in is_given])
-        asked = ~self._all([self._entries_given(site) for site in sites])
-        if bool((some & ~every & asked).any()):
+        is_lacking = [~given for given in is_given]
+        every = self._all(is_given)
+        some = ~self._all(is_lacking)
+        of_sites = [self._entries_given(site) for site in sites]
+        asked = ~self._all(of_sites)
+        is_torn = some & ~every & asked
+        if bool(is_torn.any()):
             raise ValueError(
                 f"the density of {_listed(sites)} under the prior depends on {_listed(in_part)}, "
                 "of which some items have a part only: what they lack cannot be integrated given "
@@ -137,10 +150,13 @@ class Prior:
 
     def _entries_given(self, site: str) -> Tensor:
         """Return which entries of a site are given, (*classes, *samples, batch, entries)."""
-        observed = torch.as_tensor(self.pair.latents[site].observed, device=self.pair.zero.device)
+        zero = self.pair.zero
+        node = self.pair.latents[site]
+        observed = torch.as_tensor(node.observed, device=zero.device)
         if observed.ndim == 0:
-            return observed.expand(*self.pair.zero.shape, 1)
-        return observed.reshape(*observed.shape[: self.pair.lead], -1)
+            return observed.expand(*zero.shape, 1)
+        items = observed.shape[: self.pair.lead]
+        return observed.reshape(*items, -1)
 
     @staticmethod
     def _all(masks: Sequence[Tensor]) -> Tensor:
