@@ -239,6 +239,23 @@ def test_list_has_every_recipe(unweave):
     assert code == 0
     for name in recipes.__all__:
         assert name.replace("_", "-") in out
+    assert out.index("digits") < out.index("mnist") < out.index("autoencoder")
+
+
+def test_every_recipe_has_one_purpose():
+    listed = [name for names in recipes.PURPOSES.values() for name in names]
+    assert sorted(listed) == sorted(recipes.__all__)
+
+
+def test_help_shows_train_first(unweave):
+    _, out, _ = unweave("--help")
+    assert out.index("Train a recipe") < out.index("Go on with a run") < out.index("bench")
+
+
+def test_a_misspelt_name_is_told_the_nearest(unweave):
+    code, _, err = unweave("train", "minst")
+    assert code == 2
+    assert "mnist" in err
 
 
 # -- runs ------------------------------------------------------------------------------------------

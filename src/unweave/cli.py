@@ -19,13 +19,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 from . import __version__, recipes, terminal
 from .again import recipe_of, sessions, where_it_began
 from .signals import heard
 from .terminal import console, say, visible
 
+
+class _TrainFirst(TyperGroup):
+    """The commands in the order of this file, but that `train` is the first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: name != "train")
+
+
 app = typer.Typer(
+    cls=_TrainFirst,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,7 +44,7 @@ app = typer.Typer(
 train = typer.Typer(
     no_args_is_help=True, help="Train a recipe; each has flags of its own.", rich_markup_mode="rich"
 )
-app.add_typer(train, name="train")
+app.add_typer(train, name="train", rich_help_panel="Train")
 
 MOST_THREADS = 1024
 """Threads at most: where the system has no more of them to give, torch ends the process."""
@@ -177,12 +187,16 @@ def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, kind, default=default, annotation=hint)
 
 
-for _name in recipes.__all__:
-    _command_name = _name.replace("_", "-")
-    train.command(_command_name)(_train_command(_command_name, getattr(recipes, _name)))
+for _purpose, _names in recipes.PURPOSES.items():
+    for _name in _names:
+        _command_name = _name.replace("_", "-")
+        _recipe = getattr(recipes, _name)
+        train.command(_command_name, rich_help_panel=_purpose)(
+            _train_command(_command_name, _recipe)
+        )
 
 
-@app.command()
+@app.command(rich_help_panel="Train")
 def resume(
     run: RunFolder,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.  Default: as before.")] = None,
@@ -203,7 +217,7 @@ def resume(
         _fit(lambda: recipe_of(folder), folder, threads, resume=True, device=device)
 
 
-@app.command()
+@app.command(rich_help_panel="Look at runs")
 def evaluate(
     run: RunFolder,
     points: Annotated[
@@ -257,7 +271,7 @@ def _end_of_evaluation(run: Path) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel="Look at runs")
 def report(run: RunFolder) -> None:
     """Write report.html again from a run's files."""
     from .pages.run import write
@@ -270,7 +284,7 @@ def report(run: RunFolder) -> None:
         say(f"report: {write(run)}")
 
 
-@app.command()
+@app.command(rich_help_panel="Look at runs")
 def explore(
     runs: Annotated[
         list[Path], typer.Argument(help="A run's folder, or two, side by side.", metavar="RUN...")
@@ -304,7 +318,7 @@ def explore(
     serve(Explorer(*sessions(runs)), host, port, ready)
 
 
-@app.command()
+@app.command(rich_help_panel="Look at runs")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
 ) -> None:
@@ -316,7 +330,7 @@ def compare(
     console(width=60 + 30 * len(runs)).print(_table(heads, rows))
 
 
-@app.command()
+@app.command(rich_help_panel="Look at runs")
 def picture(
     what: Annotated[
         str,
@@ -340,7 +354,7 @@ def picture(
     say(f"picture: {PICTURES[what](runs, out)}")
 
 
-@app.command()
+@app.command(rich_help_panel="Measure")
 def score(
     codes: Annotated[
         Path,
@@ -407,7 +421,7 @@ def score(
     say(f"page: {page}")
 
 
-@app.command()
+@app.command(rich_help_panel="Check the library")
 def verify(
     objective: Annotated[
         list[str] | None, typer.Option(help="Also check this objective; may be repeated.")
@@ -431,7 +445,7 @@ def verify(
     verify(objectives, batch or (64, 256), repeats=repeats, seed=seed, to=json)
 
 
-@app.command()
+@app.command(rich_help_panel="Measure")
 def study(
     source: Annotated[
         str,
@@ -556,7 +570,7 @@ def _pairs(given: list[str] | None, taken: Iterable[str] = ()) -> dict[str, Any]
     return pairs
 
 
-@app.command()
+@app.command(rich_help_panel="Check the library")
 def bench(
     what: Annotated[
         str,
@@ -622,7 +636,7 @@ def bench(
     marginal(threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json)
 
 
-@app.command()
+@app.command(rich_help_panel="Train")
 def data(
     set_dir: Annotated[
         Path | None, typer.Option(help="Remember this folder as the one that holds data.")
@@ -634,14 +648,18 @@ def data(
     say(f"data directory: {set_directory(set_dir) if set_dir else directory()}")
 
 
-@app.command(name="list")
+@app.command(name="list", rich_help_panel="Train")
 def list_recipes() -> None:
-    """List the recipes, a line each."""
-    rows = []
-    for name in recipes.__all__:
-        described = getattr(recipes, name).__doc__
-        rows.append((name.replace("_", "-"), described.splitlines()[0]))
-    console().print(_table(("recipe", "what it trains"), rows))
+    """List the recipes by what they are for, a line each."""
+    width = max(map(len, recipes.__all__))
+    for purpose, names in recipes.PURPOSES.items():
+        rows = []
+        for name in names:
+            described = getattr(recipes, name).__doc__
+            rows.append((name.replace("_", "-").ljust(width), described.splitlines()[0]))
+        console().print(_table((purpose, "what it trains"), rows))
+        say("")
+    say("`unweave train NAME` trains one; `unweave train NAME --help` has its flags")
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -42,3 +42,11 @@ __all__ = [
     "vae",
     "yaleb",
 ]
+
+PURPOSES = {
+    "Start here": ("digits", "own"),
+    "Trees of groups": ("mnist", "fashion_mnist", "digits_hfvae", "dsprites", "topics", "programs"),
+    "Programs": ("clustering", "semi_supervised", "sprites", "yaleb", "counting", "mouse"),
+    "To compare with": ("beta_vae", "vae", "autoencoder", "ablation"),
+}
+"""The recipes by what they are for, in the order in which a newcomer is shown them."""
