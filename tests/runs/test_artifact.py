@@ -154,6 +154,8 @@ def test_unknown_families(saved, name):
         {"classes": -1},
         {"normals": 2.5},
         {"normals": 10**30},
+        {"hidden": {}},
+        {"shape": [float("inf"), 8]},
         {"temperature": "hot"},
     ],
     ids=str,
@@ -162,6 +164,61 @@ def test_wrong_arguments(saved, changes):
     edit_model(saved, **changes)
     with pytest.raises(ValueError, match=r"config.json does not describe a hfvae model: "):
         uw.load(saved)
+
+
+SMALL = {
+    **FAMILIES,
+    "conv": lambda: uw.models.hfvae((8, 8), hidden=(16, 8), net="conv", order="zy"),
+    "mixture": lambda: uw.models.hfvae((8, 8), hidden=(16, 8), prior="mixture"),
+    "table": lambda: uw.models.table((3,), [("normal", 2), ("bernoulli", 1)], hidden=(4, 4)),
+    "topics": lambda: uw.models.topics((20,), blocks=(3,), hidden=(4,)),
+    "invariant": lambda: uw.models.invariant((28, 28), hidden=(4,)),
+    "counting": lambda: uw.models.counting((16, 16), side=8, hidden=(4,)),
+    "faces": lambda: uw.models.faces((24, 20), (1, 0), people=3, hidden=4, surface=2, shading=2),
+    "rigid": lambda: uw.models.rigid((16, 16), side=8, hidden=4),
+    "deep_markov": lambda: uw.models.deep_markov((3, 4, 4), 2, 4),
+    "switching_linear": lambda: uw.models.switching_linear((3, 4, 4), 2, 4, 2),
+    "linear_dynamics": lambda: uw.models.linear_dynamics((3, 4, 4), 2),
+    "static_frames": lambda: uw.models.static_frames((3, 4, 4), 2, 4),
+}
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_shapes_are_known_before_a_model_is_built(tmp_path, family):
+    """A model of each family is built without memory, and then as it was saved."""
+    model = SMALL[family]()
+    state = model.state_dict()
+    loaded = uw.load(uw.save(model, tmp_path / "saved"))
+    assert all(torch.equal(state[name], tensor) for name, tensor in loaded.state_dict().items())
+    shapes = artifact._build(loaded.config, tmp_path, on_meta=True).state_dict()
+    assert {name: tensor.shape for name, tensor in shapes.items()} == {
+        name: tensor.shape for name, tensor in state.items()
+    }
+    assert {tensor.device.type for tensor in shapes.values()} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden": [10**9]},
+        {"hidden": [10**9, 10**9]},
+        {"normals": 10**9},
+        {"classes": 10**9},
+        {"shape": [10**5, 10**5]},
+    ],
+    ids=str,
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak is Linux's")
+def test_a_model_of_an_absurd_size_takes_no_memory(saved, changes):
+    import resource
+
+    edit_model(saved, **changes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"^the tensors in .* do not fit .*size mismatch") as error:
+        uw.load(saved)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert "\n" not in str(error.value)
+    assert grown < 2**18  # kB; the least of these models takes 30 GB
 
 
 def test_tensors_that_do_not_fit(saved):

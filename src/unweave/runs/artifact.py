@@ -5,6 +5,7 @@ Reading them runs nothing from the folder.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -68,19 +69,27 @@ def load(folder: str | Path, model: Model | None = None) -> Model:
     """
     folder = Path(folder)
     settings = read_config(folder)
+    state = _tensors(folder / WEIGHTS, settings.get("sha256", {}).get(WEIGHTS))
     if model is None:
-        model = _build(settings.get("model"), folder)
-    path = folder / WEIGHTS
-    state = _tensors(path, settings.get("sha256", {}).get(WEIGHTS))
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the tensors in {path} do not fit the model that {folder}/config.json describes: "
-            f"{error}"
-        ) from None
+        said = settings.get("model")
+        shapes = _build(said, folder, on_meta=True)  # a model of a wrong size takes no memory
+        _fill(shapes, state, folder, assign=True)
+        model = _build(said, folder)
+    _fill(model, state, folder)
     model.inputs = _inputs(settings.get("inputs"), folder)
     return model.eval()
+
+
+def _fill(model: Model, state: dict[str, torch.Tensor], folder: Path, assign: bool = False) -> None:
+    """Put tensors into a model, or assign them in place of those that it has."""
+    try:
+        model.load_state_dict(state, assign=assign)
+    except RuntimeError as error:
+        reasons = " ".join(str(error).split())
+        raise ValueError(
+            f"the tensors in {folder / WEIGHTS} do not fit the model that {folder}/config.json "
+            f"describes: {reasons}"
+        ) from None
 
 
 def _inputs(said: Any, folder: Path) -> Inputs | None:
@@ -136,8 +145,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config.checked(held, path)
 
 
-def _build(said: Any, folder: Path) -> Model:
-    """Return a fresh model of the family that a config names."""
+def _build(said: Any, folder: Path, on_meta: bool = False) -> Model:
+    """Return a fresh model of the family that a config names, or only its tensors' shapes."""
     if not isinstance(said, dict):
         raise ValueError(
             f"{folder} holds a model of its author's own: build it, then `load(folder, model=...)`"
@@ -151,10 +160,11 @@ def _build(said: Any, folder: Path) -> Model:
             f"{folder} holds a model of family {name!r}; this version knows {', '.join(known)}"
         )
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.device("meta") if on_meta else nullcontext():
             model: Model = getattr(models, name)(**arguments)
-            model.units()  # an argument may be wrong that only a run refuses
-    except (TypeError, ValueError, RuntimeError) as error:
+            if not on_meta:
+                model.units()  # an argument may be wrong that only a run refuses
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise ValueError(
             f"{folder}/config.json does not describe a {name} model: {error}"
         ) from None
