@@ -63,10 +63,21 @@ def test_decoded_codes_are_pictures(client, explorer):
         ({"ask": "select", "id": 1, "items": list(range(-5, 500))}, "not of all"),
         ({"ask": "name", "id": 1, "unit": "w", "name": "x"}, "no unit"),
         ({"ask": "run", "id": 1}, "Invalid value 'run'"),
+        ({"ask": "select", "id": -1, "items": [0]}, "`int` >= 0"),
+        ({"ask": "select", "id": 2**32, "items": [0]}, "`int` <= 4294967295"),
     ],
 )
 def test_wrong_questions_are_told_so(client, question, said):
     assert said in asked(client, question)["text"]
+
+
+@pytest.mark.parametrize("message", ["", "{", "pictures", '{"ask": "decode", "id": 1'])
+def test_what_is_no_json_is_told_so_and_the_page_may_ask_on(client, message):
+    with client.websocket_connect("/ask", headers=OWN) as socket:
+        socket.send_text(message)
+        assert socket.receive_json()["id"] is None
+        socket.send_json({"ask": "run", "id": 1})
+        assert "Invalid value 'run'" in socket.receive_json()["error"]
 
 
 def test_nothing_but_the_page_is_served(client):

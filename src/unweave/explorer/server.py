@@ -11,7 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -39,10 +39,14 @@ KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 """The page's files by their endings."""
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+"""A question's number, which an answer in bytes begins with."""
+
+
 class Decode(msgspec.Struct, tag="decode", tag_field="ask", forbid_unknown_fields=True):
     """Decode codes; the answer is the question's number and the pictures, as bytes."""
 
-    id: int
+    id: Number
     codes: list[list[float]]
     channel: str = ""
     run: int = 0
@@ -51,14 +55,14 @@ class Decode(msgspec.Struct, tag="decode", tag_field="ask", forbid_unknown_field
 class Select(msgspec.Struct, tag="select", tag_field="ask", forbid_unknown_fields=True):
     """Tell what a selection of items has in common."""
 
-    id: int
+    id: Number
     items: list[int]
 
 
 class Name(msgspec.Struct, tag="name", tag_field="ask", forbid_unknown_fields=True):
     """Keep a unit's name."""
 
-    id: int
+    id: Number
     unit: str
     name: str
     note: str = ""
@@ -172,7 +176,7 @@ class Explorer:
             while True:
                 try:
                     question = decoder.decode(await socket.receive_text())
-                except msgspec.ValidationError as error:
+                except msgspec.DecodeError as error:  # no JSON, or of a wrong type
                     await socket.send_json({"id": None, "error": str(error)})
                     continue
                 if len(tasks) > MOST_CODES:
@@ -180,7 +184,7 @@ class Explorer:
                 task = asyncio.create_task(self._answer(socket, page, question))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-        except (WebSocketDisconnect, msgspec.DecodeError, KeyError):
+        except (WebSocketDisconnect, KeyError):
             pass
         finally:
             for task in tasks:
