@@ -34,6 +34,7 @@ html_static_path = ["static"]
 html_css_files = ["wide.css"]
 html_extra_path = ["extra"]
 html_copy_source = False
+html_show_copyright = False
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # torch's own are written in another markup
