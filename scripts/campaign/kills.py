@@ -27,7 +27,6 @@ from pathlib import Path
 UNWEAVE = [sys.executable, "-m", "unweave"]
 TRAIN = ["train", "digits-hfvae", "--quick-evaluation"]
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]
-EPOCHS = 12
 
 STUDY = """
 recipe = "digits-hfvae"
@@ -67,12 +66,13 @@ class Campaign:
     Args:
         folder: A folder for runs.
         seed: The seed of the moments.
+        epochs: Epochs of each run.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, epochs: int) -> None:
         self.folder, self.random = folder, random.Random(seed)
         self.log = folder / "commands.txt"
-        self.train = [*TRAIN, "--epochs", str(EPOCHS)]
+        self.train = [*TRAIN, "--epochs", str(epochs)]
         whole = folder / "whole"
         began = time.monotonic()
         if finished([*self.train, "--out", str(whole)], self.log):
@@ -138,10 +138,10 @@ class Campaign:
         return status == 0 and is_whole and digest(run) == self.right
 
 
-def main(count: int, seed: int) -> int:
+def main(count: int, seed: int, epochs: int) -> int:
     """Kill so many commands; print the counts, and return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
-        campaign = Campaign(Path(folder), seed)
+        campaign = Campaign(Path(folder), seed, epochs)
         kinds: list[Callable[[int], tuple[str, bool]]] = [campaign.run] * 4
         kinds += [campaign.overwrite, campaign.together, campaign.study]
         right, wrong = Counter[str](), Counter[str]()
@@ -162,5 +162,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of each run")
     given = parser.parse_args()
-    sys.exit(main(given.count, given.seed))
+    sys.exit(main(given.count, given.seed, given.epochs))
