@@ -180,7 +180,7 @@ def scored(model, x, noise):
         return dist.loc + dist.scale * waiting.pop(0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uw.trace.trace, "draw", drawn)
+        patch.setattr(uw.trace.origins, "draw", drawn)
         patch.setattr(uw.trace.values, "draw", drawn)
         return uw.elbo(*model(x), kl="sampled")
 
