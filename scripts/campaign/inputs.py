@@ -293,7 +293,7 @@ def _line() -> None:
 
 
 def _same(found: Any, expected: Any) -> bool:
-    """Whether tensors or arrays are those that were written, whatever the file looks like."""
+    """True if tensors or arrays are those that were written, whatever the file looks like."""
     if found.keys() != expected.keys():
         return False
     pairs = [(np.asarray(found[name]), np.asarray(expected[name])) for name in expected]

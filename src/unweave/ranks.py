@@ -98,7 +98,7 @@ def joined() -> Iterator[tuple[int, int]]:
 
 
 def _is_started_with_others() -> bool:
-    """Whether `torchrun` started this process, and others too."""
+    """Return true if `torchrun` started this process, and others too."""
     named = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return named and os.environ["WORLD_SIZE"] != "1"
 
@@ -190,7 +190,7 @@ def everyone(said: T) -> list[T]:
 
 
 def agreed(asked: bool) -> bool:
-    """Whether any rank asks for it."""
+    """Return true if any rank asks for it."""
     if world()[1] == 1:
         return asked
     flag = torch.tensor(int(asked))
@@ -271,7 +271,7 @@ def _message(tensors: Sequence[Tensor], kept: int) -> Tensor:
 
 
 def _stand_side_by_side(whole: Tensor, parts: Sequence[Tensor]) -> bool:
-    """Whether tensors are parts of another, one after the other from its start."""
+    """Return true if tensors are parts of another, one after the other from its start."""
     place = whole.data_ptr()
     for part in parts:
         if part.data_ptr() != place or part.dtype != whole.dtype or not part.is_contiguous():

@@ -50,7 +50,7 @@ ARRAYS = ("classes_", "feature_names_in_")
 
 
 def _has_classes(estimator: StructuredVAE) -> bool:
-    """Whether the model has classes to predict."""
+    """Return true if the model has classes to predict."""
     return bool(estimator.classes)
 
 

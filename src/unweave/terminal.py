@@ -65,7 +65,7 @@ def ended(error: Exception, quiet: bool = False) -> int:
 
 
 def is_foreseen(error: Exception) -> bool:
-    """Whether a statement of this package raised an error, or the system refused a file or memory.
+    """True if a statement of this package raised an error, or the system refused a file or memory.
 
     Anything else was raised within a library, or by an expression that was thought to be safe.
     """
@@ -75,7 +75,7 @@ def is_foreseen(error: Exception) -> bool:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether a statement of this package raised an error: what was given has no place there."""
+    """True if a statement of this package raised an error: what was given has no place there."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

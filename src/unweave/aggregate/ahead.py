@@ -17,7 +17,7 @@ makes that gradient with the values: a hint, never an assumption.
 
 
 def takes_ahead(aggregate: Callable[..., list[Tensor]]) -> bool:
-    """Whether an estimator has a parameter `ahead`."""
+    """Return true if an estimator has a parameter `ahead`."""
     is_function = inspect.isroutine(aggregate) or isinstance(aggregate, partial)
     function: Callable[..., Any] = aggregate if is_function else type(aggregate).__call__
     return _has_ahead(function)

@@ -116,7 +116,7 @@ def sum_over_classes(coefficient: Coefficient, held: tuple[int, ...]) -> Coeffic
 def holds_drawn_classes(
     q: Trace, posterior: Trace, block: Block, summed: Sequence[str], batch_dim: int
 ) -> bool:
-    """Whether rows without samples hold drawn classes of all sites that would be summed over."""
+    """True if rows without samples hold drawn classes of all sites that would be summed over."""
     has_samples = batch_dim > len(posterior.classes())
     if has_samples or q.classes() or not summed:
         return False
@@ -125,7 +125,7 @@ def holds_drawn_classes(
 
 
 def is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str]) -> bool:
-    """Whether the classes that a block sums over can join the items.
+    """Return true if the classes that a block sums over can join the items.
 
     They can if rows hold classes as components do, or none at all, and all parameters are of a kind
     to be folded.

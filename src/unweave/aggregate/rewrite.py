@@ -292,13 +292,13 @@ def _conditional_sites(
 
 
 def _may_be_given(node: Node) -> bool:
-    """Whether some entries of a site may have been given, rather than drawn or absent."""
+    """Return true if some entries of a site may have been given, rather than drawn or absent."""
     is_absent_only = node.role == "sampled" and node.exists is not True
     return node.observed is not False and not is_absent_only
 
 
 def has_class_parents(node: Node) -> bool:
-    """Whether a site compares rows with a law whose inputs differ between classes."""
+    """Return true if a site compares rows with a law whose inputs differ between classes."""
     if not isinstance(node.dist, _Conditional):
         return False
     *leading, _ = node.dist.batch_shape

@@ -170,7 +170,7 @@ def _largest(values: Sequence[Tensor], dim: int) -> int:
 
 
 def _is_repeated(t: Tensor, dim: int) -> bool:
-    """Whether all of a dimension is the same memory."""
+    """Return true if all of a dimension is the same memory."""
     return t.shape[dim] == 1 or t.stride(dim) == 0
 
 

@@ -89,7 +89,7 @@ class Data:
 
     @cached_property
     def is_unit(self) -> bool:
-        """Whether all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
+        """True if all numbers lie in [0, 1], as a Bernoulli likelihood asks."""
         low, high = self.extremes
         return bool(low.min() >= 0 and high.max() <= 1)
 

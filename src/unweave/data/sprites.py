@@ -153,7 +153,7 @@ class Scene:
 
     @property
     def is_binary(self) -> bool:
-        """Whether pixels are 0 or 1."""
+        """True if pixels are 0 or 1."""
         return self.samples == 1 and not self.colours
 
     def render(self, factors: ArrayLike) -> NDArray[np.uint8]:

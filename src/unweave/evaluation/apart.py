@@ -68,7 +68,7 @@ class _Joined(Tensor):
 
 
 def _some_repeat(tensors: Sequence[Tensor]) -> bool:
-    """Whether plain tensors are joined, some of which repeat the same memory."""
+    """Return true if plain tensors are joined, some of which repeat the same memory."""
     are_plain = all(type(t) is Tensor for t in tensors)
     return are_plain and any(_repeats(t) for t in tensors)
 

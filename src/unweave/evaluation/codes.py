@@ -111,7 +111,7 @@ def agreement(seen: Trace, test: Data, labels: Mapping[str, str]) -> dict[str, A
 
 
 def _is_one_class(site: str, node: Node) -> bool:
-    """Whether each item has exactly one class at the site."""
+    """Return true if each item has exactly one class at the site."""
     if not is_discrete(node) or isinstance(node.exists, Tensor):
         return False
     return len(unit_names(site, node)) == 1

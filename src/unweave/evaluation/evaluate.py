@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -28,6 +27,7 @@ from ..runs import scores as run_scores
 from ..runs import seal
 from ..runs.files import read_json, read_lines
 from ..runs.findings import packed
+from ..terminal import say
 from ..trace.trace import Trace
 from ..training import content
 from ..training.items import Items
@@ -106,7 +106,8 @@ def evaluate(
     earlier = {} if again else _earlier(folder, depends_on)
     if earlier and seal.is_whole(folder):
         if not quiet:
-            _say("note: nothing is missing: weights, data and settings are as they were")
+            text = "note: nothing is missing: weights, data and settings are as they were"
+            say(text, to_stderr=True)
         whole: dict[str, Any] = read_json(folder / run_scores.FILE)
         return whole
     if not _is_of_package(recipe.findings):
@@ -128,17 +129,14 @@ def evaluate(
         parts.skipped[seal.UNFINISHED] = str(stop) or type(stop).__name__
         if is_first or earlier:
             _write(folder, parts, depends_on, [seal.UNFINISHED])
-            _say(
+            say(
                 f"note: what was measured is kept; `unweave report {folder}` shows it, and "
-                f"`unweave evaluate {folder}` does the rest"
+                f"`unweave evaluate {folder}` does the rest",
+                to_stderr=True,
             )
         raise
     _write(folder, parts, depends_on, parts.failed)
     return parts.scores
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # -- what an earlier evaluation has ----------------------------------------------------------------
@@ -191,7 +189,7 @@ def _earlier(folder: Path, depends_on: Mapping[str, Any]) -> dict[str, Found]:
 
 
 def _is_of_package(function: Any) -> bool:
-    """Whether a function changes with the version of this package alone."""
+    """Return true if a function changes with the version of this package alone."""
     return str(getattr(function, "__module__", "")).startswith("unweave.")
 
 
@@ -291,7 +289,7 @@ def _sample(n: int, points: int) -> Tensor:
 
 
 def _has_latents(q: Trace) -> bool:
-    """Whether any site is drawn."""
+    """Return true if any site is drawn."""
     return any(node.dist is not None for node in q.values())
 
 

@@ -78,7 +78,7 @@ def broadcasts(
     parts: Sequence[Block],
     keep: Values | None = None,
 ) -> bool:
-    """Whether values that stand before the items give the densities that each gives by itself.
+    """True if values that stand before the items give the densities that each gives by itself.
 
     It is asked of three values and five items.
     """

@@ -85,7 +85,7 @@ def term_weights(objective: Objective, scores: Scores) -> dict[str, float]:
 
 
 def _is_idle(scores: Scores) -> bool:
-    """Whether no unit tells of its item, nor all together."""
+    """Return true if no unit tells of its item, nor all together."""
     told = [value for value, _ in scores.get("I(x;z)", {}).values()]
     together = scores.get("terms", {}).get("mi", {}).get("exact", 0.0)
     return bool(told) and max(told) < IDLE and together < MUCH
@@ -138,7 +138,7 @@ def _are_equal(data: Data, rows: int = 1000) -> bool:
 
 
 def _is_falling(history: History) -> bool:
-    """Whether the last fifth of the training lowered the loss by a twentieth of what all did."""
+    """True if the last fifth of the training lowered the loss by a twentieth of what all did."""
     held_out = [line["loss"] for line in history if line.get("split") == "valid" and "loss" in line]
     seen = [line["loss"] for line in history if line.get("split") == "train" and "loss" in line]
     losses = held_out if len(held_out) > 1 else seen

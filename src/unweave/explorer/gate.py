@@ -76,7 +76,7 @@ class Gate:
         return None
 
     def _knows(self, scope: Scope, headers: dict[bytes, str]) -> bool:
-        """Whether a request has the token, in its address or its cookie."""
+        """Return true if a request has the token, in its address or its cookie."""
         assert self.token is not None
         query = parse_qs(scope["query_string"].decode("latin-1"))
         given = query.get("token", [""])[0] or _cookie(headers.get(b"cookie", ""))

@@ -147,7 +147,7 @@ def _folder() -> Path | None:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a file or folder is this user's, and no one else may write it."""
+    """Return true if a file or folder is this user's, and no one else may write it."""
     if os.name != "posix":  # where a user's folders are closed to others
         return True
     found = path.stat()

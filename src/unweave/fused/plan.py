@@ -135,7 +135,7 @@ def plan(blocks: Blocks, units: int) -> Plan:
         sums.append(Sum(slot, parts, consecutive(rest)))
 
     def follows(u: int, v: int) -> bool:
-        """Whether unit v goes where u goes, one slot further where it stands alone."""
+        """Return true if unit v goes where u goes, one slot further where it stands alone."""
         if above[u] != above[v]:
             return False
         after_u = [(slot + 1, base[slot]) for slot in own[u]]

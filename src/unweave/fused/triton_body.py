@@ -51,7 +51,7 @@ def status() -> str:
 
 
 def usable() -> bool:
-    """Whether a kernel ran here; tried once."""
+    """Return true if a kernel ran here; tried once."""
     return not _unusable(os.environ.get("UNWEAVE_TRITON", ""))
 
 

@@ -260,7 +260,7 @@ def _numbered(value: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _marks_missing(value: NDArray[np.float64]) -> bool:
-    """Whether −1 stands for a missing class: unless other negative numbers or only ±1 occur."""
+    """True if −1 stands for a missing class: unless other negative numbers or only ±1 occur."""
     finite = value[np.isfinite(value)]
     others = finite.min(initial=0) < -1
     signs = np.isin(finite, (-1, 1)).all()

@@ -50,7 +50,7 @@ class Inputs:
 
     @property
     def is_unit(self) -> bool:
-        """Whether all numbers lay in [0, 1]."""
+        """True if all numbers lay in [0, 1]."""
         return bool(np.min(self.low) >= 0 and np.max(self.high) <= 1)
 
     def tensor(self, x: Any, like: Tensor, *, sequences: bool = False) -> Tensor:
@@ -85,7 +85,7 @@ class Inputs:
         return items
 
     def _are_pixels(self, given: Tensor) -> bool:
-        """Whether items are whole numbers that stand for value / 255."""
+        """Return true if items are whole numbers that stand for value / 255."""
         if given.is_floating_point() or given.dtype == torch.bool:
             return False
         if self.kept == "bytes":

@@ -350,7 +350,7 @@ def _place(unit: str, q: Trace) -> tuple[str, int]:
 
 
 def is_discrete(node: Node) -> bool:
-    """Whether a site's values are classes, written one-hot or relaxed."""
+    """Return true if a site's values are classes, written one-hot or relaxed."""
     return isinstance(node.dist, (Concrete, torch.distributions.OneHotCategorical))
 
 

@@ -55,12 +55,12 @@ def circled(form: Mapping[Any, Coefficient]) -> str:
 
 
 def _is_circled(term: Any) -> bool:
-    """Whether a term is an atom of the circled terms: one of all latents, recon or evidence."""
+    """True if a term is an atom of the circled terms: one of all latents, recon or evidence."""
     return isinstance(term, Atom) and term.kind != "label" and not term.of
 
 
 def _has_level(term: Any) -> bool:
-    """Whether a term is q[l] or p[l] of all latents."""
+    """Return true if a term is q[l] or p[l] of all latents."""
     return _is_circled(term) and term.kind in ("q", "p")
 
 
@@ -80,7 +80,7 @@ def _from_coarsest(level: int) -> tuple[bool, int]:
 
 
 def _is_balanced(form: Mapping[Any, Coefficient]) -> bool:
-    """Whether q[l] comes with −p[l] at each level, apart from the information −②."""
+    """Return true if q[l] comes with −p[l] at each level, apart from the information −②."""
     gaps: dict[int, Coefficient] = {0: form.get(POSTERIOR, 0)}
     for term, c in form.items():
         if _has_level(term):

@@ -58,7 +58,7 @@ def _kl_of_units(
 
 
 def _may_lack_classes(logits: Tensor) -> bool:
-    """Whether a class may have no weight; elsewhere than on the CPU a look would wait."""
+    """Return true if a class may have no weight; elsewhere than on the CPU a look would wait."""
     on_cpu = logits.device.type == "cpu"
     return not on_cpu or bool((logits == -math.inf).any())
 

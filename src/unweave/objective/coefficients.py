@@ -41,7 +41,7 @@ def take_whole_kls(table: dict[Atom, float], groups: Groups, prior: Prior) -> di
 
 
 def _is_whole(atom: Atom, groups: Groups, prior: Prior) -> bool:
-    """Whether no class outside the atom's latents is summed over, in q or in the prior."""
+    """Return true if no class outside the atom's latents is summed over, in q or in the prior."""
     pair = prior.pair
     whole = within(groups, atom.of)
     if not whole:

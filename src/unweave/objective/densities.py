@@ -109,7 +109,7 @@ class Densities:
 
     @property
     def factorises(self) -> bool:
-        """Whether the prior is the product of its units' priors: then its levels are one."""
+        """True if the prior is the product of its units' priors: then its levels are one."""
         return self._prior.factorises
 
     def __getitem__(self, atom: Atom) -> Tensor:

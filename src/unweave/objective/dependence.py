@@ -101,7 +101,7 @@ class Dependence:
         return {name: above.difference(self.pair.classes) for name, above in self.ancestors.items()}
 
     def is_held(self, name: str) -> bool:
-        """Whether a site's prior stays as it is while the site is integrated under q(z|x).
+        """Return true if a site's prior stays as it is while the site is integrated under q(z|x).
 
         It does if it is the same for all items and samples, or if what it may read is all earlier
         in q too.
@@ -134,7 +134,7 @@ class Dependence:
         return [*drawn, *classes]
 
     def _may_depend(self, name: str, site: str) -> bool:
-        """Whether a site's prior varies, or nothing shows that it does not vary with another."""
+        """True if a site's prior varies, or nothing shows that it does not vary with another."""
         lead = range(self.pair.depth, self.pair.lead)
         if name not in self._constant:
             return True

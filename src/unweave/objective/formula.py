@@ -236,7 +236,7 @@ def _check_arguments(
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotated type; whole numbers are floats, and a truth is neither."""
+    """True if a value is of an annotated type; whole numbers are floats, and a truth is neither."""
     parts = typing.get_args(hint)
     kind = typing.get_origin(hint) or hint
     if kind in (UnionType, typing.Union):

@@ -75,7 +75,7 @@ class Pair:
         return self.log_density(trace, block)
 
     def sums_classes(self, trace: Trace, block: Block) -> bool:
-        """Whether a block's density in `trace` sums over classes of sites outside it."""
+        """Return true if a block's density in `trace` sums over classes of sites outside it."""
         if not self.depth:
             return False
         summed = classes_summed(self.q, trace, block, self.batch_dim)

@@ -63,7 +63,7 @@ def printed_sum(terms: Iterable[tuple[Coefficient, str, str]]) -> str:
 
 
 def is_zero(c: Coefficient, tolerance: float = 1e-12) -> bool:
-    """Whether a coefficient is zero at every step, but for rounding."""
+    """Return true if a coefficient is zero at every step, but for rounding."""
     if isinstance(c, Ramp):
         return all(abs(value) < tolerance for _, value in c.knots)
     return abs(c) < tolerance

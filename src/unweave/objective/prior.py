@@ -188,11 +188,11 @@ class Prior:
 
     @cached_property
     def factorises(self) -> bool:
-        """Whether the prior is the product of its units' priors: then its levels are one."""
+        """True if the prior is the product of its units' priors: then its levels are one."""
         return all(map(self._is_product, self.pair.latents))
 
     def _is_product(self, name: str) -> bool:
-        """Whether a site's units are independent of one another and of other sites."""
+        """Return true if a site's units are independent of one another and of other sites."""
         node, dist, *_ = self.dependence.priors[name]
         if not is_factorised(dist):
             return False

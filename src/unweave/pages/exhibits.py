@@ -170,7 +170,7 @@ def _width(pixels: int, of_one: int, columns: int, names: Sequence[str]) -> dict
 
 
 def is_ink(images: Array | None) -> bool:
-    """Whether images (…, h, w, 1 or 3) are strokes on an empty ground.
+    """Return true if images (…, h, w, 1 or 3) are strokes on an empty ground.
 
     A light page shows those as ink on paper. Images are floats in [0, 1] or bytes; NaN is left out.
     Vectors are no images.

@@ -83,12 +83,12 @@ def _independence(scores: Scores) -> list[dict[str, str]]:
 
 
 def _is_telling(term: str, scores: Scores) -> bool:
-    """Whether a correlation is measured, of a level that splits some group."""
+    """Return true if a correlation is measured, of a level that splits some group."""
     return term in scores.terms and not _is_trivial(term, scores)
 
 
 def _is_trivial(term: str, scores: Scores) -> bool:
-    """Whether a correlation is of a level that splits no group: it is 0 to the bit then."""
+    """Return true if a correlation is of a level that splits no group: it is 0 to the bit then."""
     found = scores.terms[term]
     return found.exact == 0 and found.se == 0
 

@@ -100,7 +100,7 @@ def _drawn(items: Array | None, lead: int, shape: tuple[int, ...] | None) -> Arr
 
 
 def _shows(shape: tuple[int, ...]) -> bool:
-    """Whether items of this shape are images or vectors."""
+    """Return true for the shapes of images and vectors, which can be shown."""
     match shape:
         case (_,):
             return True
@@ -178,7 +178,7 @@ def cards(scores: Scores, arrays: Arrays) -> list[dict[str, Any]]:
 
 
 def is_idle(unit: str, scores: Scores) -> bool:
-    """Whether a unit is known to carry next to no information."""
+    """Return true if a unit is known to carry next to no information."""
     held = scores.information.get(unit)
     return held is not None and held.value < IDLE
 

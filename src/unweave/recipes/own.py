@@ -121,7 +121,7 @@ def own(
         if library:
             _say(f"sizes: each row's sum of {counts:,} counts is given to the decoder (--library)")
         build = partial(
-            _measured,
+            measured,
             partial(
                 uw.models.table,
                 shape,
@@ -210,5 +210,6 @@ def _epochs_for(n: int, batch: int) -> int:
     return epochs
 
 
-def _measured(build: Callable[[], Model], data: Data) -> Model:
+def measured(build: Callable[[], Model], data: Data) -> Model:
+    """Build a model, and let it measure the items that it is to be trained on."""
     return uw.models.measured(build(), data.x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
@@ -13,9 +13,9 @@ import unweave as uw
 from unweave.runs.findings import Finding, Number, Table
 
 from .flags import Batch, Epochs, Formula, Latents, Quick, Rate, Seed, recipe
+from .own import measured
 
 if TYPE_CHECKING:
-    from unweave.data import Data
     from unweave.models import Model
     from unweave.training.recipe import Recipe
 
@@ -70,7 +70,7 @@ def programs(
         name="programs",
         data=train,
         test=test,
-        model=partial(_measured, build, train),
+        model=partial(measured, build, train),
         objective=uw.formula(objective),
         groups=("z",),
         findings=_findings,
@@ -79,10 +79,6 @@ def programs(
         lr=lr,
         seed=seed,
     )
-
-
-def _measured(build: Any, data: Data) -> Model:
-    return uw.models.measured(build(), data.x)
 
 
 def _findings(model: Model, recipe: Recipe) -> Sequence[Finding]:

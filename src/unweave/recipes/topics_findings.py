@@ -101,8 +101,10 @@ _HOW = (
 
 def _side_by_side(q: Trace) -> tuple[Array, Array]:
     """Return the means and draws of all blocks' latents, (documents, topics) each."""
+    from unweave.models.model import code
+
     nodes = list(q.values())
-    means = np.concatenate([node.dist.mean.numpy() for node in nodes], 1)  # type: ignore[union-attr]
+    means = np.concatenate([code(node).numpy() for node in nodes], 1)
     return means, np.concatenate([node.value.numpy() for node in nodes], 1)
 
 

@@ -87,7 +87,7 @@ def checked(content: Any, path: Path) -> dict[str, Any]:
 
 
 def _is_deep(content: Any, most: int = 50) -> bool:
-    """Whether lists and mappings stand in one another more than so many times."""
+    """Return true if lists and mappings stand in one another more than so many times."""
     level = [content]
     for _ in range(most):
         inside: list[Any] = []

@@ -28,7 +28,7 @@ def kind_of(folder: str | Path) -> Kind | None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether training wrote the folder, in whatever version."""
+    """Return true if training wrote the folder, in whatever version."""
     try:
         config = read_json(folder / "config.json")
     except (OSError, ValueError):
@@ -37,14 +37,14 @@ def is_run(folder: Path) -> bool:
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether there is more than drafts and a lock, which killed processes leave."""
+    """Return true if there is more than drafts and a lock, which killed processes leave."""
     if not folder.is_dir():
         return folder.exists()
     return any(not is_left_over(path) for path in folder.iterdir())
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether a file is a lock, or a draft that `files.replacing` makes."""
+    """Return true if a file is a lock, or a draft that `files.replacing` makes."""
     is_draft = path.name.startswith(".") and path.name.endswith(".part")
     return is_draft or path.name in (LOCK, OWNER)
 

@@ -80,7 +80,7 @@ class Measure:
 
     @property
     def headline(self) -> bool:
-        """Whether a reader wants it first."""
+        """True if a reader wants it first."""
         return self.place < len(HEADLINE)
 
     @property

@@ -89,7 +89,7 @@ def check(folder: str | Path, *names: str) -> None:
 
 
 def is_whole(folder: str | Path) -> bool:
-    """Whether all parts were measured, and the files are as they were written."""
+    """Return true if all parts were measured, and the files are as they were written."""
     held = [Path(folder) / name for name in (FILE, *FILES)]
     stats = [path.stat() for path in held if path.is_file()]
     return _is_whole(Path(folder), tuple((at.st_mtime_ns, at.st_size, at.st_ino) for at in stats))
@@ -109,7 +109,7 @@ def _is_whole(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> bool:
 
 
 def _differs(path: Path, seal: Seal) -> bool:
-    """Whether a file that is there is not as it was sealed."""
+    """Return true if a file that is there is not as it was sealed."""
     return path.is_file() and seal.sha256.get(path.name) != _digest(path)
 
 

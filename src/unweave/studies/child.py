@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has been trained, scored in full and reported on: its page is written last."""
+    """True if a run has been trained, scored in full and reported on: its page is written last."""
     return (folder / "report.html").exists() and seal.is_whole(folder)
 
 

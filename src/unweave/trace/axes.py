@@ -59,7 +59,7 @@ class Axes:
         return pad(plain(t), missing)
 
     def _fits(self, shape: Sequence[int], classes: int) -> bool:
-        """Whether a shape is `(*classes, *samples, batch, …)` with so many class dimensions."""
+        """True if a shape is `(*classes, *samples, batch, …)` with so many class dimensions."""
         unused = len(self.sizes) - classes
         if unused < 0:
             return False

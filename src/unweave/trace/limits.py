@@ -175,7 +175,7 @@ def _refuse_nan(name: str, logits: Tensor, least: float) -> None:
 
 
 def _is_constant(parameter: float | Tensor) -> bool:
-    """Whether a parameter is a number, or a tensor that no weights gave."""
+    """Return true if a parameter is a number, or a tensor that no weights gave."""
     if not isinstance(parameter, Tensor):
         return True
     return torch.is_grad_enabled() and not parameter.requires_grad
@@ -190,7 +190,7 @@ def _least(name: str, what: str, t: Tensor) -> float:
 
 
 def _is_due(name: str, what: str, t: Tensor) -> bool:
-    """Whether a look at a site's tensor is to be taken at this call."""
+    """Return true if a look at a site's tensor is to be taken at this call."""
     device = t.device.type
     if device == "meta":
         return False

@@ -33,7 +33,7 @@ def unwrap(dist: Distribution) -> Distribution:
 
 
 def is_factorised(dist: Distribution) -> bool:
-    """Whether the joint log-density is the sum of the units' own, for every subset of units."""
+    """True if the joint log-density is the sum of the units' own, for every subset of units."""
     return not _has_vector_marginals(unwrap(dist))
 
 
@@ -144,7 +144,7 @@ def _units_first(t: Tensor, lead: int, units: tuple[int, ...]) -> Tensor:
 
 
 def _has_vector_marginals(dist: Distribution) -> bool:
-    """Whether coordinates of the event are units, whose joint is no product of their own."""
+    """Return true if coordinates of the event are units, whose joint is no product of their own."""
     if isinstance(dist, MixtureSameFamily):
         return _is_mixture(dist)
     return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
@@ -153,12 +153,12 @@ def _has_vector_marginals(dist: Distribution) -> bool:
 def _is_multivariate_normal(
     dist: Distribution,
 ) -> TypeGuard[MultivariateNormal | LowRankMultivariateNormal]:
-    """Whether the event is a vector with a covariance."""
+    """Return true if the event is a vector with a covariance."""
     return isinstance(dist, (MultivariateNormal, LowRankMultivariateNormal))
 
 
 def _is_mixture(dist: Distribution) -> TypeGuard[MixtureSameFamily]:
-    """Whether components are vectors: Independent or multivariate normals, which have marginals."""
+    """True if components are vectors: Independent or multivariate normals, which have marginals."""
     return isinstance(dist, MixtureSameFamily) and len(dist.event_shape) == 1
 
 

@@ -71,7 +71,7 @@ def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
 
 
 def holds(holder: Distribution | Transform, kind: type[Tensor]) -> bool:
-    """Whether any tensor inside a distribution or a transform is of this kind."""
+    """Return true if any tensor inside a distribution or a transform is of this kind."""
     for name, part in vars(holder).items():
         if isinstance(part, kind):
             return True
@@ -87,7 +87,7 @@ def holds(holder: Distribution | Transform, kind: type[Tensor]) -> bool:
 
 
 def stays(dist: Distribution, value: Tensor, dims: Sequence[int]) -> bool:
-    """Whether every parameter is the same along these leading dimensions of a value."""
+    """Return true if every parameter is the same along these leading dimensions of a value."""
     are_alike = list[bool]()
 
     def look(t: Tensor, lacks: int) -> Tensor:
@@ -101,7 +101,7 @@ def stays(dist: Distribution, value: Tensor, dims: Sequence[int]) -> bool:
 
 
 def varies(t: Tensor, dims: Sequence[int]) -> bool:
-    """Whether every entry of a tensor differs somewhere along these dimensions."""
+    """Return true if every entry of a tensor differs somewhere along these dimensions."""
     differs = t != _first(t, dims)
     return bool(differs.any(tuple(dims)).all())
 

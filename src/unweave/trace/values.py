@@ -30,7 +30,7 @@ def draw(dist: Distribution) -> Tensor:
 
 
 def all_known(present: Tensor) -> bool:
-    """Whether no label is missing, if that is known without a wait for a device or other ranks."""
+    """True if no label is missing, if that is known without a wait for a device or other ranks."""
     group = torch.distributed
     has_ranks = group.is_available() and group.is_initialized()
     is_on_cpu = present.device.type == "cpu"

@@ -91,7 +91,7 @@ def _seal(path: Path) -> Path:
 
 
 def _is_sealed(path: Path, content: bytes, run: str | None) -> bool:
-    """Whether a checkpoint is the run's own and as it was written; earlier versions cannot tell."""
+    """True if a checkpoint is the run's own and as it was written; earlier versions cannot tell."""
     seal = _seal(path)
     if not seal.exists():
         return True

@@ -65,7 +65,7 @@ def keep_history(folder: Path, step: int) -> None:
 
 
 def _is_until(line: dict[str, Any], step: int) -> bool:
-    """Whether a line of the log was written by a step; a damaged one was written by none."""
+    """Return true if a line of the log was written by a step; a damaged one was written by none."""
     at = line.get("step")
     return isinstance(at, int) and at <= step
 

@@ -142,7 +142,7 @@ def _shared(array: npt.NDArray[Any]) -> Tensor:
 
 
 def _fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes fit into half of a device's free memory."""
+    """Return true if so many bytes fit into half of a device's free memory."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)

@@ -116,7 +116,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether no step is left."""
+        """True if no step is left."""
         return self.stopped or self.step >= self.recipe.epochs * self.per_epoch
 
     def densities(self, q: Trace, p: Trace) -> Densities:
