@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -882,31 +883,32 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, reference
     assert bits(tmp_path / "run") == reference("plain")
 
 
-@pytest.fixture
-def small_files():
-    """A limit on the size of files, which the system enforces as it does a full disk."""
+@contextmanager
+def files_of_at_most(size):
+    """The system enforces this limit as it does a full disk.
+
+    It binds pytest too, whose report may go to a longer file: it ends before the test does.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_write_that_the_system_refuses(tmp_path, small_files):
+def test_a_write_that_the_system_refuses(tmp_path):
     """Not simulated: torch's and safetensors' own writers would raise something else here."""
-    small_files(20_000)
-    with pytest.raises(
-        OSError,
-        match=r"could not write .*000000005\.pt: File too large; what was there is untouched",
-    ):
+    reason = r"could not write .*000000005\.pt: File too large; what was there is untouched"
+    with files_of_at_most(20_000), pytest.raises(OSError, match=reason):
         fit(tiny(), tmp_path / "run", evaluate=False, quiet=True)
-    with pytest.raises(OSError, match=r"could not write .*model\.safetensors: File too large"):
+    reason = r"could not write .*model\.safetensors: File too large"
+    with files_of_at_most(20_000), pytest.raises(OSError, match=reason):
         uw.save(model(), tmp_path / "saved")
-    assert not [
-        *tmp_path.rglob("*.part"),
-        *tmp_path.rglob("*.pt"),
-        *tmp_path.rglob("*.safetensors"),
-    ]
+    written = ("*.part", "*.pt", "*.safetensors")
+    assert not [path for kind in written for path in tmp_path.rglob(kind)]
 
 
 def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
