@@ -49,7 +49,8 @@ def breaches(
                 f"can carry: {by} overestimates"
             )
         kind = name[:2]
-        is_bounded = kind in NON_NEGATIVE and (kind != "tc" or factorises)
+        may_be_negative = kind == "tc" and not factorises
+        is_bounded = kind in NON_NEGATIVE and not may_be_negative
         if is_bounded and value < -noise:
             quantity = NON_NEGATIVE[kind]
             found.append(
@@ -72,4 +73,5 @@ def _gap(terms: Mapping[str, tuple[float, float]]) -> float | None:
     parts = [values[name] for name in values if name == "mi" or name.startswith(("tc", "kl"))]
     if not parts or "elbo" not in values or "recon" not in values:
         return None
-    return values["recon"] - sum(parts) - values["elbo"]
+    total = values["recon"] - sum(parts)
+    return total - values["elbo"]

@@ -29,6 +29,9 @@ PRIOR = Atom("p")
 PRIOR_OF_GROUPS = Atom("p", 1)
 PRIOR_OF_UNITS = Atom("p", -1)
 
+NAMED_LEVELS = (0, 1, -1)
+"""All latents, the top groups and the single units: the levels that circled terms speak of."""
+
 CIRCLES = "①②③④ⒶⒷⓘ"
 
 Named = list[tuple[Coefficient, str]]
@@ -40,16 +43,19 @@ def circled(form: Mapping[Any, Coefficient]) -> str:
     Raises:
         ValueError: It is no sum of those terms.
     """
-    others = {term: c for term, c in form.items() if not _is_circled(term)}
     if not _is_balanced(form):
         raise ValueError(f"{printed(form)} is no sum of the terms ① to ④, Ⓐ, Ⓑ, ⓘ and ⓘⓘ")
-    named = _first_three(form) + _divergences(form) + _anchors(others)
+    others = {term: c for term, c in form.items() if not _is_circled(term)}
+    named = _first_three(form)
+    named += _divergences(form)
+    named += _anchors(others)
     for term, name in names_of(others).items():
-        named.append((others[term], name))
+        c = others[term]
+        named.append((c, name))
     terms = []
     for c, name in named:
-        is_circled = name[0] in CIRCLES
-        dot = "" if is_circled else "·"
+        first = name[0]
+        dot = "" if first in CIRCLES else "·"
         terms.append((c, name, dot))
     return printed_sum(terms)
 
@@ -99,7 +105,7 @@ def _first_three(form: Mapping[Any, Coefficient]) -> Named:
 def _divergences(form: Mapping[Any, Coefficient]) -> Named:
     """Write p's coefficients as those of ④ or of its parts, in as few terms as it takes."""
     levels = _levels(form)
-    if not set(levels) <= {0, 1, -1}:
+    if any(level not in NAMED_LEVELS for level in levels):
         return _by_levels(form, levels)
     across = form.get(PRIOR, 0)
     within = across + form.get(PRIOR_OF_GROUPS, 0)
@@ -118,10 +124,12 @@ def _by_levels(form: Mapping[Any, Coefficient], levels: list[int]) -> Named:
     named: Named = []
     total: Coefficient = 0
     names = [_between(level, below) for level, below in pairwise(levels)]
-    names.append(f"kl[{levels[-1]}]")
+    finest = levels[-1]
+    names.append(f"kl[{finest}]")
     for level, name in zip(levels, names, strict=True):
         log_p = Atom("p", level)
-        total = total - form.get(log_p, 0)
+        c = form.get(log_p, 0)
+        total = total - c
         named.append((total, name))
     return named
 
@@ -140,15 +148,15 @@ def _between(level: int, below: int) -> str:
 def _anchors(others: dict[Any, Coefficient]) -> Named:
     """Take informations in some latents, posterior − q[0] of them, out of `others`."""
     found: dict[str, Coefficient] = {}
-    for term, c in list(others.items()):
-        if isinstance(term, Atom) and term.kind == "posterior":
-            aggregate = Atom("q", 0, term.of)
-            given = others.get(aggregate)
-            if given == -c:
-                latents = ",".join(term.of)
-                found[latents] = given
-                del others[term]
-                del others[aggregate]
+    posteriors = [term for term in others if isinstance(term, Atom) and term.kind == "posterior"]
+    for term in posteriors:
+        aggregate = Atom("q", 0, term.of)
+        c = others.get(aggregate)
+        if c == -others[term]:
+            latents = ",".join(term.of)
+            found[latents] = c
+            del others[term]
+            del others[aggregate]
     named: Named = []
     for latents, c in found.items():
         name = "②ᵃ" if len(found) == 1 else f"②ᵃ({latents})"

@@ -21,7 +21,8 @@ def merged(table: Mapping[Atom, float], groups: Groups, prior: Prior) -> dict[At
         atom = from_coarsest(given, depth)
         if atom.kind == "p" and atom.level and prior.factorises:
             atom = atom._replace(level=0)
-        sums[atom] = sums.get(atom, 0.0) + c
+        before = sums.get(atom, 0.0)
+        sums[atom] = before + c
     return {atom: c for atom, c in sums.items() if not math.isclose(c, 0, abs_tol=1e-12)}
 
 
@@ -33,9 +34,10 @@ def take_whole_kls(table: dict[Atom, float], groups: Groups, prior: Prior) -> di
     for atom, c in list(table.items()):
         if atom.kind == "posterior":
             of_prior = Atom("p", 0, atom.of)
-            cancels = math.isclose(table.get(of_prior, 0.0), -c)
-            if cancels and (not prior.pair.depth or _is_whole(atom, groups, prior)):
-                del table[atom], table[of_prior]
+            c_of_prior = table.get(of_prior, 0.0)
+            if math.isclose(c_of_prior, -c) and _is_whole(atom, groups, prior):
+                del table[atom]
+                del table[of_prior]
                 taken[atom] = c
     return taken
 
@@ -44,10 +46,10 @@ def _is_whole(atom: Atom, groups: Groups, prior: Prior) -> bool:
     """Return true if no class outside the atom's latents is summed over, in q or in the prior."""
     pair = prior.pair
     whole = within(groups, atom.of)
-    if not whole:
+    if not pair.depth or not whole:
         return True
-    traces = (pair.q, prior.trace)
-    return not any(pair.sums_classes(trace, whole) for trace in traces)
+    in_q = pair.sums_classes(pair.q, whole)
+    return not in_q and not pair.sums_classes(prior.trace, whole)
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

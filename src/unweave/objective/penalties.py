@@ -116,7 +116,9 @@ class Covariances:
 
     def __call__(self, d: Densities) -> Tensor:
         covariance = _covariance(d, self.of, self.total)
-        return covariance.square().sum() - covariance.diagonal().square().sum()
+        squares = covariance.square()
+        of_variances = squares.diagonal()
+        return squares.sum() - of_variances.sum()
 
     def __str__(self) -> str:
         return f"Σ_i≠j {_named(self)}_ij²"

@@ -145,9 +145,11 @@ def plain(t: Tensor) -> Tensor:
 
 
 def pad(t: Tensor, missing: int) -> Tensor:
-    """Return the tensor with so many dimensions of size one in front."""
+    """Return the tensor with so many dimensions of size one in front; below zero, with fewer."""
     if not missing:
         return t
+    if missing < 0:
+        return t.reshape(t.shape[-missing:])
     ones = [1] * missing
     return t.reshape(*ones, *t.shape)
 
@@ -157,7 +159,7 @@ def shown(t: Tensor, classes: int, axes: Axes | None) -> Tensor:
     if not classes:
         return t
     unused = leading_ones(t.shape, classes)
-    own = plain(t).reshape(t.shape[unused:])
+    own = pad(plain(t), -unused)
     return told(own, classes - unused, axes)
 
 

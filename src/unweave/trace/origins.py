@@ -40,7 +40,7 @@ def reused(name: str, dist: Distribution, node: Node, axes: Axes | None) -> Node
     depth = 0
     if axes is not None:
         depth = len(axes.sizes)
-        node = views.filled(node, depth)
+        node = views.at_depth(node, depth)
     check_shape(name, dist, node.value, depth)
     label, exists = node.label, node.exists
     return Node(node.value, "reused", dist, node.observed, label=label, exists=exists)

@@ -14,7 +14,7 @@ Shapes read `(*samples, batch, *units)` throughout, followed by a distribution's
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical
 
 from . import views
-from .axes import Axes, Enumerated, classes_of, plain, shown, told
+from .axes import Enumerated, classes_of, plain, told
 from .concrete import Concrete
 from .enumeration import enumerated, extended
 from .limits import (
@@ -35,12 +35,12 @@ from .limits import (
 )
 from .node import Law, Node, Role
 from .origins import afresh, chosen, drawn, reused, unbound
-from .parameters import changed, holds
-from .table import table
+from .parameters import holds
+from .record import Record
 from .values import all_known, give, in_part, like
 
 
-class Trace(Mapping[str, Node]):
+class Trace(Record):
     """A write-once, ordered mapping from names to sites; `repr` prints it as a table of shapes.
 
     Each site method returns the site's value, a tensor, so programs read like mathematics. `value=`
@@ -67,22 +67,6 @@ class Trace(Mapping[str, Node]):
         ValueError: For a name used twice or a value whose shape does not fit.
         KeyError: For an unknown name; it lists the sites.
     """
-
-    def __init__(self) -> None:
-        self._nodes: dict[str, Node] = {}
-        self._axes: Axes | None = None  # None while there are no class dimensions
-        self._reads = False  # becomes True when a value of another trace is met
-        self._is_aligned = False
-
-    @staticmethod
-    def of(nodes: Mapping[str, Node], like: Trace | None = None) -> Trace:
-        """Return a trace of these sites, with the class dimensions of another trace."""
-        trace = Trace()
-        trace._nodes = dict(nodes)
-        if like is not None:
-            trace._axes = like._axes
-            trace._is_aligned = like._is_aligned
-        return trace
 
     @staticmethod
     def given(**values: Tensor) -> Trace:
@@ -116,63 +100,6 @@ class Trace(Mapping[str, Node]):
             else:
                 nodes[name] = unbound(node, n, batch_dim)
         return Trace.of(nodes)
-
-    def along(self, dim: int, change: Callable[[Tensor, int], Tensor]) -> Trace:
-        """Return the aligned trace with a change made to each tensor along a dimension.
-
-        Args:
-            dim: A sample dimension or that of the items, counted behind the class dimensions.
-            change: See `Node.along`.
-        """
-        whole = self.aligned()
-        depth = self._depth
-        nodes = views.along(whole._nodes, depth + dim, depth, change)
-        other = Trace.of(nodes, whole)
-        for node in nodes.values():
-            if self._axes is not None and node.axes is not None:
-                other._axes = Axes(self._axes.sizes, node.axes.lead)
-        return other
-
-    def take(self, index: Tensor, *, batch_dim: int = 0) -> Trace:
-        """Return the (aligned) trace for some of its items, by their numbers."""
-        return self.along(batch_dim, lambda t, dim: t.index_select(dim, index))
-
-    def classes(self) -> dict[str, int]:
-        """Return the enumerated sites, each with its class dimension in the aligned trace."""
-        sites = []
-        for name, node in self._nodes.items():
-            if node.role == "enumerated":
-                sites.append(name)
-        dims = reversed(range(len(sites)))  # each puts its dimension in front
-        return dict(zip(sites, dims, strict=True))
-
-    def draw(self) -> Trace:
-        """Return the same trace with one class an item at its enumerated sites, drawn in turn.
-
-        The classes of labelled items are their labels. Sites keep the values that they have for the
-        drawn classes.
-        """
-        if self._axes is None:
-            return self
-        depth = self._depth if self._is_aligned else None
-        nodes = views.pick(self._nodes, self._axes, depth)
-        return Trace.of(nodes)
-
-    def aligned(self, depth: int = 0) -> Trace:
-        """Return the same trace with every class dimension at every site.
-
-        A dimension has size one where a site does not depend on the class. Values are plain
-        tensors, for programs to read through sites (`value=q["z"]`). A trace without class
-        dimensions gets `depth` of them.
-        """
-        if self._axes is not None:
-            depth = max(depth, self._depth)
-        if not depth or self._is_aligned:
-            return self
-        nodes = views.align(self._nodes, depth)
-        trace = Trace.of(nodes, self)
-        trace._is_aligned = True
-        return trace
 
     # -- the sites ---------------------------------------------------------------------------------
 
@@ -213,41 +140,6 @@ class Trace(Mapping[str, Node]):
         if where is not None:
             node = in_part(name, node, where, self._axes)
         return self._add(name, node)
-
-    def _read_from(self, name: str, node: Node, where: Tensor | None) -> Node:
-        """Take over the class dimensions of a site of another trace, and return what is read of it.
-
-        In an aligned trace a site has dimensions of size one for classes that came after it.
-        """
-        if where is not None:
-            raise ValueError(
-                f"site {name!r} takes its value from another trace, which says where it exists: "
-                "leave out where="
-            )
-        self._reads = True
-        if node.axes is not None and len(node.axes.sizes) > self._depth:
-            self._axes = node.axes
-        return views.at_entry(node) if node.classes else node
-
-    def _meet(self, t: Tensor) -> None:
-        """Take over the class dimensions of another trace from a tensor that knows of them."""
-        if isinstance(t, Enumerated) and len(t.axes.sizes) > self._depth:
-            self._axes = t.axes
-            self._reads = True
-
-    def _read(self, dist: Distribution) -> tuple[int, Distribution]:
-        """Return how many class dimensions a distribution knows of, and it of plain tensors."""
-        most = 0
-
-        def bare(t: Tensor, lacks: int) -> Tensor:
-            nonlocal most
-            self._meet(t)
-            if isinstance(t, Enumerated):
-                most = max(most, t.classes + lacks)
-            return plain(t)
-
-        bared = changed(dist, bare)
-        return most, bared
 
     def _given(
         self,
@@ -308,7 +200,7 @@ class Trace(Mapping[str, Node]):
         else:
             what = f"an input of site {name!r}"
             full = tuple(self._axes.full(t, what) for t in inputs)
-            whole = replace(views.filled(node, self._depth), law=Law(of, sites, full))
+            whole = replace(views.at_depth(node, self._depth), law=Law(of, sites, full))
             node = views.trim(whole, self._axes)
         self._nodes[name] = node
         return self._shown(node)
@@ -442,56 +334,3 @@ class Trace(Mapping[str, Node]):
         """Add the log-factor `log_prob` (*samples, batch), or finer, to the program's density."""
         score = self._full(name, log_prob)
         return self._add(name, Node(score, "scored", score=score))
-
-    # -- the mapping -------------------------------------------------------------------------------
-
-    def _add(self, name: str, node: Node) -> Tensor:
-        """Add a site, and return its value as programs see it."""
-        if name in self._nodes:
-            raise ValueError(
-                f"site {name!r} is already in this trace: each name is used once, give this one "
-                "another"
-            )
-        if self._axes is not None:
-            node = views.trim(node, self._axes)
-        self._nodes[name] = node
-        return node.value if node.classes == 0 else self._shown(node)
-
-    @property
-    def _depth(self) -> int:
-        """The number of class dimensions of the trace."""
-        return len(self._axes.sizes) if self._axes else 0
-
-    def _full(self, name: str, t: Tensor) -> Tensor:
-        """Return a program's tensor with all class dimensions."""
-        self._meet(t)
-        return t if self._axes is None else self._axes.full(t, f"site {name!r}")
-
-    @staticmethod
-    def _shown(node: Node) -> Tensor:
-        """Return a site's value as programs see it."""
-        return shown(node.value, node.classes, node.axes)
-
-    def __getitem__(self, name: str) -> Node:
-        try:
-            return self._nodes[name]
-        except KeyError:
-            sites = ", ".join(map(repr, self._nodes)) or "none yet"
-            raise KeyError(f"no site {name!r} in this trace; its sites are: {sites}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes)
-
-    def items(self) -> ItemsView[str, Node]:
-        """Return the sites with their names, in the order in which they entered."""
-        return self._nodes.items()
-
-    def values(self) -> ValuesView[Node]:
-        """Return the sites, in the order in which they entered."""
-        return self._nodes.values()
-
-    def __len__(self) -> int:
-        return len(self._nodes)
-
-    def __repr__(self) -> str:
-        return table(self)

@@ -15,30 +15,23 @@ from .node import Node
 
 def align(nodes: dict[str, Node], depth: int) -> dict[str, Node]:
     """Return sites whose tensors all have `depth` class dimensions in front."""
-    return {name: filled(node, depth) for name, node in nodes.items()}
+    return {name: at_depth(node, depth) for name, node in nodes.items()}
 
 
-def filled(node: Node, depth: int) -> Node:
-    """Return a site whose tensors all have `depth` class dimensions in front."""
+def at_depth(node: Node, depth: int, axes: Axes | None = None) -> Node:
+    """Return a site with `depth` class dimensions in front: those added, or cut, have size one.
+
+    Args:
+        node: A site whose tensors have `node.classes` of them.
+        depth: How many they get.
+        axes: The class dimensions of a trace, of which its tensors then know.
+    """
     missing = depth - node.classes
 
-    def fill(t: Tensor, lacks: int) -> Tensor:
-        return pad(plain(t), missing)
+    def resize(t: Tensor, lacks: int) -> Tensor:
+        return told(pad(plain(t), missing), depth, axes)
 
-    return node.changed(fill, dist=node.dist, classes=depth)
-
-
-def at_entry(node: Node) -> Node:
-    """Return a site without the dimensions of classes that came after it."""
-    own = len(node.axes.sizes) if node.axes else 0
-    later = node.classes - own
-    if later <= 0:
-        return node
-
-    def cut(t: Tensor, lacks: int) -> Tensor:
-        return plain(t).reshape(t.shape[later:])
-
-    return node.changed(cut, dist=node.dist, classes=own)
+    return node.changed(resize, dist=node.dist, axes=axes or node.axes, classes=depth)
 
 
 def trim(node: Node, axes: Axes) -> Node:
@@ -52,15 +45,8 @@ def trim(node: Node, axes: Axes) -> Node:
         return t
 
     node.changed(count, dist=node.dist)
-    first = min(unused)
-    own = depth - first
-
-    def cut(t: Tensor, lacks: int) -> Tensor:
-        bare = plain(t)
-        needed = bare.reshape(bare.shape[first:])
-        return told(needed, own, axes)
-
-    return node.changed(cut, dist=node.dist, axes=axes, classes=own)
+    whole = replace(node, classes=depth)
+    return at_depth(whole, depth - min(unused), axes)
 
 
 def along(
