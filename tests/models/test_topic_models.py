@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Multinomial
 
 import unweave as uw
-from unweave.models.topics import Topics, Words, begun, sites
+from unweave.models.topics import Topics, Words, begin_topics, sites
 from unweave.runs import artifact
 
 X = torch.tensor([[2.0, 0, 1, 0, 3, 0], [0, 1, 0, 0, 0, 4], [1, 1, 1, 1, 1, 1]])
@@ -76,9 +76,9 @@ def test_topics_move_slowly() -> None:
     assert torch.allclose(slow.moved.grad, 0.1 * fast.moved.grad, atol=1e-6)
 
 
-def test_a_model_that_was_begun_is_saved_with_its_word_vectors(tmp_path: Path) -> None:
+def test_a_model_with_a_start_is_saved_with_its_word_vectors(tmp_path: Path) -> None:
     model = uw.models.topics((6,), (2,), hidden=(8,), size=4)
-    begun(model, torch.randn(6, 4), torch.full((6,), 1 / 6), torch.randn(2, 4))
+    begin_topics(model, torch.randn(6, 4), torch.full((6,), 1 / 6), torch.randn(2, 4))
     artifact.save(model.eval(), tmp_path / "model")
     again = artifact.load(tmp_path / "model").eval()
     assert torch.equal(again.decoder.log_topics(), model.decoder.log_topics())

@@ -46,13 +46,15 @@ def test_the_findings_are_numbers_pictures_and_a_table_of_units(short):
 
 def test_the_start_that_tells_most_is_kept():
     recipe = uw.recipes.digits(starts=2, epochs=1)
-    _, alone, starts = recipe.model.args
+    alone, starts = recipe.start.args
     assert starts == 2
     told = {}
     for seed in (0, 1):
         small = trained(replace(alone, seed=seed))
         told[images._told(alone, small)] = small.encoder.y.state_dict()
-    kept = recipe.model().encoder.y.state_dict()
+    model = recipe.model()
+    recipe.start(model)
+    kept = model.encoder.y.state_dict()
     best = told[max(told)]
     assert all(torch.equal(kept[name], best[name]) for name in best)
 

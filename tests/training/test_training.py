@@ -923,6 +923,25 @@ def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
 # -- one's own recipes -----------------------------------------------------------------------------
 
 
+def test_a_start_is_given_once_and_leaves_the_noise_as_it_is():
+    given = []
+
+    def start(model):
+        torch.rand(3)
+        given.append(model)
+
+    recipe = tiny(start=start)
+    trainer = Trainer(recipe)
+    trainer.run_epoch(lambda: False, lambda _: None)
+    plain = Trainer(tiny())
+    plain.run_epoch(lambda: False, lambda _: None)
+    again = Trainer(recipe)
+    again.restore(trainer.state())
+    again.run_epoch(lambda: False, lambda _: None)
+    assert given == [trainer.model]
+    same_weights(trainer.model, plain.model)
+
+
 @pytest.mark.slow
 def test_a_recipe_of_ones_own(tmp_path):
     """Other data, a model without a family: trained, evaluated, reported, loaded into its class."""

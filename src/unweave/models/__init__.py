@@ -15,7 +15,7 @@ from .state_space import linear_dynamics as linear_dynamics
 from .state_space import static_frames as static_frames
 from .state_space import switching_linear as switching_linear
 from .tables import table as table
-from .topics import begun as begun
+from .topics import begin_topics as begin_topics
 from .topics import sites as sites
 from .topics import topics as topics
 from .views import invariant as invariant

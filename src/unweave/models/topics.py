@@ -238,8 +238,8 @@ def topics(
     Args:
         shape: The number of words, (V,).
         blocks: The number of topics of each block of latents.
-        decoding: "words" has topics that are directions among word vectors, which `begun` gives it
-            (`Topics`), and a background: a word comes from the corpus' frequencies with a
+        decoding: "words" has topics that are directions among word vectors (`Topics`; see
+            `begin_topics`), and a background: a word comes from the corpus' frequencies with a
             fixed probability, so that topics need not hold what is everywhere
             (Chemudugunta et al., 2006). "gsm" has free topics, softmax over words (Miao et al.,
             2017). "prodlda" multiplies topics instead of mixing them, with batch normalisation of
@@ -276,7 +276,7 @@ def topics(
     )
 
 
-def begun(model: Model, vectors: Tensor, frequency: Tensor, centres: Tensor) -> Model:
+def begin_topics(model: Model, vectors: Tensor, frequency: Tensor, centres: Tensor) -> None:
     """Give a model built with decoding="words" its word vectors and the beginnings of its topics.
 
     Args:
@@ -291,4 +291,3 @@ def begun(model: Model, vectors: Tensor, frequency: Tensor, centres: Tensor) -> 
         topics.log_frequency.copy_(frequency.clamp(min=1e-8).log())
         topics.begun.copy_(nn.functional.normalize(centres, dim=-1))
         topics.moved.zero_()
-    return model

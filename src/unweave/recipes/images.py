@@ -141,7 +141,8 @@ def digits(
     form = objective or DEMO.format(first=steps // 2, last=9 * steps // 10)
     return replace(
         alone,
-        model=partial(_begun, model, alone, starts),
+        model=model,
+        start=partial(_begin_classifier, alone, starts),
         objective=uw.formula(form),
         epochs=epochs,
         lr=_warmed(lr, steps),
@@ -151,15 +152,15 @@ def digits(
     )
 
 
-def _begun(build: Callable[[], Model], alone: Recipe, starts: int) -> Model:
-    """Build a model whose classifier is the best of several that were trained alone.
+def _begin_classifier(alone: Recipe, starts: int, model: Model) -> None:
+    """Give a model the best of several classifiers that are trained alone.
 
     The best is the one whose class tells most about the training items, which takes no label.
 
     Args:
-        build: Builds the model.
         alone: The plan by which a small model with the same classifier is trained.
         starts: How many are trained.
+        model: The model, which is changed.
     """
     from unweave.training.trainer import trained
 
@@ -170,11 +171,9 @@ def _begun(build: Callable[[], Model], alone: Recipe, starts: int) -> Model:
         told = _told(plan, small)
         if told > most:
             most, best = told, small
-    model = build()
     if best is not None:
         classifier: Any = model.encoder.y
         classifier.load_state_dict(best.encoder.y.state_dict())  # type: ignore[union-attr]
-    return model
 
 
 def _told(plan: Recipe, model: Model) -> float:

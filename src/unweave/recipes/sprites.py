@@ -70,7 +70,8 @@ def sprites(
         name="sprites",
         data=train,
         test=test,
-        model=partial(_begun, train, classes, warm, max(1, steps // 6), seed),
+        model=partial(uw.models.rigid, train.shape, classes, warm=warm, cooling=max(1, steps // 6)),
+        start=partial(_begin_templates, train, seed),
         objective=uw.elbo,
         epochs=epochs,
         batch=batch,
@@ -112,14 +113,13 @@ def _flipped(data: Data, seed: int) -> Data:
     return replace(data, x=uw.data.Bits(np.concatenate(parts), data.shape))
 
 
-def _begun(data: Data, classes: int, warm: float, cooling: int, seed: int) -> Model:
-    """Build the model, its templates begun at images of the data."""
+def _begin_templates(data: Data, seed: int, model: Model) -> None:
+    """Let a model's templates begin as images of the data."""
     import torch
 
     from unweave.data.data import some
 
-    model = uw.models.rigid(data.shape, classes, warm=warm, cooling=cooling)
     few = some(len(data), min(SEEN, len(data)), seed)
+    images = torch.as_tensor(data.floats(few))
     encoder: Any = model.encoder
-    encoder.begin(torch.as_tensor(data.floats(few)))
-    return model
+    encoder.begin(images.to(encoder.decoder.ground.device))

@@ -101,7 +101,8 @@ def topics(
         name="topics",
         data=train,
         test=test,
-        model=partial(_begun, train, build, start, seed) if decoding == "words" else build,
+        model=build,
+        start=partial(_begin_topics, train, start, seed) if decoding == "words" else None,
         objective=objective,
         groups=tuple(uw.models.sites(sizes)) if len(sizes) > 1 else None,
         epochs=epochs,
@@ -113,15 +114,15 @@ def topics(
     )
 
 
-def _begun(data: uw.data.Data, build: Any, start: Start, seed: int) -> Model:
-    """Build the model with word vectors of the data, its topics begun by NMF or k-means."""
+def _begin_topics(data: uw.data.Data, start: Start, seed: int, model: Model) -> None:
+    """Give a model word vectors of the data, and let its topics begin by NMF or k-means."""
     import torch
 
-    model = build()
+    config: Any = model.config
     counts = data.x.csr()  # type: ignore[union-attr]
-    vectors = word_vectors(uw.metrics.in_documents(counts), model.config["size"])
+    vectors = word_vectors(uw.metrics.in_documents(counts), config["size"])
     total = np.asarray(counts.sum(0)).ravel()
-    n = sum(model.config["blocks"])
+    n = sum(config["blocks"])
     if start == "nmf":
         heavy = nmf(counts, n, seed).components_  # (topics, words)
         first = uw.metrics.top_words(heavy, FIRST)
@@ -131,4 +132,4 @@ def _begun(data: uw.data.Data, build: Any, start: Start, seed: int) -> Model:
     else:
         centres = centres_of(vectors, n, seed, total)
     frequency = torch.as_tensor(total / total.sum(), dtype=torch.float32)
-    return uw.models.begun(model, vectors, frequency, centres)
+    uw.models.begin_topics(model, vectors, frequency, centres)

@@ -67,6 +67,8 @@ def train(
 
     place = place or folder
     with _interruptible() as asked, Progress(trainer.recipe, trainer.step, quiet) as progress:
+        if trainer.recipe.start and not trainer.step:
+            progress.say("giving the model its start")
         while not trainer.done:
             due = time.monotonic() + MINUTE
 

@@ -81,14 +81,16 @@ class Progress:
         rate = step * self.batch / max(seconds, 1e-9)
         left = seconds / step * (self.steps - step)
         text = f"epoch {train['epoch']}/{self.epochs}  {_words(train)}{self._held_out}"
-        self.console.print(
-            f"{text}  {rate:,.0f} items/s  {left:.0f} s left", highlight=False, soft_wrap=True
-        )
+        self.say(f"{text}  {rate:,.0f} items/s  {left:.0f} s left")
 
     def alarm(self, texts: Mapping[str, str]) -> None:
         """Show estimates that no exact value can be."""
         for text in texts.values():
-            self.console.print(f"note: {text}", highlight=False, soft_wrap=True)
+            self.say(f"note: {text}")
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 class _Bar(Bar):

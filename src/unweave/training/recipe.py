@@ -64,6 +64,8 @@ class Recipe:
         points: The number of items that exact terms are averaged over: q(z) of many enumerated
             classes costs more than a step.
         flags: The command line's flags that build the same recipe.
+        start: A function that gives the model, before its first step, a better start than random
+            weights. A run that goes on from a checkpoint does not call it again.
         findings: A function (model, recipe) -> findings, which evaluation and the report show
             beside those of every run.
     """
@@ -90,6 +92,7 @@ class Recipe:
     logged: int = 50
     points: int = 2000
     flags: Mapping[str, Any] = field(default_factory=dict)
+    start: Callable[[Model], None] | None = None
     findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
 
     @property

@@ -136,6 +136,8 @@ class Trainer:
             stop: A question that is asked after each step; all ranks must answer alike.
             shown: A function that is called after each step.
         """
+        if not self.step:
+            self._start()
         rank, ranks = world()
         order = self.epoch_order(self.epoch).chunk(ranks, 1)[rank]  # (steps, the rank's batch)
         for items in self.train.ahead(order[self.step % self.per_epoch :]):
@@ -143,6 +145,14 @@ class Trainer:
             shown(self)
             if self.step % self.per_epoch == 0 or stop():
                 return
+
+    def _start(self) -> None:
+        """Give the model the recipe's start; training's noise stays as it is."""
+        if self.recipe.start is None:
+            return
+        with torch.random.fork_rng():
+            self.recipe.start(self.model)
+        share(self.model.state_dict().values())
 
     def one_step(self, items: Tensor) -> None:
         """Take one step on these items, this rank's part of the batch.
