@@ -54,14 +54,17 @@ def ended(error: Exception, quiet: bool = False) -> int:
         1 for an error that a person can mend; `FAULT` for one that nobody foresaw, which is a fault
         of this package. The line then names what was done, and the file that holds the full trace.
     """
-    can_be_mended = is_foreseen(error)
     if not quiet:
-        text = _message(error) if can_be_mended else _fault(error)
         rank = int(os.environ.get("RANK", 0))
         where = f" at rank {rank}" if rank else ""
-        line = Text.assemble((f"Error{where}:", "bold red"), " ", visible(text))
+        line = Text.assemble((f"Error{where}:", "bold red"), " ", visible(told(error)))
         console(stderr=True).print(line, highlight=False, soft_wrap=True)
-    return 1 if can_be_mended else FAULT
+    return 1 if is_foreseen(error) else FAULT
+
+
+def told(error: Exception) -> str:
+    """Return an error in words; of one that nobody foresaw, the trace goes to a file."""
+    return _message(error) if is_foreseen(error) else _fault(error)
 
 
 def is_foreseen(error: Exception) -> bool:
@@ -127,7 +130,8 @@ def _fault(error: Exception) -> str:
 
 
 def _command() -> str:
-    return shlex.join(["unweave", *sys.argv[1:]])
+    words = [word if len(word) <= 80 else f"{word[:80]}…" for word in sys.argv[1:]]
+    return shlex.join(["unweave", *words])
 
 
 def _first_line(error: Exception, most: int = 200) -> str:

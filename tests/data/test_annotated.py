@@ -107,3 +107,27 @@ def test_a_sparse_matrix_has_rows_for_items():
     data = read(sparse.csc_matrix(counts), labels={"kind": ["a", "b"] * 75}, say=silent)
     np.testing.assert_array_equal(data.floats(), counts)
     assert data.names == ("kind",)
+
+
+def test_a_sparse_matrix_that_points_beyond_itself_is_refused(tmp_path):
+    adata, _ = cells()
+    adata.layers["counts"].indices[5] = 10**6  # SciPy would read whatever lies there
+    with pytest.raises(ValueError, match=r"\(150, 12\) is damaged .* make it or save it again"):
+        read(adata, say=silent)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(ValueError, match="is damaged"):
+        read(tmp_path / "cells.h5ad", say=silent)
+    with pytest.raises(ValueError, match="is damaged"):
+        read(adata.layers["counts"], say=silent)
+
+
+def test_a_damaged_h5ad_is_refused(tmp_path):
+    place = tmp_path / "cells.h5ad"
+    cells()[0].write_h5ad(place)
+    whole = place.read_bytes()
+    for content in (b"", b"nothing", whole[:-1], whole[:2000] + bytes(900) + whole[2900:]):
+        place.write_bytes(content)
+        with pytest.raises(ValueError, match=r"cells\.h5ad: no AnnData that anndata reads .*again"):
+            read(place, say=silent)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read(tmp_path / "other.h5ad", say=silent)

@@ -106,6 +106,27 @@ def test_what_is_wrong_in_a_file_is_said_as_in_memory(tmp_path: Path) -> None:
         read(saved(tmp_path, "h5", BYTES), drop="b")
 
 
+def test_an_hdf5_file_is_refused_that_claims_much(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "claims.h5", "w") as file:
+        file.create_dataset("x", (2**33, 2), "f4", chunks=(2**10, 2), compression="gzip")
+    with pytest.raises(ValueError, match=r"says that x takes 68,719,476,736 bytes.*cannot hold"):
+        read(tmp_path / "claims.h5", say=quiet)
+
+
+def test_an_hdf5_file_gives_nothing_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(range(80)))
+    with h5py.File(tmp_path / "leads.h5", "w") as file:
+        file["x"] = BYTES
+        file.create_dataset("away", (40, 2), "u1", external=[(str(tmp_path / "secret"), 0, 80)])
+        layout = h5py.VirtualLayout((40, 2), "u1")
+        layout[:] = h5py.VirtualSource("own.h5", "x", (40, 2))
+        file.create_virtual_dataset("seen", layout)
+        file["link"] = h5py.ExternalLink("own.h5", "/")
+    said: list[str] = []
+    assert len(read(tmp_path / "leads.h5", say=said.append)) == len(BYTES)
+    assert "leads.h5: left out, as neither numbers nor text of its own: away, seen" in said
+
+
 def test_text_of_an_hdf5_file_is_a_label_and_what_is_neither_is_left_out(tmp_path: Path) -> None:
     said: list[str] = []
     with h5py.File(tmp_path / "some.h5", "w") as file:
@@ -114,7 +135,7 @@ def test_text_of_an_hdf5_file_is_a_label_and_what_is_neither_is_left_out(tmp_pat
         file["waves"] = np.zeros(40, dtype=np.complex64)
     data = read(tmp_path / "some.h5", say=said.append)
     assert (data.names, data.values) == (("kind",), (("a", "b"),))
-    assert "some.h5: left out, as neither numbers nor text: waves" in said
+    assert "some.h5: left out, as neither numbers nor text of its own: waves" in said
     assert list(tables.columns(tmp_path / "some.h5", drop=["x", "waves"])) == ["kind"]
 
 

@@ -109,6 +109,23 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path, monkeypatch, capsys):
     assert seal.is_whole(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [('"metrics"', '"metrix"'), ('"failed": ["b"]', '"failed": []'), ('"digest"', '"digests"')],
+)
+def test_a_damaged_seal_is_refused(tmp_path, word, other):
+    seal.write(tmp_path, {"seed": 1}, {"a": seal.Part(("metrics",))}, ["b"])
+    assert seal.read(tmp_path).missing == ("b",)
+    place = tmp_path / seal.FILE
+    content = json.dumps(json.loads(place.read_text()))
+    place.write_text(content)
+    assert seal.read(tmp_path).missing == ("b",)
+    assert word in content
+    place.write_text(content.replace(word, other))
+    with pytest.raises(ValueError, match=r"evaluation.json is damaged .* makes it anew"):
+        seal.check(tmp_path)
+
+
 def test_a_terminal_shows_the_part_and_the_time_that_is_left(capsys, monkeypatch):
     """Half of the shares took ten seconds, so ten are left; three of them pass."""
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich

@@ -63,6 +63,7 @@ def test_decoded_codes_are_pictures(client, explorer):
         ({"ask": "select", "id": 1, "items": list(range(-5, 500))}, "not of all"),
         ({"ask": "name", "id": 1, "unit": "w", "name": "x"}, "no unit"),
         ({"ask": "run", "id": 1}, "Invalid value 'run'"),
+        ({"ask": "select", "id": 1, "items": [2**70]}, "`int` <= 2147483647"),
         ({"ask": "select", "id": -1, "items": [0]}, "`int` >= 0"),
         ({"ask": "select", "id": 2**32, "items": [0]}, "`int` <= 4294967295"),
     ],
@@ -80,6 +81,29 @@ def test_what_is_no_json_is_told_so_and_the_page_may_ask_on(client, message):
         assert "Invalid value 'run'" in socket.receive_json()["error"]
 
 
+def test_an_unforeseen_error_is_an_answer_that_names_the_trace(client, explorer, monkeypatch):
+    monkeypatch.setattr(explorer.session, "selected", lambda inside: [][0])
+    text = asked(client, {"ask": "select", "id": 1, "items": [0]})["text"]
+    assert "IndexError" in text
+    assert "the full trace is in" in text
+
+
+def test_damaged_names_are_an_answer_in_one_line(client, explorer):
+    place = explorer.session.folder / "names.json"
+    place.write_text("[")
+    answer = client.get("/run.json")
+    assert answer.status_code == 500
+    assert "names.json is damaged" in answer.text
+    place.unlink()
+    assert client.get("/run.json").status_code == 200
+
+
+@pytest.mark.parametrize("number", ["200", "-1", "1.0", "x", "9" * 5000])
+def test_items_that_there_are_not(client, number):
+    answer = client.get(f"/item/{number}")
+    assert (answer.status_code, answer.text) == (404, "items are 0 to 199\n")
+
+
 def test_nothing_but_the_page_is_served(client):
     assert "unweave explorer" in client.get("/").text
     assert client.get("/page/app.js").headers["content-type"].startswith("text/javascript")
@@ -92,6 +116,7 @@ def test_nothing_but_the_page_is_served(client):
 def test_other_names_of_this_machine_are_refused(client):
     """DNS rebinding: a page of another site that points its own name here."""
     assert client.get("/codes", headers={"host": "evil.example"}).status_code == 403
+    assert client.get("/codes", headers={"host": "[::1"}).status_code == 403
     assert client.get("/codes", headers={"host": "127.0.0.1:8700"}).status_code == 200
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unweave.data import matrix
+from unweave.data import hdf5, matrix
 from unweave.data.labels import Say
 from unweave.data.matrix import check_names, few
 from unweave.data.single import single
-from unweave.data.sparse import Sparse
+from unweave.data.sparse import Sparse, check_places
 from unweave.data.store import Store
 from unweave.data.tables import Columns, columns
 
@@ -34,12 +34,23 @@ def is_sparse(source: object) -> bool:
 
 
 def opened(source: Any) -> Any:
-    """Return the AnnData of a path, or the one that is given."""
+    """Return the AnnData of a path, or the one that is given.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged.
+    """
     if not isinstance(source, str | Path):
         return source
     from anndata import read_h5ad
 
-    return read_h5ad(source)
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with hdf5.opened(path):
+        pass  # it holds as much as its header says
+    with hdf5.whole(path):
+        return read_h5ad(path)
 
 
 def read(
@@ -78,6 +89,7 @@ def read(
     check_names([*labels, *given], about)
     has_counts = COUNTS in data.layers
     x = data.layers[COUNTS] if has_counts else data.X
+    check_places(x)
     say(f"x: {'the layer counts' if has_counts else 'X, as there is no layer counts'}")
     chosen = _chosen(x, names, drop, before, say)
     x = x[:, chosen]

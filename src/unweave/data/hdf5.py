@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unweave.data.labels import Say
+from unweave.data.npz import DEFLATED
 from unweave.data.prepared import prepared
 from unweave.data.store import AT_ONCE, LARGE
 
@@ -31,65 +33,104 @@ def arrays(path: Path, drop: Sequence[str], say: Say) -> dict[str, Array]:
         ValueError: If it is no such file, or holds neither numbers nor text.
         KeyError: If `drop` names a data set that is not there.
     """
-    import h5py
-
     found: dict[str, Array] = {}
     refused = []
-    try:
-        with h5py.File(path) as file:
-            sets = _sets(file)
-            for name in drop:
-                if name not in sets:
-                    raise KeyError(f"no array {name!r} to drop; there are {', '.join(sets)}")
-                del sets[name]
-            for name, its in sets.items():
-                array = _array(path, name, its)
-                if array is None:
-                    refused.append(name)
-                else:
-                    found[name] = array
-    except OSError as error:
-        raise ValueError(f"{path}: no HDF5 file that h5py reads ({error}): save it again") from None
+    with opened(path) as sets:
+        for name in drop:
+            if name not in sets:
+                raise KeyError(f"no array {name!r} to drop; there are {', '.join(sets)}")
+            del sets[name]
+        for name, its in sets.items():
+            with whole(path):
+                kind = _kind(its)
+            if kind == "other":
+                refused.append(name)
+            else:
+                found[name] = _array(path, name, its, kind)
     if not found:
         raise ValueError(f"{path}: no array of numbers or text in it; expected one: save it again")
     if refused:
-        say(f"{path.name}: left out, as neither numbers nor text: {', '.join(refused)}")
+        say(f"{path.name}: left out, as neither numbers nor text of its own: {', '.join(refused)}")
     return found
 
 
-def _sets(file: Any) -> dict[str, Any]:
-    """Return all data sets of a file that have rows, by name."""
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Refuse a file that its library fails to read, whatever its error is.
+
+    Raises:
+        ValueError: If it fails.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        is_annotated = path.suffix.lower() == ".h5ad"
+        kind = "AnnData that anndata reads" if is_annotated else "HDF5 file that h5py reads"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: no {kind} ({reason}): save it again") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[dict[str, Any]]:
+    """Open a file, and yield all of its data sets that have rows, by name.
+
+    Raises:
+        ValueError: If it is damaged, or its headers say more than its bytes can hold.
+    """
     import h5py
 
-    found = {}
+    found: dict[str, Any] = {}
 
     def note(name: str, its: Any) -> None:
         if isinstance(its, h5py.Dataset) and its.ndim:
             found[name] = its
 
-    file.visititems(note)
-    return found
+    with whole(path):
+        file = h5py.File(path)
+    with file:
+        with whole(path):
+            file.visititems(note)
+            sizes = {name: its.nbytes for name, its in found.items()}
+        held = path.stat().st_size
+        for name, size in sizes.items():
+            if size > max(LARGE, DEFLATED * held):
+                raise ValueError(
+                    f"{path}: its header says that {name} takes {size:,} bytes, which its "
+                    f"{held:,} cannot hold: save it again"
+                )
+        yield found
 
 
-def _array(path: Path, name: str, its: Any) -> Array | None:
-    """Return a data set as an array, None if it holds neither numbers nor text."""
+def _kind(its: Any) -> Literal["text", "numbers", "other"]:
+    """Return the kind of a data set; one whose values lie in other files is of another kind."""
     import h5py
 
+    if its.is_virtual or its.external:
+        return "other"
     if h5py.check_string_dtype(its.dtype):
-        return np.array(its.asstr()[()], dtype=object)
-    if its.dtype.kind not in "biuf":
-        return None
-    if its.nbytes <= LARGE:
-        return np.asarray(its[()])
-    offset = its.id.get_offset()  # None where it is chunked
-    if offset is not None:
-        return np.asarray(np.memmap(path, its.dtype, "r", offset, its.shape))
+        return "text"
+    return "numbers" if its.dtype.kind in "biuf" else "other"
 
-    at_once = _rows_at_once(its)
+
+def _array(path: Path, name: str, its: Any, kind: Literal["text", "numbers"]) -> Array:
+    """Return a data set as an array."""
+    with whole(path):
+        if kind == "text":
+            return np.array(its.asstr()[()], dtype=object)
+        if its.nbytes <= LARGE:
+            return np.asarray(its[()])
+        offset = its.id.get_offset()  # None where it is chunked
+        if offset is not None:
+            return np.asarray(np.memmap(path, its.dtype, "r", offset, its.shape))
+        at_once = _rows_at_once(its)
 
     def rows() -> Iterator[Array]:
         for start in range(0, len(its), at_once):
-            yield its[start : start + at_once]
+            with whole(path):
+                part = its[start : start + at_once]
+            yield part
 
     return prepared(path, f"array {name}", its.shape, rows, its.dtype)
 

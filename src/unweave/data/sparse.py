@@ -74,7 +74,7 @@ class Sparse:
         """Convert a matrix: any of SciPy's sparse ones, or a dense array (n, width).
 
         Raises:
-            ValueError: If it has not two dimensions.
+            ValueError: If it has not two dimensions, or is damaged.
             TypeError: If it holds no numbers.
         """
         from scipy import sparse
@@ -83,6 +83,7 @@ class Sparse:
             raise ValueError(f"the matrix has shape {matrix.shape}; expected (n, width)")
         if matrix.dtype.kind not in "biuf":
             raise TypeError(f"the matrix holds {matrix.dtype}; expected real numbers")
+        check_places(matrix)
         rows = sparse.csr_array(matrix)
         if not rows.has_canonical_format:
             rows = rows.copy()  # it may share the given matrix's arrays
@@ -197,3 +198,21 @@ class Sparse:
                 f"columns go from {least} to {most}; expected 0 to {self.width - 1}, as the width "
                 f"is {self.width}"
             )
+
+
+def check_places(matrix: Any) -> None:
+    """Refuse a sparse matrix of SciPy whose numbers have places outside it: it reads any memory.
+
+    Raises:
+        ValueError: If it has such numbers.
+    """
+    from scipy import sparse
+
+    if not sparse.issparse(matrix) or matrix.format not in ("csr", "csc"):
+        return
+    try:
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(
+            f"the sparse matrix {matrix.shape} is damaged ({error}): make it or save it again"
+        ) from None

@@ -65,7 +65,7 @@ class Gate:
         """Return why a request is refused, None if it is not."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _hostname(host)
         if self.token is None and name not in (*LOCAL, self.host):
             return f"this server answers to {self.host} and localhost, not to {name!r}"
         origin = headers.get(b"origin")
@@ -95,6 +95,13 @@ class Gate:
             await send(message)
 
         return with_headers
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # of brackets that no address has
+        return ""
 
 
 def _cookie(text: str) -> str:

@@ -17,13 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..terminal import told
 from .batcher import Batcher
-from .gate import LOCAL, Gate
+from .gate import LOCAL, App, Gate, Scope, Send
 from .matching import described
 from .session import Session
 
@@ -42,6 +44,9 @@ KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 Number = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 """A question's number, which an answer in bytes begins with."""
 
+Item = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+"""An item's number; those that no item has are passed over."""
+
 
 class Decode(msgspec.Struct, tag="decode", tag_field="ask", forbid_unknown_fields=True):
     """Decode codes; the answer is the question's number and the pictures, as bytes."""
@@ -56,7 +61,7 @@ class Select(msgspec.Struct, tag="select", tag_field="ask", forbid_unknown_field
     """Tell what a selection of items has in common."""
 
     id: Number
-    items: list[int]
+    items: list[Item]
 
 
 class Name(msgspec.Struct, tag="name", tag_field="ask", forbid_unknown_fields=True):
@@ -97,11 +102,12 @@ class Explorer:
                 Route("/codes", self.codes),
                 Route("/codes/other", self.codes_of_other),
                 Route("/labels", self.labels),
-                Route("/item/{number:int}", self.item),
+                Route("/item/{number}", self.item),
                 Route("/bounds/{name}", self.bounds),
                 Route("/plane/{site}/{kind}", self.plane),
                 WebSocketRoute("/ask", self.ask),
-            ]
+            ],
+            middleware=[Middleware(_Answered)],
         )
 
     # -- files and arrays --------------------------------------------------------------------------
@@ -136,10 +142,11 @@ class Explorer:
 
     async def item(self, request: Request) -> Response:
         """Return the picture of an item."""
-        number = request.path_params["number"]
-        if not 0 <= number < len(self.session.data):
-            return PlainTextResponse(f"items are 0 to {len(self.session.data) - 1}\n", 404)
-        picture = await self._slowly(self.session.item, number)
+        number, n = request.path_params["number"], len(self.session.data)
+        is_number = number.isdecimal() and len(number) <= len(str(n))
+        if not is_number or int(number) >= n:
+            return PlainTextResponse(f"items are 0 to {n - 1}\n", 404)
+        picture = await self._slowly(self.session.item, int(number))
         return Response(picture, media_type="application/octet-stream")
 
     async def bounds(self, request: Request) -> Response:
@@ -199,7 +206,7 @@ class Explorer:
         try:
             answer = await answers[type(question)](page, question)
         except Exception as error:  # a page waits for an answer
-            answer = {"error": str(error) or type(error).__name__}
+            answer = {"error": told(error)}
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the page may have gone
             if isinstance(answer, bytes):
                 await socket.send_bytes(struct.pack("<I", question.id) + answer)
@@ -234,6 +241,21 @@ class Explorer:
     async def _name(self, page: int, question: Name) -> dict[str, Any]:
         unit, name, note = question.unit, question.name.strip(), question.note.strip()
         return {"names": await self._slowly(self.session.rename, unit, name, note)}
+
+
+class _Answered:
+    """An app whose errors are answers in one line."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            await PlainTextResponse(f"{told(error)}\n", 500)(scope, receive, send)
 
 
 def _binary(values: NDArray[Any]) -> Response:

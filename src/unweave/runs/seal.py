@@ -5,6 +5,7 @@ evaluation.json is written last, so a run that fits its seal is whole.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -36,12 +37,13 @@ class Seal(msgspec.Struct, frozen=True):
 
     depends_on: dict[str, Any]  # digests and settings: with others, all is measured anew
     parts: dict[str, Part]  # those that were measured
-    missing: tuple[str, ...]  # those that failed, or that the evaluation did not come to
+    missing: tuple[str, ...] = msgspec.field(name="failed")  # those, or what was not come to
     sha256: dict[str, str]  # of `FILES`
+    digest: str  # of all this
 
 
 def read(folder: str | Path) -> Seal | None:
-    """Return the seal of a run, None if there is none: earlier versions wrote none.
+    """Return the seal of a run, None if there is none: earlier versions wrote none, or others.
 
     Raises:
         ValueError: If the seal is damaged.
@@ -50,11 +52,17 @@ def read(folder: str | Path) -> Seal | None:
     if not path.is_file():
         return None
     try:
-        return msgspec.convert(read_json(path), Seal)
-    except ValueError as error:  # of JSON and of its types
+        content = read_json(path)
+        if isinstance(content, dict) and "missing" in content:  # as earlier versions named it
+            return None
+        seal = msgspec.convert(content, Seal)
+        if seal.digest != _digest_of(seal):
+            raise ValueError("it is not as it was written")
+    except ValueError as error:  # of JSON and of its types, too
         raise ValueError(
             f"{path} is damaged ({error}): `unweave evaluate {folder}` makes it anew"
         ) from None
+    return seal
 
 
 def write(
@@ -66,8 +74,9 @@ def write(
     """Seal the files of a run as they are now."""
     held = [Path(folder) / name for name in FILES]
     digests = {path.name: _digest(path) for path in held if path.is_file()}
-    seal = Seal(dict(depends_on), dict(parts), tuple(missing), digests)
-    write_json(Path(folder) / FILE, msgspec.to_builtins(seal))
+    seal = Seal(dict(depends_on), dict(parts), tuple(missing), digests, digest="")
+    whole = msgspec.structs.replace(seal, digest=_digest_of(seal))
+    write_json(Path(folder) / FILE, msgspec.to_builtins(whole))
 
 
 def check(folder: str | Path, *names: str) -> None:
@@ -111,6 +120,12 @@ def _is_whole(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> bool:
 def _differs(path: Path, seal: Seal) -> bool:
     """Return true if a file that is there is not as it was sealed."""
     return path.is_file() and seal.sha256.get(path.name) != _digest(path)
+
+
+def _digest_of(seal: Seal) -> str:
+    """Return the sha256 of a seal, but for its own digest."""
+    content = msgspec.to_builtins(msgspec.structs.replace(seal, digest=""))
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:
