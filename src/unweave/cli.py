@@ -128,11 +128,16 @@ def _about(
     """Structured, disentangled representations: train, look, measure."""
 
 
-def _flag(hint: Any) -> Any:
-    """Return the type of a recipe's parameter as typer's; the text in it is the flag's help."""
+def _flag(kind: Any, hint: Any) -> Any:
+    """Return the type of a recipe's parameter as typer's; the last text in it is the flag's help.
+
+    Args:
+        kind: The plain type.
+        hint: The type with its limits and its text.
+    """
     if typing.get_origin(hint) is not Annotated:
         return hint
-    kind, help_text = typing.get_args(hint)
+    help_text = typing.get_args(hint)[-1]
     return Annotated[kind, typer.Option(help=help_text)]
 
 
@@ -162,10 +167,11 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
         _fit(made, folder, threads, overwrite=overwrite, device=device, **wanted)
 
+    plain = typing.get_type_hints(recipe, localns={"Recipe": Any})
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
     own = inspect.signature(recipe).parameters.values()
     parameters = [
-        *(_parameter(p.name, _flag(hints[p.name]), p.default) for p in own),
+        *(_parameter(p.name, _flag(plain[p.name], hints[p.name]), p.default) for p in own),
         _parameter("out", Out, None),
         _parameter("overwrite", Overwrite, False),
         _parameter("device", Device, None),

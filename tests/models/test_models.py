@@ -275,7 +275,7 @@ def test_learned_priors_train_save_and_draw(prior, tmp_path):
 
 def test_an_unknown_prior_is_named():
     with pytest.raises(
-        ValueError, match="prior='gamma': expected one of standard, learned, correlated, mixture"
+        ValueError, match=r"prior='gamma'\): expected one of standard, learned, correlated, mixture"
     ):
         uw.models.hfvae((8, 8), prior="gamma")
 

@@ -108,7 +108,7 @@ def test_a_share_of_the_cells_is_in_every_row_and_column(lit, share):
 
 
 def test_a_share_of_labels_is_one():
-    with pytest.raises(ValueError, match="labels=20: expected a share above 0, up to 1"):
+    with pytest.raises(ValueError, match=r"yaleb\(labels=20\): expected float <= 1"):
         yaleb(labels=20)
 
 

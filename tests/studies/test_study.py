@@ -60,7 +60,10 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
         ({"recipe": "own"}, "the recipe own needs data: set it among the flags"),
         ({"flags": {"epochs": 2.5}}, "epochs = 2.5: expected int"),
         ({"flags": {"epochs": True}}, "epochs = True: expected int"),
-        ({"flags": {"discrete": "soft"}}, "discrete = 'soft': expected concrete, categorical"),
+        (
+            {"flags": {"discrete": "soft"}},
+            "discrete = 'soft': expected one of concrete, cat",
+        ),
         ({"methods": {"a": {"objective": "beta_vae({beta})"}}}, "names {beta}, which has no value"),
         ({"methods": {"a": {}, "b": {}}}, "methods 'a' and 'b' have the same settings"),
         ({"baseline": "c"}, "baseline 'c' is no method; expected one of: VAE"),

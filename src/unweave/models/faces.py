@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
+from ..arguments import Size, Whole
 from ..nets import mlp, scale
 from ..trace.trace import Trace
 from .model import Model, family
@@ -202,12 +203,12 @@ def contrast(x: Tensor, side: int = 9) -> Tensor:
 
 @family
 def faces(
-    shape: Sequence[int],
-    mirror: Sequence[int],
-    people: int = 38,
-    hidden: int = 256,
-    surface: int = 32,
-    shading: int = 16,
+    shape: Sequence[Size],
+    mirror: Sequence[Whole],
+    people: Size = 38,
+    hidden: Size = 256,
+    surface: Size = 32,
+    shading: Size = 16,
 ) -> Model:
     """Intrinsic images of faces: identity i sets a code r of the surface, lighting l a code s.
 

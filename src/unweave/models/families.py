@@ -17,6 +17,7 @@ from torch.distributions import (
     Normal,
 )
 
+from ..arguments import Positive, Size
 from ..nets import Standard, cat, conv, deconv, mlp, scale
 from ..trace.node import Node
 from ..trace.trace import Trace
@@ -244,11 +245,11 @@ def measured(model: Model, x: Any) -> Model:
 
 @family
 def hfvae(
-    shape: Sequence[int],
-    hidden: Sequence[int] = (400, 200),
-    classes: int = 10,
-    normals: int = 10,
-    temperature: float | None = 0.66,
+    shape: Sequence[Size],
+    hidden: Sequence[Size] = (400, 200),
+    classes: Size = 10,
+    normals: Size = 10,
+    temperature: Positive | None = 0.66,
     prior: PriorKind = "standard",
     net: Net = "mlp",
     likelihood: Likelihood = "bernoulli",
@@ -292,9 +293,9 @@ def hfvae(
 
 @family
 def vae(
-    shape: Sequence[int],
-    hidden: Sequence[int] = (400, 200),
-    normals: int = 10,
+    shape: Sequence[Size],
+    hidden: Sequence[Size] = (400, 200),
+    normals: Size = 10,
     net: Net = "mlp",
     likelihood: Likelihood = "bernoulli",
     standardise: bool = False,
@@ -312,7 +313,7 @@ def vae(
 
 @family
 def autoencoder(
-    shape: Sequence[int], hidden: Sequence[int] = (400, 200), normals: int = 10
+    shape: Sequence[Size], hidden: Sequence[Size] = (400, 200), normals: Size = 10
 ) -> Model:
     """The plain autoencoder with a code of `normals` numbers: train it on `recon`.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import arguments
 from ..objective import literature
 from ..trace.concrete import Concrete
 from ..trace.marginals import unit_shape
@@ -387,12 +388,16 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def family(build: Callable[..., Model]) -> Callable[..., Model]:
-    """Let the models that a function builds remember its name and arguments, as their `config`."""
+    """Let the models that a function builds remember its name and arguments, as their `config`.
+
+    Arguments of other types, and beyond the limits in their types, are refused.
+    """
 
     @functools.wraps(build)
     def wrapped(*args: Any, **kwargs: Any) -> Model:
         bound = inspect.signature(build).bind(*args, **kwargs)
         bound.apply_defaults()
+        arguments.check(build, bound.arguments)
         model = build(*args, **kwargs)
         model.config = {"family": build.__name__, **bound.arguments}
         return model

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..affine import Pose, look, moments, paint, rotated
+from ..arguments import Positive, Size
 from ..nets import Running, mlp, scale
 from ..trace.axes import plain
 from ..trace.circle import UniformCircle, WrappedNormal
@@ -290,13 +291,13 @@ def _of_class(y: Tensor, t: Tensor) -> Tensor:
 
 @family
 def rigid(
-    shape: Sequence[int],
-    classes: int = 3,
+    shape: Sequence[Size],
+    classes: Size = 3,
     *,
-    side: int = 32,
-    hidden: int = 64,
-    warm: float = 4.0,
-    cooling: int = 300,
+    side: Size = 32,
+    hidden: Size = 64,
+    warm: Positive = 4.0,
+    cooling: Size = 300,
 ) -> Model:
     """Rigid shapes on a ground: class, turn, size and place of the one thing that an image shows.
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import Size
 from ..nets import batch_apply, cat, mlp, scale
 from ..trace.trace import Trace
 from .model import Model, family
@@ -312,12 +313,12 @@ def of_windows(model: Model) -> Model:
 
 @family
 def counting(
-    shape: Sequence[int] = (50, 50),
-    most: int = 3,
-    side: int = 24,
-    hidden: Sequence[int] = (200,),
-    classes: int = 10,
-    normals: int = 10,
+    shape: Sequence[Size] = (50, 50),
+    most: Size = 3,
+    side: Size = 24,
+    hidden: Sequence[Size] = (200,),
+    classes: Size = 10,
+    normals: Size = 10,
 ) -> Model:
     r"""A program whose number of steps is latent: 0 to `most` digits, one a step, each in a window.
 

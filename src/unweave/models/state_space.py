@@ -29,6 +29,7 @@ from torch.distributions import (
     Normal,
 )
 
+from ..arguments import Size
 from ..nets import mlp, scale
 from ..trace.trace import Trace
 from .chains import Quadratic, combined, forward_backward, linear_messages, passed
@@ -318,7 +319,7 @@ class _Frames(nn.Module):
 
 
 @family
-def deep_markov(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Model:
+def deep_markov(shape: Sequence[Size], normals: Size = 8, hidden: Size = 128) -> Model:
     """The deep Markov model with its structured posterior (Krishnan et al., 2017).
 
     Args:
@@ -331,7 +332,7 @@ def deep_markov(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Mo
 
 @family
 def switching_linear(
-    shape: Sequence[int], normals: int = 8, hidden: int = 128, states: int = 8
+    shape: Sequence[Size], normals: Size = 8, hidden: Size = 128, states: Size = 8
 ) -> Model:
     """A switching linear dynamical system under a network of images, its states summed out exactly.
 
@@ -353,7 +354,7 @@ def switching_linear(
 
 
 @family
-def linear_dynamics(shape: Sequence[int], normals: int = 16) -> Model:
+def linear_dynamics(shape: Sequence[Size], normals: Size = 16) -> Model:
     """A linear dynamical system on pixels with its exact posterior.
 
     Every draw of the ELBO is log p(x).
@@ -367,7 +368,7 @@ def linear_dynamics(shape: Sequence[int], normals: int = 16) -> Model:
 
 
 @family
-def static_frames(shape: Sequence[int], normals: int = 8, hidden: int = 128) -> Model:
+def static_frames(shape: Sequence[Size], normals: Size = 8, hidden: Size = 128) -> Model:
     """A VAE of single frames, to compare with models of their sequence.
 
     Args:

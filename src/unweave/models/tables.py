@@ -17,6 +17,7 @@ from torch.distributions import (
     Poisson,
 )
 
+from ..arguments import Positive, Size, Whole
 from ..nets import cat, mlp, scale
 from .families import Decoder, Encoder, PriorKind
 from .model import Model, family
@@ -143,16 +144,16 @@ def _away(share: Tensor, least: float = 1e-4) -> Tensor:
 
 @family
 def table(
-    shape: Sequence[int],
+    shape: Sequence[Size],
     kinds: Kinds,
-    hidden: Sequence[int] = (400, 200),
-    classes: int = 0,
-    normals: int = 10,
-    temperature: float | None = 0.66,
+    hidden: Sequence[Size] = (400, 200),
+    classes: Whole = 0,
+    normals: Size = 10,
+    temperature: Positive | None = 0.66,
     prior: PriorKind = "standard",
     library: bool = False,
     missing: bool = False,
-    blocks: Sequence[int] | None = None,
+    blocks: Sequence[Size] | None = None,
 ) -> Model:
     """A model of a table's rows: each column has a likelihood by its kind, numbers may be missing.
 

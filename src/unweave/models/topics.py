@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ..arguments import Positive, Share, Size, Weight
 from ..nets import mlp, scale
 from ..trace.trace import Trace
 from .families import Prior, PriorKind, one_of
@@ -216,19 +217,19 @@ def sites(blocks: Sequence[int]) -> list[str]:
 
 @family
 def topics(
-    shape: Sequence[int],
-    blocks: Sequence[int] = (50,),
+    shape: Sequence[Size],
+    blocks: Sequence[Size] = (50,),
     decoding: Decoding = "words",
-    hidden: Sequence[int] = (200,),
-    spread: float = 3.0,
+    hidden: Sequence[Size] = (200,),
+    spread: Positive = 3.0,
     prior: PriorKind = "standard",
-    size: int = 100,
-    sharpness: float = 15.0,
-    frequent: float = 2.0,
-    competition: float = 8.0,
-    slow: float = 0.05,
-    background: float = 0.7,
-    dropout: float = 0.3,
+    size: Size = 100,
+    sharpness: Positive = 15.0,
+    frequent: Weight = 2.0,
+    competition: Weight = 8.0,
+    slow: Weight = 0.05,
+    background: Share = 0.7,
+    dropout: Share = 0.3,
 ) -> Model:
     r"""Documents as bags of words: Normal latents, of which softmax makes the shares of topics.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arguments import Size
 from ..nets import mlp, scale
 from ..trace.trace import Trace
 from .families import Decoder
@@ -186,10 +187,10 @@ class _Encoder(nn.Module):
 
 @family
 def invariant(
-    shape: Sequence[int],
-    hidden: Sequence[int] = (400,),
-    classes: int = 10,
-    normals: int = 10,
+    shape: Sequence[Size],
+    hidden: Sequence[Size] = (400,),
+    classes: Size = 10,
+    normals: Size = 10,
     views: dict[str, float] | None = None,
 ) -> Model:
     """A class y of grey images, read off a random view, and Normals z of their style.

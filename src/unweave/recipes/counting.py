@@ -6,6 +6,8 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import unweave as uw
+from unweave import arguments
+from unweave.arguments import Share, Size
 
 from .counting_findings import MOST, SIDE, SIZE, TEST_SEED, findings
 from .flags import Batch, Epochs, Folder, Latents, Quick, Rate, recipe
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 def counting(
     *,
     rate: Annotated[
-        float,
+        Share,
         "The share of scenes whose count is known; the others' counts are unknown to training.",
     ] = 0.1,
     mnist: Annotated[
         bool, "Learn digits from MNIST and its labels first; then they are kept as they are."
     ] = False,
-    scenes: Annotated[int, "Scenes to train on."] = 20_000,
+    scenes: Annotated[Size, "Scenes to train on."] = 20_000,
     latents: Latents = 10,
     epochs: Epochs = 2,
     batch: Batch = 100,
     lr: Rate = 2e-3,
     quick: Quick = False,
     seed: Annotated[
-        int,
+        arguments.Seed,
         "Seed of the scenes, the counts that are known, the weights, the order and the noise.",
     ] = 0,
     data_dir: Folder = None,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import unweave as uw
+from unweave.arguments import Size
 
 from .flags import Batch, Epochs, Folder, Formula, Patience, Rate, Seed, recipe
 
@@ -42,7 +43,7 @@ def dsprites(
     model: Kind = "invariant",
     objective: Formula = "hfvae(1, 3, 6) + 20*mi.of('y') - 60*kl[0].of('y') + 20*label",
     items: Annotated[
-        int, "Images to train on, drawn at random from all 737,280 but 10,000 to test on."
+        Size, "Images to train on, drawn at random from all 737,280 but 10,000 to test on."
     ] = 64_000,
     epochs: Epochs = 8,
     batch: Batch = 128,

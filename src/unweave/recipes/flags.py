@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec
 
+from unweave import arguments
+from unweave.arguments import Positive, Size
+
 if TYPE_CHECKING:
     from unweave.training.recipe import Recipe
 
@@ -32,16 +35,16 @@ Prior = Annotated[
 Weights = Annotated[
     Literal["balanced", "stratified", "weighted"], "The batch's weights in the estimate of q(z)."
 ]
-Samples = Annotated[int, "Draws of the latents for each item."]
-Latents = Annotated[int, "Normal latents."]
-Epochs = Annotated[int, "Passes over the training data."]
-Batch = Annotated[int, "Items a step."]
-Rate = Annotated[float, "Adam's learning rate."]
+Samples = Annotated[Size, "Draws of the latents for each item."]
+Latents = Annotated[Size, "Normal latents."]
+Epochs = Annotated[Size, "Passes over the training data."]
+Batch = Annotated[Size, "Items a step."]
+Rate = Annotated[Positive, "Adam's learning rate."]
 Patience = Annotated[
-    int | None, "Stop after so many epochs without a better held-out loss; keep the best weights."
+    Size | None, "Stop after so many epochs without a better held-out loss; keep the best weights."
 ]
 Quick = Annotated[bool, "A smaller run, for tests."]
-Seed = Annotated[int, "Seed of the weights, the order of the items and the noise."]
+Seed = Annotated[arguments.Seed, "Seed of the weights, the order of the items and the noise."]
 Folder = Annotated[str | None, "Folder that holds the data.  Default: see `unweave data`."]
 
 
@@ -50,6 +53,8 @@ def recipe(build: Callable[P, Recipe]) -> Callable[P, Recipe]:
 
     The flags are all of its arguments, defaults included, in the order of its signature. They are
     written into a run's config.json, from which the recipe can be built again.
+
+    Arguments of other types, and beyond the limits in their types, are refused.
 
     >>> from unweave.recipes import digits_hfvae
     >>> digits_hfvae(seed=3).flags["seed"], digits_hfvae().flags["batch"]
@@ -64,6 +69,7 @@ def recipe(build: Callable[P, Recipe]) -> Callable[P, Recipe]:
         except TypeError as error:
             raise TypeError(f"{build.__name__}() {error}") from None
         bound.apply_defaults()
+        arguments.check(build, bound.arguments)
         return replace(build(*args, **kwargs), flags=bound.arguments)
 
     return made

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import unweave as uw
+from unweave.arguments import Size, Weight
 
 from .digits_findings import findings
 from .flags import (
@@ -103,7 +104,7 @@ def digits(
         str | None, "The objective to maximise, as a formula.  Default: that of the demo."
     ] = None,
     latents: Latents = 6,
-    starts: Annotated[int, "Classifiers that are trained first, of which the best is kept."] = 3,
+    starts: Annotated[Size, "Classifiers that are trained first, of which the best is kept."] = 3,
     epochs: Epochs = 100,
     batch: Batch = 130,
     lr: Rate = 2e-3,
@@ -235,7 +236,7 @@ def fashion_mnist(**flags: Any) -> Recipe:
 def beta_vae(
     *,
     data: Images = "mnist",
-    beta: Annotated[float, "Weight of the KL divergence."] = 4.0,
+    beta: Annotated[Weight, "Weight of the KL divergence."] = 4.0,
     epochs: Epochs = 30,
     batch: Batch = 128,
     lr: Rate = 1e-3,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 import unweave as uw
+from unweave.arguments import Size
 
 from .flags import Batch, Epochs, Quick, Rate, Seed, recipe
 from .mouse_findings import findings, shortest
@@ -28,12 +29,13 @@ Kind = Annotated[
 def mouse(
     *,
     model: Kind = "switching",
-    sequences: Annotated[int, "Sequences to train on."] = 1000,
+    sequences: Annotated[Size, "Sequences to train on."] = 1000,
     length: Annotated[
-        int, "Frames of the longest; the shortest have six tenths of it, the others are in between."
+        Size,
+        "Frames of the longest; the shortest have six tenths of it, the others are in between.",
     ] = 20,
-    latents: Annotated[int, "Normals a frame; the linear model has twice as many."] = 8,
-    states: Annotated[int, "Discrete states of the switching model."] = 8,
+    latents: Annotated[Size, "Normals a frame; the linear model has twice as many."] = 8,
+    states: Annotated[Size, "Discrete states of the switching model."] = 8,
     epochs: Epochs = 75,
     batch: Batch = 16,
     lr: Rate = 3e-3,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import unweave as uw
+from unweave.arguments import Share, Size
 from unweave.data.kinds import COUNTS, kinds_of
 
 from .flags import Batch, Formula, Latents, Patience, Rate, Seed, recipe
@@ -68,17 +69,17 @@ def own(
         Literal["plain", "pooled"], "pooled: effects of single units of z add up, for counts."
     ] = "plain",
     size: Annotated[
-        int | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."
+        Size | None, "Pixels a side that a folder's images are brought to.  Default: 64, or fewer."
     ] = None,
     model: Kind = "vae",
-    classes: Annotated[int, "Classes of y, with --model hfvae."] = 10,
+    classes: Annotated[Size, "Classes of y, with --model hfvae."] = 10,
     objective: Formula = "tc_vae(6)",
     latents: Latents = 10,
     net: Net = "auto",
     likelihood: Likelihood = "auto",
-    test: Annotated[float, "Share of the items to test on."] = 0.1,
+    test: Annotated[Share, "Share of the items to test on."] = 0.1,
     epochs: Annotated[
-        int | None, "Passes over the training data.  Default: 3,000 steps, 50 to 200 epochs."
+        Size | None, "Passes over the training data.  Default: 3,000 steps, 50 to 200 epochs."
     ] = None,
     batch: Batch = 64,
     lr: Rate = 1e-3,

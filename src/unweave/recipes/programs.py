@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 
 import unweave as uw
+from unweave.arguments import Size
 from unweave.runs.findings import Finding, Number, Table
 
 from .flags import Batch, Epochs, Formula, Latents, Quick, Rate, Seed, recipe
@@ -25,9 +26,9 @@ BATCHES = 2
 @recipe
 def programs(
     *,
-    cells: Annotated[int, "Cells, of which a tenth are test cells."] = 5000,
-    genes: Annotated[int, "Genes."] = 500,
-    count: Annotated[int, "Programs."] = 6,
+    cells: Annotated[Size, "Cells, of which a tenth are test cells."] = 5000,
+    genes: Annotated[Size, "Genes."] = 500,
+    count: Annotated[Size, "Programs."] = 6,
     given: Annotated[bool, "Whether the model is given the batch."] = True,
     decoder: Annotated[
         Literal["plain", "pooled"], "pooled: effects of single units of z add up."

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 import unweave as uw
+from unweave import arguments
+from unweave.arguments import Whole
 from unweave.data.data import some
 from unweave.runs.findings import Array, Finding, Picture, Scatter, Table
 
@@ -74,7 +76,7 @@ EMBEDDED = 1500
 def semi_supervised(
     *,
     labels: Annotated[
-        int, "Labelled digits, as many of each class; the other labels are unknown to training."
+        Whole, "Labelled digits, as many of each class; the other labels are unknown to training."
     ] = 100,
     method: Method = "views",
     discrete: Discrete = "categorical",
@@ -91,7 +93,8 @@ def semi_supervised(
     lr: Rate = 1e-3,
     quick: Quick = False,
     seed: Annotated[
-        int, "Seed of the labels that are known, the weights, the order of the items and the noise."
+        arguments.Seed,
+        "Seed of the labels that are known, the weights, the order of the items and the noise.",
     ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 import unweave as uw
+from unweave.arguments import Positive, Size
 from unweave.data.store import parts_of
 
 from .flags import Batch, Epochs, Folder, Quick, Rate, Seed, recipe
@@ -40,9 +41,9 @@ def sprites(
     *,
     source: Source = "rerendered",
     items: Annotated[
-        int, "Images to train on, drawn at random from all but 10,000 to test on."
+        Size, "Images to train on, drawn at random from all but 10,000 to test on."
     ] = 64_000,
-    warm: Annotated[float, "First temperature of the weights of class and turn."] = 4.0,
+    warm: Annotated[Positive, "First temperature of the weights of class and turn."] = 4.0,
     epochs: Epochs = 1,
     batch: Batch = 32,
     lr: Rate = 2e-3,

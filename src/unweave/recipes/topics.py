@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 import unweave as uw
+from unweave.arguments import Positive, Share, Weight
 
 from .flags import Batch, Epochs, Folder, Quick, Rate, Seed, recipe
 from .topics_findings import findings
@@ -32,8 +33,8 @@ def topics(
         "20 Newsgroups with 5,000 words as others count them, with 2,000, or counted here.",
     ] = "ecrtm5000",
     blocks: Annotated[str, "Topics of each block: 25,25, or 50 for a VAE of one."] = "25,25",
-    beta: Annotated[float, "Weight of the correlation between blocks, ramped."] = 5.0,
-    gamma: Annotated[float, "Weight of the correlation within blocks."] = 1.0,
+    beta: Annotated[Weight, "Weight of the correlation between blocks, ramped."] = 5.0,
+    gamma: Annotated[Weight, "Weight of the correlation within blocks."] = 1.0,
     decoding: Annotated[
         Literal["words", "gsm", "prodlda"],
         "Topics among word vectors, free topics, or products of them.",
@@ -41,15 +42,15 @@ def topics(
     prior: Annotated[
         Literal["standard", "learned", "correlated"], "p(z) of each block."
     ] = "standard",
-    sharpness: Annotated[float, "Of `words`: how close words of a topic lie."] = 15.0,
-    frequent: Annotated[float, "Of `words`: the exponent of the words' frequency."] = 2.0,
-    competition: Annotated[float, "Of `words`: how much topics compete for words."] = 8.0,
+    sharpness: Annotated[Positive, "Of `words`: how close words of a topic lie."] = 15.0,
+    frequent: Annotated[Weight, "Of `words`: the exponent of the words' frequency."] = 2.0,
+    competition: Annotated[Weight, "Of `words`: how much topics compete for words."] = 8.0,
     start: Annotated[
         Start, "Of `words`: topics begin at those of NMF, or at centres of k-means of words."
     ] = "nmf",
-    slow: Annotated[float, "Of `words`: topics' learning rate, as a share of the others'."] = 0.05,
+    slow: Annotated[Weight, "Of `words`: topics' learning rate, as a share of the others'."] = 0.05,
     background: Annotated[
-        float, "Of `words`: the probability that a word comes from the corpus' frequencies."
+        Share, "Of `words`: the probability that a word comes from the corpus' frequencies."
     ] = 0.7,
     baselines: Annotated[bool, "Fit NMF, LDA and k-means of word vectors, too."] = False,
     epochs: Epochs = 12,
@@ -69,7 +70,10 @@ def topics(
     0.273 ± 0.004 at 0.931 ± 0.005 with one.
     docs/results/topics.md has more.
     """
-    sizes = tuple(map(int, blocks.split(",")))
+    parts = blocks.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"blocks={blocks!r}: expected numbers of topics, such as 25,25")
+    sizes = tuple(int(part) for part in parts)
     train = uw.data.newsgroups("train", data_dir, source=source)
     if validate:
         train, test = train.split(len(train) // 3)

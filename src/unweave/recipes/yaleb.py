@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 import unweave as uw
+from unweave import arguments
+from unweave.arguments import Share
 from unweave.data.data import random_keys
 from unweave.data.yaleb import directions, mirrored
 from unweave.runs.findings import Array, Finding, Number, Picture, Table
@@ -40,7 +42,7 @@ COLUMNS = 8
 def yaleb(
     *,
     labels: Annotated[
-        float, "Share of the training faces whose identity and lighting are known."
+        Share, "Share of the training faces whose identity and lighting are known."
     ] = 1.0,
     alone: Annotated[
         bool, "Train the classifiers alone, on the labelled faces and their labels."
@@ -54,7 +56,8 @@ def yaleb(
     lr: Rate = 2e-3,
     quick: Quick = False,
     seed: Annotated[
-        int, "Seed of the split, the labels, the weights, the order of the items and the noise."
+        arguments.Seed,
+        "Seed of the split, the labels, the weights, the order of the items and the noise.",
     ] = 0,
     data_dir: Folder = None,
 ) -> Recipe:

@@ -16,16 +16,14 @@ import math
 import re
 import reprlib
 import tomllib
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal
+from typing import Any
 
-from .. import recipes
+from .. import arguments, recipes
 
 MOST = 10_000
 """Runs of a study at most."""
@@ -177,7 +175,7 @@ def _are_methods(value: Any) -> bool:
 def _are_seeds(value: Any) -> bool:
     if not isinstance(value, list | tuple | range) or not value:
         return False
-    return all(_is_a(seed, int) and 0 <= seed < 2**32 for seed in value)
+    return all(_is_whole(seed) and 0 <= seed < 2**32 for seed in value)
 
 
 _PLAIN = "a finite number, a truth or text"
@@ -226,6 +224,10 @@ def _short(value: Any) -> str:
     return f"{value:.15g}" if _is_number(value) else str(value)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -240,7 +242,7 @@ def complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: If there is no such recipe or flag, or a value is not of its flag's type.
     """
     function = _recipe(recipe)
-    hints = typing.get_type_hints(function, localns={"Recipe": Any})
+    hints = arguments.types(inspect.unwrap(function))
     parameters = inspect.signature(function).parameters.values()
     flags = {parameter.name: parameter.default for parameter in parameters}
     for flag, value in given.items():
@@ -250,7 +252,10 @@ def complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{flag!r} is no flag of the recipe {recipe}, nor a coefficient of the objective; "
                 f"its flags are: {', '.join(flags)}"
             )
-        flags[key] = _typed(flag, value, hints[key])
+        try:
+            flags[key] = arguments.converted(value, hints[key])
+        except ValueError as error:
+            raise ValueError(f"{flag} = {reprlib.repr(value)}: {error}") from None
     missing = [name for name, value in flags.items() if value is inspect.Parameter.empty]
     if missing:
         raise ValueError(f"the recipe {recipe} needs {', '.join(missing)}: set it among the flags")
@@ -264,40 +269,6 @@ def _recipe(recipe: str) -> Callable[..., Any]:
         raise ValueError(f"there is no recipe {recipe!r}; expected one of: {known}")
     function: Callable[..., Any] = getattr(recipes, name)
     return function
-
-
-def _typed(flag: str, value: Any, hint: Any) -> Any:
-    """Return `value` as the type of its flag, whole numbers as floats where those are expected."""
-    kinds = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    choices = _choices(kinds)
-    if choices and value in choices:
-        return value
-    for kind in kinds:
-        if _is_a(value, kind):
-            return value
-        if kind is float and _is_number(value):
-            return float(value)
-        if kind is type(None) and value is None:
-            return None
-    names = [getattr(kind, "__name__", str(kind)) for kind in kinds]
-    expected = ", ".join(map(str, choices)) or " or ".join(names)
-    raise ValueError(f"{flag} = {value!r}: expected {expected}")
-
-
-def _choices(kinds: Sequence[Any]) -> list[Any]:
-    """Return the values that the literals among some types allow."""
-    choices: list[Any] = []
-    for kind in kinds:
-        if typing.get_origin(kind) is Literal:
-            choices += typing.get_args(kind)
-    return choices
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    """Return whether a value is of a type; a truth is no number."""
-    if not isinstance(kind, type) or not isinstance(value, kind):
-        return False
-    return isinstance(value, bool) == (kind is bool)
 
 
 # -- from a file, by name --------------------------------------------------------------------------
@@ -357,7 +328,7 @@ def build(said: Mapping[str, Any], where: str, **changes: Any) -> Study:
         if key not in parts:
             raise ValueError(f"{where} has no {key!r}; a study needs a recipe and methods")
     seeds: Any = parts.get("seeds")
-    if _is_a(seeds, int) and 0 < seeds <= MOST:
+    if _is_whole(seeds) and 0 < seeds <= MOST:
         parts["seeds"] = list(range(seeds))
     try:
         return Study(**parts)
