@@ -80,6 +80,10 @@ Local = Annotated[
 NoEvaluate = Annotated[
     bool, typer.Option("--no-evaluate", help="Only train; `unweave evaluate RUN` does the rest.")
 ]
+Tracker = Annotated[
+    Literal["csv", "tensorboard", "wandb", "mlflow", "trackio"] | None,
+    typer.Option("--log", help="Also log each epoch to this tool, into the run's folder or away."),
+]
 QuickEvaluation = Annotated[
     bool,
     typer.Option("--quick-evaluation", help="Evaluate on fewer items: sooner, larger errors."),
@@ -154,6 +158,7 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         compiled: bool,
         threads: int,
         local_estimator: bool,
+        log: str | None,
         no_evaluate: bool,
         quick_evaluation: bool,
         **flags: Any,
@@ -165,7 +170,7 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
             return replace(recipe(**flags), **how)
 
         wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
-        _fit(made, folder, threads, overwrite=overwrite, device=device, **wanted)
+        _fit(made, folder, threads, log, overwrite=overwrite, device=device, **wanted)
 
     plain = typing.get_type_hints(recipe, localns={"Recipe": Any})
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
@@ -179,6 +184,7 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
         _parameter("compiled", Compile, False),
         _parameter("threads", Threads, 1),
         _parameter("local_estimator", Local, False),
+        _parameter("log", Tracker, None),
         _parameter("no_evaluate", NoEvaluate, False),
         _parameter("quick_evaluation", QuickEvaluation, False),
     ]
@@ -212,6 +218,9 @@ def resume(
             min=1, max=MOST_THREADS, help="Threads that torch may use.  Default: as before."
         ),
     ] = None,
+    log: Tracker = None,
+    no_evaluate: NoEvaluate = False,
+    quick_evaluation: QuickEvaluation = False,
 ) -> None:
     """Go on with a run that was stopped, as if nothing had happened."""
     from .runs.artifact import read_config
@@ -220,7 +229,8 @@ def resume(
     threads = threads or before.get("threads", 1)
     device = device or before.get("device")
     with where_it_began(run) as folder:
-        _fit(lambda: recipe_of(folder), folder, threads, resume=True, device=device)
+        wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
+        _fit(lambda: recipe_of(folder), folder, threads, log, resume=True, device=device, **wanted)
 
 
 @app.command(rich_help_panel="Look at runs")
@@ -676,17 +686,21 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def _fit(recipe: Callable[[], Any], folder: Path, threads: int, **options: Any) -> None:
+def _fit(
+    recipe: Callable[[], Any], folder: Path, threads: int, log: str | None, **options: Any
+) -> None:
     """Train what `recipe` builds and print where the report is; an interruption exits with 130."""
     import torch
 
     from .run import fit
     from .training.loop import Interrupted
+    from .training.trackers import tracker
 
     torch.set_num_threads(threads)
     leads = os.environ.get("RANK", "0") == "0"
     try:
-        fit(recipe(), folder, **options)
+        with tracker(log, folder) if log else contextlib.nullcontext() as on_log:
+            fit(recipe(), folder, on_log=on_log, **options)
     except Interrupted as stopped:
         if leads:
             say(str(stopped), to_stderr=True)

@@ -14,10 +14,19 @@ EXTRAS = {
     "pandas": ("pandas",),
     "slurm": ("submitit",),
     "ray": ("ray",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow-skinny",),
+    "trackio": ("trackio",),
 }
 """Packages of each extra, by the names that pip knows; each package has one extra."""
 
-PACKAGES = {"PIL": "pillow", "markupsafe": "jinja2", "sklearn": "scikit-learn"}
+PACKAGES = {
+    "PIL": "pillow",
+    "markupsafe": "jinja2",
+    "mlflow": "mlflow-skinny",
+    "sklearn": "scikit-learn",
+}
 """Packages whose modules have another name."""
 
 

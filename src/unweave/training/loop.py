@@ -56,7 +56,8 @@ def train(
         folder: The run's folder.
         quiet: If true, show nothing.
         place: The folder that is written until the first checkpoint, where another run is replaced.
-        on_log: A function that rank 0 calls with each line of the log, once it is written.
+        on_log: A function that rank 0 calls with each line of the log, once it is written and a
+            run that is replaced has gone.
 
     Raises:
         NonFinite: If the loss or a weight becomes NaN or infinite.
@@ -76,7 +77,7 @@ def train(
                 return agreed(bool(asked()) or time.monotonic() > due)
 
             try:
-                _train_epoch(trainer, place, progress, stop, on_log)
+                lines = _train_epoch(trainer, place, progress, stop)
             except NonFinite as error:
                 fault = _first_fault(trainer, place) or str(error)
                 first(partial(_give_up, place, fault))
@@ -87,6 +88,8 @@ def train(
             if place != folder:
                 first(partial(exchange, folder))
                 place = folder
+            if on_log is not None:
+                first(partial(_tell, on_log, lines))
             if agreed(asked()) and not trainer.done:
                 raise Interrupted(
                     f"stopped at step {trainer.step} and saved; go on with: {_resume(folder)}"
@@ -99,13 +102,13 @@ def train(
 
 
 def _train_epoch(
-    trainer: Trainer,
-    folder: Path,
-    progress: Progress,
-    stop: Callable[[], bool],
-    on_log: OnLog | None,
-) -> None:
-    """Train to the end of the epoch or until `stop()`; write a checkpoint, and an epoch's lines."""
+    trainer: Trainer, folder: Path, progress: Progress, stop: Callable[[], bool]
+) -> list[dict[str, Any]]:
+    """Train to the end of the epoch or until `stop()`; write a checkpoint, and an epoch's lines.
+
+    Returns:
+        The lines; none if the epoch is not over.
+    """
     began = time.perf_counter() - trainer.seconds
 
     def shown(trainer: Trainer) -> None:
@@ -120,8 +123,7 @@ def _train_epoch(
         progress.epoch(lines)
         progress.alarm(trainer.alarms)
     save_checkpoint(folder, trainer)
-    if on_log is not None:
-        first(partial(_tell, on_log, lines))
+    return lines
 
 
 def _tell(on_log: OnLog, lines: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ FILES = (
     "config.json",
     "model.safetensors",
     "metrics.jsonl",
+    "metrics.csv",
     "scores.json",
     "evaluation.npz",
     "evaluation.json",
