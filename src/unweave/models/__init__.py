@@ -7,6 +7,7 @@ from .families import measured as measured
 from .families import vae as vae
 from .model import Model as Model
 from .model import family as family
+from .pruning import prune as prune
 from .rigid import rigid as rigid
 from .scenes import counting as counting
 from .scenes import of_windows as of_windows
