@@ -1,6 +1,7 @@
 """Scores of codes against factors: plain functions of arrays, (n, codes) and (n, factors)."""
 
 from . import battery as battery
+from .attributes import tad as tad
 from .clusters import ari as ari
 from .clusters import clustering_accuracy as clustering_accuracy
 from .clusters import match as match
