@@ -382,3 +382,18 @@ def test_an_encoder_without_draws_says_so():
     assert model.elbo(x).shape == (5,)
     with pytest.raises(ValueError, match=r"failed on items of shape \(2, 5, 8, 8\)"):
         model.log_prob(x, draws=2)
+
+
+@torch.no_grad()
+def test_pixels_have_one_scale_or_each_its_own():
+    x = torch.rand(4, 8, 8)
+    for scales, shape in ((None, ()), ("one", ()), ("each", (8, 8))):
+        model = uw.models.hfvae((8, 8), hidden=(6, 5), likelihood="normal", scales=scales)
+        log_scale = model.decoder.x_log_scale
+        assert log_scale.shape == shape
+        log_scale.data.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+        _, p = model(x)
+        expected = torch.distributions.Normal(p["x"].dist.mean, scale(log_scale)).log_prob(x)
+        torch.testing.assert_close(p["x"].dist.log_prob(x), expected)
+    with pytest.raises(ValueError, match="scales='two': expected one of one, each"):
+        uw.models.hfvae((8, 8), likelihood="normal", scales="two")

@@ -26,6 +26,7 @@ from .seen import Seen
 
 Net = Literal["mlp", "conv"]
 Likelihood = Literal["bernoulli", "normal"]
+Scales = Literal["one", "each"]
 Order = Literal["yz", "zy"]
 PriorKind = Literal["standard", "learned", "correlated", "mixture"]
 
@@ -147,8 +148,8 @@ class Prior(nn.Module):
 class Decoder(nn.Module):
     """The program p(y) p(z) p(x|y, z), with uniform y; `prior=None` leaves p(z) out.
 
-    x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: one for all pixels, one a
-    number in vectors. With `standard` the networks' x has mean 0 and standard deviation 1, and
+    x is Bernoulli, for numbers in [0, 1], or Normal with learned scales: `scales` says whether all
+    numbers share one. With `standard` the networks' x has mean 0 and standard deviation 1, and
     p(x|y, z) is a density of x as it is. With `rows` p(x|y, z) is what it makes of latents and x.
     """
 
@@ -165,6 +166,7 @@ class Decoder(nn.Module):
         prior: PriorKind | None = "standard",
         net: Net = "mlp",
         likelihood: Likelihood = "bernoulli",
+        scales: Scales | None = None,
         standard: Standard | None = None,
         rows: nn.Module | None = None,
     ) -> None:
@@ -176,7 +178,9 @@ class Decoder(nn.Module):
                 "numbers"
             )
         if likelihood == "normal":
-            self.x_log_scale = nn.Parameter(torch.zeros(shape if len(shape) == 1 else ()))
+            usual = "each" if len(shape) == 1 else "one"
+            are_own = one_of(Scales, scales or usual, "scales") == "each"
+            self.x_log_scale = nn.Parameter(torch.zeros(shape if are_own else ()))
         self.shape, self.classes, self.temperature = tuple(shape), classes, temperature
         self.kind = prior
         self.prior: Prior | None = None
@@ -255,6 +259,7 @@ def hfvae(
     likelihood: Likelihood = "bernoulli",
     order: Order = "yz",
     standardise: bool = False,
+    scales: Scales | None = None,
 ) -> Model:
     """The digits model of Esmaeili et al. (2019): a Concrete y and Normals z, with z ~ q(z|x, y).
 
@@ -274,6 +279,8 @@ def hfvae(
             given, see `conditioned`.
         standardise: Show the networks each number of x with mean 0 and standard deviation 1, see
             `measured`; a Normal p(x|y, z) stays a density of x in its own units.
+        scales: "one" scale of a Normal p(x|y, z) for all numbers of x, or one for "each"; by
+            default each in vectors, one in images.
     """
     seen = Standard(shape) if standardise else None
     encoder = Encoder(shape, hidden, classes, normals, temperature, net, order, seen)
@@ -286,6 +293,7 @@ def hfvae(
         prior=prior,
         net=net,
         likelihood=likelihood,
+        scales=scales,
         standard=seen,
     )
     return Model(encoder, decoder)
