@@ -98,7 +98,7 @@ def _areas(pairs: Pairs, binary: Mask) -> Floats:
     for k in np.flatnonzero(binary):
         codes, classes = pairs.known(int(k))
         found[:, k] = areas(codes, (classes == 1)[:, None])
-    return np.maximum(found, 1 - found)
+    return np.asarray(np.maximum(found, 1 - found), dtype=np.float64)
 
 
 def _apart(pairs: Pairs, captured: Mask) -> Mask:
@@ -109,7 +109,7 @@ def _apart(pairs: Pairs, captured: Mask) -> Mask:
     known = information(paired(attributes, pairs.factors), bins=2)
     share = known.mutual / known.factors  # (other attributes, attributes)
     np.fill_diagonal(share, 0)
-    return captured & (share.max(0) <= TOLD)
+    return np.asarray(captured & (share.max(0) <= TOLD), dtype=bool)
 
 
 def _once(found: Floats, captured: Mask) -> Mask:
