@@ -351,8 +351,8 @@ def picture(
     what: Annotated[
         str,
         typer.Argument(
-            help="units: what each latent unit does. findings: a recipe's own. codes, ablation: "
-            "runs side by side."
+            help="units: what each latent unit does. findings: a recipe's own. codes, curves, "
+            "ablation: runs side by side."
         ),
     ],
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],

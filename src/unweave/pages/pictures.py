@@ -17,7 +17,7 @@ from ..runs import config as run_config
 from ..runs import scores as run_scores
 from ..runs.arrays import Arrays
 from ..runs.files import replacing
-from ..runs.findings import Array, Film, Picture, unpacked
+from ..runs.findings import Array, Film, Lines, Picture, unpacked
 from ..runs.scores import Scores
 from .exhibits import is_ink
 
@@ -199,9 +199,46 @@ def _still(film: Film, steps: int) -> Picture:
     return Picture(film.title, images, film.rows, columns, film.note)
 
 
+def curves(runs: Sequence[str | Path], out: str | Path) -> Path:
+    """Draw the curves that recipes find, a panel for each title.
+
+    Runs of the same objective have the same colour.
+
+    Raises:
+        ValueError: If no run has any.
+    """
+    objectives: list[str] = []
+    titles: dict[str, list[tuple[str, Lines]]] = {}
+    for run in runs:
+        objective = run_config.read(run)["objective"]
+        if objective not in objectives:
+            objectives.append(objective)
+        described = run_scores.read(run).findings or ()
+        for found in unpacked(described, run_arrays.flat(run_arrays.read(run))):
+            if isinstance(found, Lines):
+                titles.setdefault(found.title, []).append((objective, found))
+    if not titles:
+        raise ValueError(f"{', '.join(map(str, runs))}: no recipe found curves of its own")
+    figure = _figure(4.8 * len(titles), 3.4)
+    panels = figure.subplots(1, len(titles), squeeze=False)[0]
+    for ax, (title, held) in zip(panels, titles.items(), strict=True):
+        for objective, found in held:
+            color = plots.METHOD_COLORS[objectives.index(objective) % len(plots.METHOD_COLORS)]
+            for values in found.curves.values():
+                ax.plot(found.x, values, "o-", color=color, ms=3, lw=1, alpha=0.8, label=objective)
+        ax.set_title(title, fontsize=10, loc="left", weight="bold")
+        ax.set_xlabel(held[0][1].xlabel)
+        ax.set_ylabel(held[0][1].ylabel)
+    handles, labels = panels[0].get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))  # one of each objective
+    panels[0].legend(named.values(), named.keys(), fontsize=8, frameon=False)
+    return _save(figure, out)
+
+
 PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
     "units": lambda runs, out: units(runs[0], out),
     "codes": codes,
+    "curves": curves,
     "ablation": ablation,
     "findings": lambda runs, out: findings(runs[0], out),
 }

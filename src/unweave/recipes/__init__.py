@@ -17,6 +17,7 @@ from .images import vae as vae
 from .mouse import mouse as mouse
 from .own import own as own
 from .programs import programs as programs
+from .pruning import pruning as pruning
 from .semi_supervised import semi_supervised as semi_supervised
 from .sprites import sprites as sprites
 from .topics import topics as topics
@@ -36,6 +37,7 @@ __all__ = [
     "mouse",
     "own",
     "programs",
+    "pruning",
     "semi_supervised",
     "sprites",
     "topics",
@@ -47,6 +49,6 @@ PURPOSES = {
     "Start here": ("digits", "own"),
     "Trees of groups": ("mnist", "fashion_mnist", "digits_hfvae", "dsprites", "topics", "programs"),
     "Programs": ("clustering", "semi_supervised", "sprites", "yaleb", "counting", "mouse"),
-    "To compare with": ("beta_vae", "vae", "autoencoder", "ablation"),
+    "To compare with": ("beta_vae", "vae", "autoencoder", "ablation", "pruning"),
 }
 """The recipes by what they are for, in the order in which a newcomer is shown them."""
