@@ -3,6 +3,7 @@
 Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs/x")` does.
 """
 
+from .celeba import celeba as celeba
 from .counting import counting as counting
 from .dsprites import dsprites as dsprites
 from .images import ablation as ablation
@@ -27,6 +28,7 @@ __all__ = [
     "ablation",
     "autoencoder",
     "beta_vae",
+    "celeba",
     "clustering",
     "counting",
     "digits",
@@ -47,7 +49,15 @@ __all__ = [
 
 PURPOSES = {
     "Start here": ("digits", "own"),
-    "Trees of groups": ("mnist", "fashion_mnist", "digits_hfvae", "dsprites", "topics", "programs"),
+    "Trees of groups": (
+        "mnist",
+        "fashion_mnist",
+        "digits_hfvae",
+        "dsprites",
+        "celeba",
+        "topics",
+        "programs",
+    ),
     "Programs": ("clustering", "semi_supervised", "sprites", "yaleb", "counting", "mouse"),
     "To compare with": ("beta_vae", "vae", "autoencoder", "ablation", "pruning"),
 }
