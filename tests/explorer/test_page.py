@@ -1,12 +1,15 @@
 """The explorer's page in a browser, as a person uses it."""
 
 import contextlib
+import io
 import threading
 
 import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 from support.browsing import chromium, loaded, settled, state
+from support.explorer import of_columns, of_scenes, of_sequences, of_words
 from support.explorer import session as small
 
 from unweave.explorer.gate import Gate
@@ -126,7 +129,7 @@ def test_a_lasso_tells_what_its_points_have_in_common(page, session):
     expected = session.selected(inside)["units"][0]
     assert page.locator("#selection td").first.inner_text() == expected[0]
     assert "items selected" in page.locator("#selection p").inner_text()
-    page.get_by_text("Take its mean codes").click()
+    page.get_by_text("Its mean codes").click()
 
 
 def test_a_link_restores_the_view_to_the_pixel(page, browser):
@@ -151,15 +154,116 @@ def test_a_name_is_kept(page, session):
     session.rename("z[2]", "", "")
 
 
-def test_groups_change_places(page, session):
+def two_items(page):
     page.locator("#keep").click()
     page.locator("#random").click()
     settled(page)
-    swapped = page.locator("#exchanges .exchange", has_text="y changed").locator("button").first
-    a, b = state(page)["codes"], state(page)["b"]
-    swapped.click()
+    return state(page)["codes"], state(page)["b"]
+
+
+def figure(page, name):
+    return page.locator(f'.pair [data-name="{name}"]')
+
+
+def chip(page, name, group):
+    return figure(page, name).locator(".chip", has_text=group)
+
+
+def test_a_group_that_is_dragged_changes_places(page):
+    a, b = two_items(page)
+    chip(page, "B", "z").drag_to(figure(page, "A"))
     settled(page)
-    np.testing.assert_allclose(state(page)["codes"], [b[0], *a[1:]], rtol=1e-4)
+    np.testing.assert_allclose(state(page)["codes"], [a[0], *b[1:]], rtol=1e-4)
+    np.testing.assert_allclose(state(page)["b"], [b[0], *a[1:]], rtol=1e-4)
+    chip(page, "A", "z").press("Enter")  # and back, by the keyboard
+    settled(page)
+    np.testing.assert_allclose(state(page)["codes"], a, rtol=1e-4)
+
+
+def test_a_group_turns_into_that_of_the_other_item(page):
+    a, b = two_items(page)
+    line = page.locator("#exchanges .exchange", has_text="z: A's to B's")
+    line.locator("button").nth(6).click()  # six of eight steps
+    settled(page)
+    expected = np.array(a[1:]) + 0.75 * (np.array(b[1:]) - np.array(a[1:]))
+    np.testing.assert_allclose(state(page)["codes"], [a[0], *expected], rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_of_a_selection_is_decoded_group_by_group(page, session):
+    before = state(page)["codes"]
+    lasso(page)
+    tiles = page.locator("#selection .strip button")
+    tiles.nth(2).click()  # A with its z
+    settled(page)
+    across = session.units.index(state(page)["across"])
+    inside = session.codes[:, across] < np.array(state(page)["lasso"])[:, 0].max()
+    expected = [before[0], *session.codes[inside, 1:].mean(0)]
+    np.testing.assert_allclose(state(page)["codes"], expected, rtol=1e-4)
+
+
+def saved(page, of, button, folder):
+    """A picture that the page saves as a file."""
+    page.locator("#film-of").focus()
+    page.locator("#film-of").select_option(of)
+    with page.expect_download() as download:
+        page.locator(button).click()
+    file = folder / download.value.suggested_filename
+    download.value.save_as(file)
+    return Image.open(io.BytesIO(file.read_bytes()))
+
+
+def test_a_film_has_the_decoded_pictures(page, session, tmp_path):
+    codes = np.array(state(page)["codes"], dtype=np.float32)
+    film = saved(page, "z[1]", "#film", tmp_path)
+    assert (film.n_frames, film.size) == (33, (192, 192))
+    unit = session.described()["sites"][1]["units"][1]
+    for frame, share in ((0, 2), (16, 50), (32, 98)):
+        film.seek(frame)
+        small = np.asarray(film.convert("L").resize((8, 8), Image.Resampling.NEAREST))
+        row = codes.copy()
+        row[2] = unit["quantiles"][share]
+        decoded = np.frombuffer(session.pictures(session.decode(row[None])), np.uint8)
+        np.testing.assert_allclose(small.ravel(), decoded, atol=1)
+
+
+def test_a_strip_has_what_one_did(page, session, tmp_path):
+    rows = [state(page)["codes"]]
+    for k in (3, 7):
+        page.locator('[data-unit="y"] .strip button').nth(k).click()
+        settled(page)
+        rows.append(state(page)["codes"])
+    strip = np.asarray(saved(page, "what I did", "#strip", tmp_path).convert("L"))
+    assert strip.shape == (192, 3 * 196 - 4)
+    decoded = session.pictures(session.decode(np.array(rows, dtype=np.float32)))
+    for k, picture in enumerate(np.frombuffer(decoded, np.uint8).reshape(3, 8, 8)):
+        shown = strip[12::24, 196 * k + 12 : 196 * k + 192 : 24]
+        np.testing.assert_allclose(shown, picture, atol=1)
+
+
+GIF = """async (pixels) => {
+  const { gif } = await import("/page/gif.js");
+  const frames = pixels.map((data) => new ImageData(Uint8ClampedArray.from(data), 64, 64));
+  return Array.from(new Uint8Array(await gif(frames, 8).arrayBuffer()));
+}"""
+
+
+@pytest.mark.parametrize("colours", [2, 256, 4096])
+def test_a_gif_holds_its_frames(page, colours):
+    """Exactly if they have 256 colours or fewer; noise fills the table of strings many times."""
+    draws = np.random.default_rng(colours)
+    table = np.array([[k % 16, k // 16 % 16, k // 256 + k % 7] for k in range(colours)]) * 15
+    frames = table[draws.integers(colours, size=(3, 64, 64))].clip(0, 255)
+    opaque = np.concatenate([frames, np.full((3, 64, 64, 1), 255)], -1)
+    content = page.evaluate(GIF, opaque.reshape(3, -1).tolist())
+    film = Image.open(io.BytesIO(bytes(content)))
+    assert film.n_frames == 3
+    for k in range(3):
+        film.seek(k)
+        apart = np.asarray(film.convert("RGB")).astype(int) - frames[k]
+        if colours <= 256:
+            assert not apart.any()
+        else:
+            assert np.abs(apart).mean() < 15  # a box of 4,096 / 256 colours is 16 of them wide
 
 
 def test_one_slider_drives_two_runs(browser, session, tmp_path):
@@ -191,3 +295,65 @@ def test_it_fits_a_phone_and_the_dark(browser, address):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.keyboard.press("?")
         page.get_by_text("How to explore").wait_for()
+
+
+def test_a_tables_units_name_the_columns_that_they_move(browser, tmp_path):
+    session = of_columns(tmp_path)
+    start = session.described()["start"]
+    unit = session.described()["sites"][0]["units"][0]
+    rows = np.repeat(session.codes[start][None], 9, 0)
+    rows[:, 0] = [unit["quantiles"][share] for share in (2, 12, 25, 37, 50, 63, 75, 88, 98)]
+    course = session.decode(rows) / session.drawing.spread
+    most = np.ptp(course, axis=0).argmax()
+    with served(session) as address, loaded(browser, address) as page:
+        row = page.locator(f'[data-unit="{unit["name"]}"] .strip')
+        if np.ptp(course, axis=0).max() >= 0.1:
+            assert row.locator(".move span").first.inner_text() == session.drawing.names[most]
+        else:
+            assert not row.locator(".move").count()
+        assert "sd at most" in row.inner_text()
+
+
+def test_topics_have_words(browser, tmp_path):
+    session = of_words(tmp_path)
+    start = session.described()["start"]
+    unit = session.described()["sites"][0]["units"][0]
+    rows = np.repeat(session.codes[start][None], 2, 0)
+    rows[:, 0] = unit["quantiles"][2], unit["quantiles"][98]
+    first, last = session.decode(rows)
+    most = (last * np.log(last / first)).argmax()
+    with served(session) as address, loaded(browser, address) as page:
+        words = page.locator(f'[data-unit="{unit["name"]}"] .words').first.locator("span")
+        assert words.first.inner_text() == "more"
+        assert words.nth(1).inner_text() == session.drawing.names[most]
+
+
+def test_sequences_play_and_show_the_units_of_a_step(browser, tmp_path):
+    session = of_sequences(tmp_path)
+    with served(session) as address, loaded(browser, address) as page:
+        assert page.locator(".panel:visible h2").all_inner_texts() == ["z_0"]
+        first = pixels(page, "#decoded")
+        page.locator("#time input").press("End")
+        settled(page)
+        assert page.locator(".panel:visible h2").all_inner_texts() == ["z_5"]
+        assert pixels(page, "#decoded") != first
+        page.locator("#play").click()
+        page.locator("#time", has_text="frame 3 of 6").wait_for()
+        page.locator("#play").click()
+        step = int(page.locator("#time input").input_value())
+        assert page.locator(".panel:visible h2").all_inner_texts() == [f"z_{step}"]
+        settled(page)
+        with loaded(browser, page.url) as other:
+            assert other.locator("#time input").input_value() == str(step)
+
+
+def test_sites_that_do_not_exist_are_not_shown(browser, tmp_path):
+    session = of_scenes(tmp_path)
+    with served(session) as address, loaded(browser, address) as page:
+        counts = page.locator('[data-unit="count"] .strip button')
+        counts.nth(0).click()
+        gone = page.locator(".panel:visible", has=page.get_by_text("where_0", exact=True))
+        assert "exists where count is class 1 or 2" in gone.inner_text()
+        assert not gone.locator("input:visible").count()
+        counts.nth(1).click()
+        assert "exists where" not in gone.inner_text()

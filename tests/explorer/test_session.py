@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from support.explorer import of_scenes
 from support.explorer import session as small
 
 import unweave as uw
 from unweave.explorer.codes import given, sites_of
+from unweave.explorer.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +84,30 @@ def test_names_are_kept_and_forgotten(session):
         session.rename("w", "x", "")
     with pytest.raises(ValueError, match="expected at most 80"):
         session.rename("y", "x" * 81, "")
+
+
+def test_conditional_sites_follow_their_class(tmp_path):
+    """A scene's digit k exists where the count is more than k."""
+    described = of_scenes(tmp_path).described()
+    follows = {site["name"]: site["follows"] for site in described["sites"]}
+    assert follows["count"] is None
+    for k in range(2):
+        classes = list(range(k + 1, 3))
+        for site in ("where", "digit", "style"):
+            assert follows[f"{site}_{k}"] == {"column": 0, "classes": classes}
+
+
+def test_sites_that_may_not_exist_are_in_no_selection(tmp_path):
+    session = of_scenes(tmp_path)
+    inside = np.arange(len(session.codes)) < 10
+    assert [unit for unit, _, _ in session.selected(inside)["units"]] == ["count"]
+
+
+def test_some_items_keep_their_numbers(session):
+    few = np.array([5, 17, 100])
+    part = Session(session.model, session.whole, session.folder, session.groups, few)
+    described = part.described()
+    assert (described["items"], described["all"]) == (3, 200)
+    assert described["numbers"] == [5, 17, 100]
+    assert part.item(1) == session.item(17)
+    assert session.described()["numbers"] is None

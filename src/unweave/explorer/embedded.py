@@ -104,7 +104,7 @@ def export(path: str | Path, session: Session, other: Session | None = None) -> 
     for name, one in zip(("codes", "codes/other"), shown, strict=False):
         arrays.add(name, one.codes)
     decoders = [_decoder(arrays, k, one) for k, one in enumerate(shown)]
-    run = described(*shown) | {"planes": ["pca"], "all": len(session.data)}
+    run = described(*shown) | {"planes": ["pca"]}
     text = _page({"run": run, "decoders": decoders, "arrays": arrays.at}, arrays.text())
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -117,7 +117,8 @@ def _some(session: Session) -> Array:
 
 
 def _of_items(session: Session, items: Array) -> Session:
-    return Session(session.model, session.data.subset(items), session.folder, session.groups)
+    numbers = session.numbers[items]
+    return Session(session.model, session.whole, session.folder, session.groups, numbers)
 
 
 def _posteriors(arrays: _Arrays, session: Session) -> None:

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch.distributions import Normal
 
-from .. import plots
 from ..data import Data
 from ..data.data import some
 from ..evaluation.encoded import posterior
 from ..metrics.information import entropy
 from ..models.model import Model, mean, seeded
+from ..models.topics import Words
 from ..objective.densities import Densities
 from ..objective.literature import elbo, recon
 from ..runs import names
@@ -27,6 +27,7 @@ from ..runs.scores import read as read_scores
 from ..trace.groups import Tree
 from ..trace.trace import Trace
 from . import codes
+from .drawing import Drawing
 from .selection import class_information, normal_information
 
 MOST_ITEMS = 100_000
@@ -45,17 +46,25 @@ class Session:
 
     Args:
         model: The trained model.
-        data: The items that are shown.
+        data: The items, of which at most so many are shown.
         folder: The run's folder, whose scores are read, and which keeps the names.
         groups: The tree of latent sites; by default each site is a group.
+        numbers: The numbers of the items that are shown; by default some from all over.
     """
 
     def __init__(
-        self, model: Model, data: Data, folder: str | Path, groups: Tree | None = None
+        self,
+        model: Model,
+        data: Data,
+        folder: str | Path,
+        groups: Tree | None = None,
+        numbers: Array | None = None,
     ) -> None:
         self.model = model.cpu().eval()
         self.folder = Path(folder)
-        self.data = data.subset(some(len(data), MOST_ITEMS))
+        self.whole = data
+        self.numbers = some(len(data), MOST_ITEMS) if numbers is None else numbers
+        self.data = data.subset(self.numbers)
         with torch.no_grad():
             self.q = posterior(self.model, self.data)
         self.sites = codes.sites_of(self.q)
@@ -73,10 +82,10 @@ class Session:
             "folder": str(self.folder),
             "data": self.data.name,
             "items": len(self.data),
+            "numbers": None if len(self.data) == len(self.whole) else self.numbers.tolist(),
+            "all": len(self.whole),
             "planes": ["pca", "tsne"],
-            "shape": list(self.picture_shape),
-            "columns": list(self.data.prepared.get("columns", ())),
-            "range": self._range(),
+            "pictures": self.drawing.described(),
             "groups": self.groups or [site.name for site in self.sites],
             "sites": [self._site(site) for site in self.sites],
             "factors": self._factors(),
@@ -89,13 +98,40 @@ class Session:
         units = []
         for column, unit in zip(self.columns[site.name], site.units, strict=True):
             units.append({"name": unit, "column": column, **self._unit(site, column)})
-        return {"name": site.name, "classes": site.classes, "units": units}
+        follows = self._follows(site)
+        return {"name": site.name, "classes": site.classes, "follows": follows, "units": units}
+
+    def there(self, site: str) -> Array:
+        """Return the items at which a site exists, (n,) booleans."""
+        exists = self.q[site].exists
+        n = len(self.codes)
+        if exists is True or exists is False:
+            return np.full(n, exists)
+        items = exists.expand(n, *exists.shape[1:])
+        return items.reshape(n, -1).any(1).numpy()
+
+    def _follows(self, site: codes.Site) -> dict[str, Any] | None:
+        """Return the class, and its values, with which a site exists, by the items that are shown.
+
+        None if the site exists always, or by no class of one unit.
+        """
+        there = self.there(site.name)
+        for parent in self.sites:
+            if there.all() or parent is site or not parent.classes or len(parent.units) > 1:
+                continue
+            (column,) = self.columns[parent.name]
+            of_items = self.draws[:, column].astype(int)
+            held = np.unique(of_items[there])
+            if not np.isin(of_items[~there], held).any():
+                return {"column": column, "classes": held.tolist()}
+        return None
 
     def _unit(self, site: codes.Site, column: int) -> dict[str, Any]:
         """Return a unit's information, and how the data and the prior use its values."""
         held = self._information.get(self.units[column])
         information = {"information": held, "named": self._classes(column) if site.classes else []}
-        drawn = self.draws[:, column]
+        there = self.there(site.name)
+        drawn = self.draws[there if there.any() else ~there, column]
         if site.classes:
             shares = np.bincount(drawn.astype(int), minlength=site.classes) / len(drawn)
             return information | {"shares": shares.tolist()}
@@ -136,11 +172,6 @@ class Session:
         apart = (self.codes - np.median(self.codes, 0)) / spread
         return int(np.square(apart).sum(1).argmin())
 
-    def _range(self) -> list[float]:
-        """Return the ends of the scale on which vectors are drawn."""
-        few = self.data.floats(some(len(self.data), 2000))
-        return [float(np.nanmin(few)), float(np.nanmax(few))]
-
     @cached_property
     def _information(self) -> dict[str, tuple[float, float | None]]:
         """I(x; unit) and its standard error in nats, as the run's evaluation measured it."""
@@ -163,18 +194,18 @@ class Session:
 
     # -- pictures ----------------------------------------------------------------------------------
 
-    @property
-    def picture_shape(self) -> tuple[int, ...]:
-        """The shape of a picture: (h, w, colours), or (numbers,) of an item that is no image."""
-        shape = self.data.shape
-        is_image = len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3))
-        return (*shape, 1)[:3] if is_image else (int(np.prod(shape)),)
+    @cached_property
+    def drawing(self) -> Drawing:
+        """The way in which items are drawn."""
+        values = codes.given(self.codes[:1], self.sites)
+        with torch.no_grad():
+            p = self.model.decoder(None, Trace.given(**values))
+        *_, last = p.values()
+        return Drawing.of(self.data, isinstance(last.dist, Words))
 
     def pictures(self, items: Array) -> bytes:
-        """Return items (n, *shape) as the page draws them: bytes of images, else float32."""
-        if len(self.picture_shape) == 3:
-            return plots.pixels(items).tobytes()
-        return np.asarray(items, dtype=np.float32).tobytes()
+        """Return items (n, *shape) as the page draws them."""
+        return self.drawing.packed(items)
 
     def item(self, number: int) -> bytes:
         """Return the picture of an item."""
@@ -224,12 +255,15 @@ class Session:
         """Return the information of each unit about a selection (n,), and its mean codes.
 
         Returns:
-            "units": for each, its name, I(selection; unit) in nats and its standard error, 0 where
-            the sum is exact, largest first; "entropy": H(selection), the ceiling; "mean": the mean
-            code of the selection; "items": the number of items.
+            "units": for each of the sites that exist at all items, its name, I(selection; unit) in
+            nats and its standard error, 0 where the sum is exact, largest first; "entropy":
+            H(selection), the ceiling; "mean": the mean code of the selection; "items": the number
+            of items.
         """
         found = []
         for site in self.sites:
+            if not self.there(site.name).all():
+                continue  # densities of what does not exist mean nothing
             node = self.q[site.name]
             if site.classes and len(site.units) == 1:
                 probs = node.dist.mean.numpy()  # type: ignore[union-attr]

@@ -1,21 +1,26 @@
 // The page: one state, which the address holds, and its parts.
 
-import { classColour, element, Pictures, ramp } from "./draw.js";
+import { classColour, element, ramp } from "./draw.js";
 import { Embedded } from "./embedded.js";
-import { Exchange } from "./exchange.js";
+import { between, Exchange } from "./exchange.js";
+import { Film, SEQUENCE } from "./film.js";
 import { PointMap } from "./map.js";
 import { Other } from "./other.js";
 import { Panels } from "./panels.js";
+import { picturesOf } from "./pictures.js";
+import { Selection } from "./selection.js";
 import { Server } from "./server.js";
+import { stepsOf, unitsOf } from "./sites.js";
+import { TimeLine } from "./time.js";
 
 const $ = (id) => document.getElementById(id);
 const stopped = () => say("the server has stopped: start it again, and load this page again");
 const source = Embedded.isHere() ? await Embedded.open() : new Server(stopped);
 const [run, flat, labels] = await Promise.all([source.run(), source.numbers("codes"), source.numbers("labels")]);
-const units = run.sites.flatMap((site) => site.units.map((unit) => ({ ...unit, site })));
+const units = unitsOf(run);
 const column = (k) => Float32Array.from({ length: run.items }, (_, i) => flat[i * units.length + k]);
 const codesOf = (i) => Array.from(flat.subarray(i * units.length, (i + 1) * units.length));
-const pictures = new Pictures(run.shape, run.range);
+const pictures = picturesOf(run);
 const decode = (rows, channel) => source.decode(rows, channel);
 const decodeOther = (rows, channel) => source.decode(rows, channel, 1);
 const other = run.other ? new Other($("other"), run, await source.numbers("codes/other"), flat, decodeOther) : null;
@@ -33,7 +38,12 @@ const state = {
   up: axes[Math.min(1, axes.length - 1)].name,
   colour: run.factors.length ? `label ${run.factors[0].name}` : "one colour",
   lasso: [],
+  time: 0,
 };
+
+// Items that are some of all keep the numbers that they have among all.
+const numberOf = (item) => run.numbers?.[item] ?? item;
+const itemOf = (number) => (run.numbers ? run.numbers.indexOf(number) : Number.isInteger(number) && number >= 0 && number < run.items ? number : -1);
 
 function restore() {
   try {
@@ -41,7 +51,8 @@ function restore() {
     const isRow = (codes) => Array.isArray(codes) && codes.length === units.length && codes.every(Number.isFinite);
     if (isRow(kept.codes)) state.codes = kept.codes;
     if (isRow(kept.b)) state.b = kept.b;
-    if (kept.item === null || (Number.isInteger(kept.item) && kept.item >= 0 && kept.item < run.items)) state.item = kept.item;
+    if (kept.item === null || itemOf(kept.item) >= 0) state.item = kept.item === null ? null : itemOf(kept.item);
+    if (Number.isInteger(kept.time)) state.time = kept.time;
     for (const name of ["across", "up", "colour"]) if (typeof kept[name] === "string") state[name] = kept[name];
     if (Array.isArray(kept.lasso) && kept.lasso.every((point) => point.length === 2)) state.lasso = kept.lasso;
   } catch {
@@ -54,13 +65,16 @@ function keep() {
   clearTimeout(keeping);
   keeping = setTimeout(() => {
     const codes = state.codes.map((code) => Number(code.toPrecision(6)));
-    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify({ ...state, codes }))}`);
+    const item = state.item === null ? null : numberOf(state.item);
+    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify({ ...state, codes, item }))}`);
   }, 150);
 }
 
 function say(text) {
   $("said").textContent = text;
 }
+
+const titleOf = (unit) => (run.names[unit]?.name ? `${run.names[unit].name} (${unit})` : unit);
 
 // -- codes and pictures ----------------------------------------------------------------------------
 
@@ -74,6 +88,7 @@ function show() {
     document.body.dataset.shown = state.codes.join(" ");
   });
   other?.show(state.codes, state.item ?? run.start);
+  film.keep(state.codes);
   clearTimeout(idle);
   idle = setTimeout(rows, 90); // the rows follow when the slider rests
   keep();
@@ -84,6 +99,7 @@ function rows() {
   other?.rows(state.codes, state.item ?? run.start);
   $("beside").hidden = !state.b;
   if (state.b) exchange.show(state.codes, state.b, decode);
+  selection.means(state.codes);
 }
 
 async function take(item) {
@@ -100,7 +116,7 @@ async function showItem() {
   const [x, rebuilt] = await Promise.all([source.item(state.item), decode([codesOf(state.item)], "rebuilt")]);
   pictures.draw($("item"), x);
   pictures.draw($("rebuilt"), rebuilt);
-  $("item-of").textContent = `item ${state.item}${labelOf(state.item)}`;
+  $("item-of").textContent = `item ${numberOf(state.item)}${labelOf(state.item)}`;
 }
 
 function labelOf(item) {
@@ -120,11 +136,43 @@ const panels = new Panels($("panels"), run, pictures, other, {
   rename,
 });
 
+function takeCodes(codes) {
+  state.codes = codes;
+  show();
+}
+
 const exchange = new Exchange($("exchanges"), run, pictures, {
-  take(codes) {
-    state.codes = codes;
-    show();
+  take: takeCodes,
+  swapped(a, b) {
+    state.b = b;
+    takeCodes(a);
   },
+});
+
+const film = new Film($("films"), run, pictures, decode, () => {
+  const found = pictures.frames ? [[SEQUENCE, () => Array(pictures.frames).fill(state.codes)]] : [];
+  if (state.b) found.push(["A to B", () => between(state.codes, state.b, exchange.all, exchange.isClass, 33)]);
+  for (const unit of panels.units) {
+    const moved = (value) => state.codes.map((code, k) => (k === unit.column ? value : code));
+    found.push([titleOf(unit.name), () => panels.values(unit, 33).map(moved)]);
+  }
+  return found;
+});
+
+const selection = new Selection($("selection"), run, pictures, {
+  select: (items) => source.select(items),
+  decode,
+  take: takeCodes,
+  title: titleOf,
+});
+
+const steps = Math.max(0, ...[...stepsOf(run).values()].map((step) => step + 1));
+const time = new TimeLine($("time"), pictures.frames ? pictures : null, steps, (now) => {
+  state.time = now;
+  panels.at(now);
+  clearTimeout(idle);
+  idle = setTimeout(rows, 90);
+  keep();
 });
 
 async function rename(unit) {
@@ -155,6 +203,10 @@ const map = new PointMap($("map"), {
   },
 });
 
+function select() {
+  return selection.show(state.lasso.length ? map.inside(state.lasso) : [], state.codes);
+}
+
 let hoveredItem = -1;
 async function hovered(item, event) {
   const shown = $("hover");
@@ -168,8 +220,6 @@ async function hovered(item, event) {
   const buffer = await source.item(item);
   if (hoveredItem === item) pictures.draw(shown, buffer);
 }
-
-const titleOf = (unit) => (run.names[unit]?.name ? `${run.names[unit].name} (${unit})` : unit);
 
 function fillAxes() {
   const planes = run.sites.filter((site) => site.units.length > 2);
@@ -195,7 +245,7 @@ function fillAxes() {
         state[id] = $(id).value;
         if (id === "colour") return colour().then(keep);
         state.lasso = map.lasso = [];
-        $("selection").replaceChildren();
+        select();
         return place().then(keep);
       };
     }
@@ -280,43 +330,6 @@ function rampLegend(low, high) {
   return item;
 }
 
-// -- a selection -----------------------------------------------------------------------------------
-
-async function select() {
-  const place = $("selection");
-  const items = state.lasso.length ? map.inside(state.lasso) : [];
-  if (!items.length) return place.replaceChildren();
-  place.textContent = `${items.length.toLocaleString("en")} items selected: measuring…`;
-  try {
-    const found = await source.select(items);
-    place.replaceChildren(...selected(found));
-  } catch (error) {
-    place.textContent = error.message;
-  }
-}
-
-function selected({ items, entropy, units: informed, mean }) {
-  const head = document.createElement("p");
-  head.textContent = `${items.toLocaleString("en")} items selected. I(selection; unit), of at most ${entropy.toFixed(3)} nats:`;
-  const table = document.createElement("table");
-  for (const [unit, value, error] of informed.slice(0, 6)) {
-    const line = table.insertRow();
-    line.insertCell().textContent = titleOf(unit);
-    line.insertCell().textContent = `${value.toFixed(3)}${error ? ` ± ${(1.96 * error).toFixed(3)}` : ""}`;
-    const bar = document.createElement("span");
-    bar.className = "bar";
-    bar.style.width = `${Math.max(0, (100 * value) / entropy)}%`;
-    line.insertCell().append(bar);
-  }
-  const button = document.createElement("button");
-  button.textContent = "Take its mean codes";
-  button.addEventListener("click", () => {
-    state.codes = mean;
-    show();
-  });
-  return [head, table, button];
-}
-
 // -- buttons and keys ------------------------------------------------------------------------------
 
 function python() {
@@ -355,19 +368,27 @@ document.addEventListener("keydown", (event) => {
   const keys = { "?": "help-open", r: "random", t: "typical", b: "keep" };
   if (keys[event.key]) actions[keys[event.key]]();
 });
-addEventListener("resize", () => panels.redraw());
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (panels.redraw(), map.draw()));
+function redraw() {
+  panels.redraw();
+  map.draw();
+  show();
+  showItem();
+}
+addEventListener("resize", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 // -- the beginning ---------------------------------------------------------------------------------
 
 $("run").textContent = document.title = other ? `${run.run} beside ${other.run.run}` : run.run;
 const many = (n) => n.toLocaleString("en");
-const shownItems = run.all > run.items ? `${many(run.items)} of ${many(run.all)}` : many(run.items);
+const shownItems = run.numbers ? `${many(run.items)} of ${many(run.all)}` : many(run.items);
 $("about").textContent = `${shownItems} items of ${run.data}, ${units.length} latent units`;
 if (source.note) $("about").append(element("span", { className: "warning", textContent: `; ${source.note}` }));
 if (!units.some((unit) => unit.information)) say(`no information is measured yet: unweave evaluate ${run.folder}`);
+document.body.dataset.kind = run.pictures.kind;
 restore();
 fillAxes();
+time.length > 1 && time.to(state.time);
 panels.redraw();
 await Promise.all([place(), colour()]);
 map.lasso = state.lasso;

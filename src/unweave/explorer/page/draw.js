@@ -1,4 +1,4 @@
-// Pictures of items on canvases, and the curves behind sliders.
+// Elements, colours, and the curves behind sliders.
 
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -22,50 +22,6 @@ export function ramp(t) {
   const [low, high] = at < 1 ? [ends[0], ends[1]] : [ends[1], ends[2]];
   const share = at < 1 ? at : at - 1;
   return low.map((value, c) => Math.round(value + share * (high[c] - value)));
-}
-
-// How items of a shape are drawn: images of bytes, or bars of numbers.
-export class Pictures {
-  constructor(shape, range) {
-    this.shape = shape;
-    this.range = range;
-    this.isImage = shape.length === 3;
-    this.bytes = shape.reduce((a, b) => a * b, 1) * (this.isImage ? 1 : 4);
-  }
-
-  // Draw the number-th of the pictures in a buffer.
-  draw(canvas, buffer, number = 0) {
-    const part = buffer.slice(number * this.bytes, (number + 1) * this.bytes);
-    if (this.isImage) this.image(canvas, new Uint8Array(part));
-    else this.bars(canvas, new Float32Array(part));
-  }
-
-  image(canvas, values) {
-    const [height, width, colours] = this.shape;
-    canvas.width = width;
-    canvas.height = height;
-    const image = new ImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = values[colours === 1 ? i : 3 * i + c];
-      image.data[4 * i + 3] = 255;
-    }
-    canvas.getContext("2d").putImageData(image, 0, 0);
-  }
-
-  bars(canvas, values) {
-    const [low, high] = [Math.min(this.range[0], 0), Math.max(this.range[1], 0)];
-    const size = 240;
-    canvas.width = size;
-    canvas.height = size;
-    const context = canvas.getContext("2d");
-    context.fillStyle = css("--accent");
-    const wide = size / values.length;
-    const y = (value) => size * (1 - (value - low) / (high - low || 1));
-    values.forEach((value, k) => {
-      const top = Math.min(y(value), y(0));
-      context.fillRect(k * wide, top, Math.max(wide - 1, 0.5), Math.max(Math.abs(y(value) - y(0)), 1));
-    });
-  }
 }
 
 // Draw how the data and the prior use a unit's values between two ends.

@@ -25,7 +25,7 @@ export class Embedded {
     this.bytes = (name) => buffer.slice(...arrays[name]);
     this.has = (name) => name in arrays;
     this.pictures = this.bytes("pictures");
-    this.isImage = run.shape.length === 3;
+    this.isBytes = ["image", "film"].includes(run.pictures.kind);
     this.decoders = decoders.map((decoder, number) => this.decoder(decoder, number));
     const reasons = decoders.map(({ reason }) => reason).filter(Boolean);
     this.note = reasons.length ? `pictures are interpolated on a grid, as ${reasons[0]}` : "";
@@ -34,7 +34,7 @@ export class Embedded {
   decoder(content, number) {
     if (content.grid) {
       const pictures = this.bytes(`grid/${number}`);
-      return new Grid(content, this.isImage ? new Uint8Array(pictures) : new Float32Array(pictures));
+      return new Grid(content, this.isBytes ? new Uint8Array(pictures) : new Float32Array(pictures));
     }
     const constants = Object.entries(content.constants).map(([k, shape]) => {
       return [k, { data: new Float32Array(this.bytes(`constant/${number}/${k}`)), shape }];
@@ -61,8 +61,8 @@ export class Embedded {
     const decoder = this.decoders[run];
     const items = rows.map((codes) => decoder.decode(codes));
     const length = items[0].length;
-    const joined = this.isImage ? new Uint8ClampedArray(rows.length * length) : new Float32Array(rows.length * length);
-    const scale = this.isImage && decoder instanceof Network ? 255 : 1; // a grid has bytes
+    const joined = this.isBytes ? new Uint8ClampedArray(rows.length * length) : new Float32Array(rows.length * length);
+    const scale = this.isBytes && decoder instanceof Network ? 255 : 1; // a grid has bytes
     items.forEach((item, k) => joined.set(item.map((value) => value * scale), k * length));
     return joined.buffer;
   }

@@ -1,6 +1,8 @@
 // A second run over the same items, whose matched units follow the sliders of the first.
 
-import { element, Pictures } from "./draw.js";
+import { element } from "./draw.js";
+import { drawRow, picturesOf } from "./pictures.js";
+import { unitsOf } from "./sites.js";
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -23,7 +25,7 @@ export class Other {
   // `flat` and `own` are the items' codes, of the other run and of the first.
   constructor(place, run, flat, own, decode) {
     this.run = run.other;
-    this.pictures = new Pictures(run.other.shape, run.other.range);
+    this.pictures = picturesOf(run.other);
     this.units = unitsOf(run.other);
     this.decode = decode;
     this.ownUnits = unitsOf(run);
@@ -63,7 +65,7 @@ export class Other {
     const said = `${this.units[match.other].name} of ${this.run.run}, ${sign} ${match.alike.toFixed(2)}`;
     const label = element("div", { className: "soft match", textContent: said });
     const strip = element("div", { className: unit.site.classes ? "strip classes" : "strip" });
-    strip.append(...values.map(() => element("canvas")));
+    if (unit.site.classes || !this.pictures.row) strip.append(...values.map(() => element("canvas")));
     this.strips.set(unit.name, { strip, match, values });
     return [label, strip];
   }
@@ -82,11 +84,7 @@ export class Other {
     for (const [name, { strip, match, values }] of this.strips) {
       if (!strip.offsetParent) continue;
       const rows = values.map((value) => its.map((code, k) => (k === match.other ? this.value(match, value) : code)));
-      this.decode(rows, `other ${name}`).then((buffer) => {
-        values.forEach((_, k) => this.pictures.draw(strip.children[k], buffer, k));
-      });
+      this.decode(rows, `other ${name}`).then((buffer) => drawRow(this.pictures, strip, buffer, values.length));
     }
   }
 }
-
-const unitsOf = (run) => run.sites.flatMap((site) => site.units);

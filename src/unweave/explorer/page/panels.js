@@ -1,23 +1,13 @@
 // Panels of groups: for each unit its name and information, a slider or its classes, and a row of pictures.
 
 import { curves, element } from "./draw.js";
+import { drawRow } from "./pictures.js";
+import { exists, grouped, stepsOf, unitsOf } from "./sites.js";
 
 const SHARES = [2, 12, 25, 37, 50, 63, 75, 88, 98]; // quantiles of a row, in per cent
 const MOST_CLASSES = 20;
 
 const nats = ([value, error]) => `${value.toFixed(2)}${error ? ` ± ${error.toFixed(2)}` : ""} nats`;
-
-// The sites that a tree of groups names, group by group.
-function grouped(groups, sites) {
-  const leaves = (tree) => (typeof tree === "string" ? [tree] : tree.flatMap(leaves));
-  const found = groups.map((group) => {
-    const named = new Set(leaves(group).map((leaf) => leaf.split("[")[0]));
-    return { name: leaves(group).join(", "), sites: sites.filter((site) => named.has(site.name)) };
-  });
-  const named = new Set(found.flatMap((group) => group.sites));
-  const rest = sites.filter((site) => !named.has(site));
-  return rest.length ? [...found, { name: rest.map((site) => site.name).join(", "), sites: rest }] : found;
-}
 
 export class Panels {
   constructor(place, run, pictures, other, on) {
@@ -25,14 +15,11 @@ export class Panels {
     this.other = other; // a second run, or null
     this.pictures = pictures;
     this.on = on; // {change(column, value), rename(unit)}
-    this.units = run.sites.flatMap((site) => site.units.map((unit) => ({ ...unit, site })));
+    this.units = unitsOf(run);
+    this.steps = stepsOf(run);
     this.rows = new Map();
-    const shown = new Set();
-    for (const group of grouped(run.groups, run.sites)) {
-      const sites = group.sites.filter((site) => !shown.has(site));
-      sites.forEach((site) => shown.add(site));
-      if (sites.length) place.append(this.panel(group.name, sites));
-    }
+    this.panels = grouped(run).map(({ name, sites }) => this.panel(name, sites));
+    place.append(...this.panels.map(({ panel }) => panel));
   }
 
   panel(name, sites) {
@@ -51,7 +38,18 @@ export class Panels {
       folded.addEventListener("toggle", () => this.redraw());
       panel.append(folded);
     }
-    return panel;
+    const absent = element("p", { className: "soft absent" });
+    panel.append(absent);
+    return { panel, absent, sites };
+  }
+
+  // Show the panels of a step, and those that are of none.
+  at(step) {
+    for (const { panel, sites } of this.panels) {
+      const steps = sites.map((site) => this.steps.get(site.name));
+      panel.hidden = !steps.some((own) => own === undefined || own === step);
+    }
+    this.redraw();
   }
 
   row(unit) {
@@ -73,7 +71,8 @@ export class Panels {
     row.values = unit.site.classes
       ? [...Array(Math.min(unit.site.classes, MOST_CLASSES)).keys()]
       : SHARES.map((share) => unit.quantiles[share]);
-    row.values.forEach((value, k) => row.strip.append(this.picture(unit, value, k)));
+    const hasPictures = unit.site.classes || !this.pictures.row;
+    if (hasPictures) row.values.forEach((value, k) => row.strip.append(this.picture(unit, value, k)));
     if (this.other) line.append(...this.other.strip(unit, row.values));
     this.rows.set(unit.name, row);
     this.label(row);
@@ -126,11 +125,29 @@ export class Panels {
         values.forEach((k, place) => strip.children[place].classList.toggle("chosen", k === Math.round(value)));
       }
     }
+    for (const { panel, absent, sites } of this.panels) this.follow(panel, absent, sites, codes);
+  }
+
+  // A panel whose sites do not exist at these codes says so.
+  follow(panel, absent, sites, codes) {
+    const isThere = sites.some((site) => exists(site, codes));
+    panel.classList.toggle("gone", !isThere);
+    if (isThere) return;
+    const [{ follows }] = sites;
+    const parent = this.units.find((unit) => unit.column === follows.column);
+    absent.textContent = `exists where ${parent.name} is class ${follows.classes.join(" or ")}`;
   }
 
   // Whether all codes are where the data have some.
   areUsed(codes) {
-    return this.units.every(({ site, used, column }) => site.classes || (used[0] <= codes[column] && codes[column] <= used[1]));
+    const isUsed = ({ used, column }) => used[0] <= codes[column] && codes[column] <= used[1];
+    return this.units.every((unit) => unit.site.classes || !exists(unit.site, codes) || isUsed(unit));
+  }
+
+  // The values of a unit from its lowest to its highest, as in its row or finer.
+  values(unit, count) {
+    if (unit.site.classes) return this.rows.get(unit.name).values;
+    return [...Array(count).keys()].map((k) => unit.quantiles[Math.round(2 + (96 * k) / (count - 1))]);
   }
 
   redraw() {
@@ -142,9 +159,7 @@ export class Panels {
     for (const { unit, strip, values } of this.rows.values()) {
       if (!strip.offsetParent) continue;
       const rows = values.map((value) => codes.map((code, k) => (k === unit.column ? value : code)));
-      decode(rows, `strip ${unit.name}`).then((buffer) => {
-        values.forEach((_, k) => this.pictures.draw(strip.children[k].firstChild, buffer, k));
-      });
+      decode(rows, `strip ${unit.name}`).then((buffer) => drawRow(this.pictures, strip, buffer, values.length));
     }
   }
 }
