@@ -1,12 +1,24 @@
 """The server answers its own page, and nobody else."""
 
+import contextlib
+import http.client
+import json
+import signal
 import struct
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from support.explorer import session as small
+from websockets.sync.client import connect
 
 from unweave.explorer.gate import Gate
 from unweave.explorer.server import Explorer
@@ -72,10 +84,18 @@ def test_wrong_questions_are_told_so(client, question, said):
     assert said in asked(client, question)["text"]
 
 
-@pytest.mark.parametrize("message", ["", "{", "pictures", '{"ask": "decode", "id": 1'])
+DEEP = '{"x": ' + 100_000 * "["
+
+
+@pytest.mark.parametrize(
+    "message", ["", "{", "pictures", '{"ask": "decode", "id": 1', DEEP, b"", b"\xff", b"\x00{}"]
+)
 def test_what_is_no_json_is_told_so_and_the_page_may_ask_on(client, message):
     with client.websocket_connect("/ask", headers=OWN) as socket:
-        socket.send_text(message)
+        if isinstance(message, bytes):
+            socket.send_bytes(message)
+        else:
+            socket.send_text(message)
         assert socket.receive_json()["id"] is None
         socket.send_json({"ask": "run", "id": 1})
         assert "Invalid value 'run'" in socket.receive_json()["error"]
@@ -102,6 +122,83 @@ def test_damaged_names_are_an_answer_in_one_line(client, explorer):
 def test_items_that_there_are_not(client, number):
     answer = client.get(f"/item/{number}")
     assert (answer.status_code, answer.text) == (404, "items are 0 to 199\n")
+
+
+def test_a_question_may_come_as_bytes(client):
+    with client.websocket_connect("/ask", headers=OWN) as socket:
+        socket.send_bytes(b'{"ask": "select", "id": 3, "items": [0, 1]}')
+        assert socket.receive_json()["items"] == 2
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=9,
+)
+QUESTIONS = st.fixed_dictionaries(
+    {"ask": st.sampled_from(["decode", "select", "name"]), "id": st.integers(0, 2**32 - 1)},
+    optional={
+        "codes": st.lists(st.lists(st.floats() | st.integers(), max_size=5), max_size=66),
+        "items": st.lists(st.integers(), max_size=20),
+        "channel": ANYTHING,
+        "run": st.integers(-2, 2),
+        "unit": st.sampled_from(["y", "z[0]", "w"]),
+        "name": st.text(max_size=90),
+        "note": st.text(max_size=9),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text() | st.binary() | ANYTHING.map(json.dumps) | QUESTIONS.map(json.dumps))
+def test_every_message_is_answered_and_the_page_may_ask_on(client, message):
+    """Whatever it is; NaN and infinity, which JSON lacks, are among the codes."""
+    with client.websocket_connect("/ask", headers=OWN) as socket:
+        if isinstance(message, bytes):
+            socket.send_bytes(message)
+        else:
+            socket.send_text(message)
+        assert socket.receive()["type"] == "websocket.send"
+        socket.send_json({"ask": "run", "id": 1})
+        assert "Invalid value 'run'" in socket.receive_json()["error"]
+
+
+SERVES = """
+import asyncio, sys, time
+sys.path.insert(0, sys.argv[1])
+from support.explorer import session
+from unweave.explorer import server
+
+class Busy(server.Explorer):
+    async def run(self, request):
+        print("measuring", flush=True)
+        return await self._slowly(time.sleep, 600)
+
+server.serve(Busy(session(sys.argv[2])), "127.0.0.1", 0, lambda address: print(address, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_waits_for_nothing(tmp_path):
+    """A page is open, and a measurement is being made, which would take ten minutes."""
+    tests = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", SERVES, tests, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        address = process.stdout.readline().decode().strip()
+        asking = threading.Thread(target=asked_for, args=(f"{address}run.json",))
+        host = address.split("/")[2]
+        with connect(f"ws://{host}/ask", origin=f"http://{host}"):
+            asking.start()
+            assert process.stdout.readline() == b"measuring\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+    asking.join()
+
+
+def asked_for(address):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        urllib.request.urlopen(address).read()
 
 
 def test_nothing_but_the_page_is_served(client):

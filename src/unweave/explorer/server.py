@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import secrets
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from types import FrameType
 from typing import Annotated, Any
 
 import msgspec
@@ -36,6 +39,9 @@ LARGEST_CODE = 1e9
 
 LONGEST_MESSAGE = 2**20
 """Bytes of one question: a selection of 100,000 items."""
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Errors of messages that are no JSON, of a wrong type, or nested without end."""
 
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 """The page's files by their endings."""
@@ -182,8 +188,8 @@ class Explorer:
         try:
             while True:
                 try:
-                    question = decoder.decode(await socket.receive_text())
-                except msgspec.DecodeError as error:  # no JSON, or of a wrong type
+                    question = decoder.decode(await _received(socket))
+                except UNREADABLE as error:
                     await socket.send_json({"id": None, "error": str(error)})
                     continue
                 if len(tasks) > MOST_CODES:
@@ -191,7 +197,7 @@ class Explorer:
                 task = asyncio.create_task(self._answer(socket, page, question))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-        except (WebSocketDisconnect, KeyError):
+        except WebSocketDisconnect:
             pass
         finally:
             for task in tasks:
@@ -258,13 +264,23 @@ class _Answered:
             await PlainTextResponse(f"{told(error)}\n", 500)(scope, receive, send)
 
 
+async def _received(socket: WebSocket) -> str | bytes:
+    """Return the next message, which a page sends as text; others may send the same as bytes."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text: str | None = message.get("text")
+    data: bytes = message.get("bytes") or b""
+    return data if text is None else text
+
+
 def _binary(values: NDArray[Any]) -> Response:
     body = np.ascontiguousarray(values, dtype="<f4").tobytes()
     return Response(body, media_type="application/octet-stream")
 
 
 def serve(explorer: Explorer, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Answer until Ctrl-C.
+    """Answer until Ctrl-C, which ends the process, whatever it is asked or measures.
 
     Args:
         explorer: The answers.
@@ -284,7 +300,6 @@ def serve(explorer: Explorer, host: str, port: int, ready: Callable[[str], None]
         port=port,
         log_level="warning",
         ws_max_size=LONGEST_MESSAGE,
-        timeout_graceful_shutdown=1,
         server_header=False,
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -292,5 +307,15 @@ def serve(explorer: Explorer, host: str, port: int, ready: Callable[[str], None]
     bound = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{bound}/" + (f"?token={token}" if token else ""))
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
-        uvicorn.Server(config).run([listening])
+    server = uvicorn.Server(config)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        server.should_exit = server.force_exit = True
+
+    async def answer() -> None:
+        await server.serve([listening])
+        sys.stdout.flush()
+        os._exit(0)  # a t-SNE that is being made would be waited for
+
+    server.handle_exit = end  # type: ignore[assignment, method-assign]
+    asyncio.run(answer())
