@@ -18,7 +18,8 @@ ORDER = [
     "extras", "ranks", "nets", "affine", "trace", "fused", "aggregate", "objective",
     "arguments", "models", "data", "metrics", "plots", "signals", "terminal",
     "runs", "training", "evaluation", "pages", "explorer", "scoring",
-    "run", "annotate", "sklearn", "recipes", "studies", "checks", "again", "cli", "__main__",
+    "run", "annotate", "sklearn", "recipes", "studies", "checks", "again", "notebook",
+    "cli", "__main__",
 ]  # fmt: skip
 CORE = ORDER[: ORDER.index("arguments")]
 LEAVES = ("data", "metrics", "plots")

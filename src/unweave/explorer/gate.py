@@ -26,12 +26,14 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'",
-    ),
 ]
-"""Headers of every answer."""
+"""Headers of every answer, beside the policy."""
+
+POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors "
+"""Content of the page's own; the names of pages that may hold it in a frame follow."""
+
+FRAMES = "http://localhost:* http://127.0.0.1:* vscode-webview: vscode-file:"
+"""Pages on this machine: notebooks of Jupyter, marimo and VS Code."""
 
 
 class Gate:
@@ -41,10 +43,15 @@ class Gate:
         app: The app.
         host: The address that the server is bound to.
         token: The word that must be known; None where only this machine can ask.
+        is_framed: Whether pages on this machine may hold the page in a frame.
     """
 
-    def __init__(self, app: App, host: str, token: str | None = None) -> None:
+    def __init__(
+        self, app: App, host: str, token: str | None = None, *, is_framed: bool = False
+    ) -> None:
         self.app, self.host, self.token = app, host, token
+        policy = POLICY + (FRAMES if is_framed else "'none'")
+        self.headers = [*HEADERS, (b"content-security-policy", policy.encode())]
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,7 +64,7 @@ class Gate:
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": reason})
         else:
-            head = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
+            head = [(b"content-type", b"text/plain; charset=utf-8"), *self.headers]
             await send({"type": "http.response.start", "status": 403, "headers": head})
             await send({"type": "http.response.body", "body": f"{reason}\n".encode()})
 
@@ -87,7 +94,7 @@ class Gate:
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                more = list(HEADERS)
+                more = list(self.headers)
                 if self.token is not None:
                     kept = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
                     more.append((b"set-cookie", kept.encode()))

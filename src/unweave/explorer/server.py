@@ -10,11 +10,12 @@ import secrets
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -32,6 +33,9 @@ from .gate import LOCAL, App, Gate, Scope, Send
 from .matching import described
 from .session import Session
 
+if TYPE_CHECKING:
+    import uvicorn
+
 MOST_CODES = 64
 """Rows of codes in one question."""
 
@@ -39,6 +43,9 @@ LARGEST_CODE = 1e9
 
 LONGEST_MESSAGE = 2**20
 """Bytes of one question: a selection of 100,000 items."""
+
+LONGEST_END = 2.0
+"""Seconds that whoever ends a server waits for it."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of messages that are no JSON, of a wrong type, or nested without end."""
@@ -291,23 +298,13 @@ def serve(explorer: Explorer, host: str, port: int, ready: Callable[[str], None]
     Raises:
         OSError: If the port is taken.
     """
-    import uvicorn
-
     token = None if host in LOCAL else secrets.token_urlsafe(16)
-    config = uvicorn.Config(
-        Gate(explorer.app(), host, token),
-        host=host,
-        port=port,
-        log_level="warning",
-        ws_max_size=LONGEST_MESSAGE,
-        server_header=False,
-    )
+    server = _server(Gate(explorer.app(), host, token))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family)
     bound = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{bound}/" + (f"?token={token}" if token else ""))
-    server = uvicorn.Server(config)
 
     def end(number: int, frame: FrameType | None) -> None:
         server.should_exit = server.force_exit = True
@@ -319,3 +316,36 @@ def serve(explorer: Explorer, host: str, port: int, ready: Callable[[str], None]
 
     server.handle_exit = end  # type: ignore[assignment, method-assign]
     asyncio.run(answer())
+
+
+def in_background(explorer: Explorer) -> tuple[str, Callable[[], None]]:
+    """Answer in a thread, as a frame of pages on this machine may show it.
+
+    Returns:
+        The page's address, and a function that ends the server.
+    """
+    host = LOCAL[0]
+    server = _server(Gate(explorer.app(), host, is_framed=True))
+    listening = socket.create_server((host, 0))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+
+    def end() -> None:
+        server.should_exit = server.force_exit = True
+        thread.join(LONGEST_END)
+
+    return f"http://{host}:{listening.getsockname()[1]}/", end
+
+
+def _server(app: Gate) -> uvicorn.Server:
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            ws_max_size=LONGEST_MESSAGE,
+            server_header=False,
+        )
+    )
