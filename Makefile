@@ -2,6 +2,8 @@
 # Both set up what they need first; an interrupted or outdated environment is repaired.
 
 PYTHON ?= python3
+# The package index of the build of torch that is wanted; by default pip's own, which on Linux has the one for CUDA.
+TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -31,7 +33,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	rm -f $@
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
