@@ -153,8 +153,7 @@ def _build(said: Any, folder: Path, on_meta: bool = False) -> Model:
         )
     arguments = dict(said)
     name = arguments.pop("family", None)
-    families = {key: f for key, f in vars(models).items() if getattr(f, "is_family", False)}
-    known = sorted(families)
+    known = [key for key in dir(models) if getattr(getattr(models, key), "is_family", False)]
     if name not in known:
         raise ValueError(
             f"{folder} holds a model of family {name!r}; this version knows {', '.join(known)}"

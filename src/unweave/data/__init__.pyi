@@ -1,0 +1,34 @@
+"""Data as arrays, and a function for each source of them."""
+
+from .cars3d import cars3d as cars3d
+from .celeba import celeba as celeba
+from .data import Data as Data
+from .digits import digits as digits
+from .documents import documents as documents
+from .dsprites import dsprites as dsprites
+from .files import directory as directory
+from .files import fetch as fetch
+from .files import set_directory as set_directory
+from .idx import fashion_mnist as fashion_mnist
+from .idx import mnist as mnist
+from .mouse import mouse as mouse
+from .mpi3d import mpi3d as mpi3d
+from .multi_digits import compose as compose
+from .multi_digits import multi_digits as multi_digits
+from .multi_digits import windows as windows
+from .newsgroups import newsgroups as newsgroups
+from .own import read as read
+from .programs import programs as programs
+from .sampling import correlated as correlated
+from .sampling import held_out as held_out
+from .sampling import hierarchical as hierarchical
+from .sampling import independent as independent
+from .shapes3d import shapes3d as shapes3d
+from .small_norb import small_norb as small_norb
+from .sources import SOURCES as SOURCES
+from .sparse import Sparse as Sparse
+from .sprites import Scene as Scene
+from .sprites import sprites as sprites
+from .store import Bits as Bits
+from .tables import columns as columns
+from .yaleb import yaleb as yaleb
