@@ -591,9 +591,9 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="step: a training step. marginal: the estimator of q(z). evaluation: sums over "
-            "dependent sites. metrics: MIG and its kin. import: the start of a script. "
-            "streaming: items from a file. ranks: two processes."
+            help="step: a training step. marginal: the estimator of q(z). classes: sums over "
+            "enumerated classes. evaluation: sums over dependent sites. metrics: MIG and its kin. "
+            "import: the start of a script. streaming: items from a file. ranks: two processes."
         ),
     ] = "step",
     threads: Threads = 1,
@@ -607,16 +607,21 @@ def bench(
         bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")
     ] = False,
     peers: Annotated[
-        bool, typer.Option("--peers", help="marginal: also other libraries that are installed.")
+        bool, typer.Option("--peers", help="step: also other libraries that are installed.")
     ] = False,
     json: Annotated[
         Path | None, typer.Option(help="marginal: also write the figures to this file.")
     ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    timed = ("step", "marginal", "evaluation", "metrics", "import", "streaming", "ranks")
+    timed = ("step", "marginal", "classes", "evaluation", "metrics", "import", "streaming", "ranks")
     if what not in timed:
         raise typer.BadParameter(f"{what!r} is not timed; expected one of: {', '.join(timed)}")
+    if what == "classes":
+        from .checks.bench_classes import classes
+
+        classes(threads=threads, repeats=repeats or 40)
+        return
     if what == "ranks":
         from .checks.bench_ranks import ranks
 
@@ -646,10 +651,14 @@ def bench(
         from .checks.bench_step import step
 
         step(threads=threads, repeats=repeats or 60)
+        if peers:
+            from .checks.bench_peers import peers as of_peers
+
+            of_peers(threads=threads, repeats=repeats or 60)
         return
     from .checks.bench_marginal import marginal
 
-    marginal(threads=threads, repeats=repeats, quick=quick, full=full, peers=peers, json=json)
+    marginal(threads=threads, repeats=repeats, quick=quick, full=full, json=json)
 
 
 @app.command(rich_help_panel="Train")

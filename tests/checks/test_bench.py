@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unweave as uw
-from unweave.checks import bench_marginal, bench_step, problem, timing
+from unweave.checks import bench_classes, bench_marginal, bench_peers, bench_step, problem, timing
 from unweave.fused import native, pure
 from unweave.training.trainer import Trainer
 
@@ -103,6 +103,23 @@ def test_the_elbo_by_hand_is_ours(pair):
     )
 
 
+def test_peers_that_are_missing_are_named(monkeypatch, capsys):
+    monkeypatch.setattr(bench_peers, "find_spec", lambda name: None)
+    assert list(bench_peers.steps(16)) == ["unweave, ELBO", "unweave, TC-VAE"]
+    bench_peers.peers(repeats=2, batches=(16,))
+    said = capsys.readouterr().out
+    assert "pythae: not installed" in said
+    assert "times ours" in said
+
+
+def test_one_class_adds_nothing_to_the_loss_that_is_timed():
+    losses = []
+    for count in (0, 1):
+        torch.manual_seed(0)
+        losses.append(bench_classes.objective(count, dependent=False)())
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
+
+
 # -- the estimator ---------------------------------------------------------------------------------
 
 
@@ -190,10 +207,9 @@ def test_the_children_measure_and_all_is_written(tmp_path, monkeypatch, capsys):
         "_child",
         lambda heap, task: {**measured(20.0), "rows": measured(20.0)["cold"]["rows"]},
     )
-    bench_marginal.marginal(quick=True, peers=True, json=tmp_path / "bench.json")
+    bench_marginal.marginal(quick=True, json=tmp_path / "bench.json")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert len(written["goals"]) > 8
     assert written["back end"] == native.status()
     said = capsys.readouterr().out
-    assert "pythae: not installed" in said
     assert "time grows as B^2.00" in said

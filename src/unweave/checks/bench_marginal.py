@@ -6,7 +6,6 @@ Each state of the heap is measured in a process of its own.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import math
 import os
 import statistics
@@ -26,9 +25,6 @@ from .. import terminal
 from ..fused import native, pure
 from .problem import Estimator, Problem, errors, estimators, loss
 from .timing import is_busy, load, machine, quartiles, ratios, timed, verdict
-
-PEERS = ("pythae", "disent", "pyro")
-"""Libraries that have such an estimator."""
 
 GOALS = {
     "pure": {
@@ -69,7 +65,6 @@ def marginal(
     repeats: int | None = None,
     quick: bool = False,
     full: bool = False,
-    peers: bool = False,
     json: Path | None = None,
 ) -> dict[str, Any]:
     """Measure the pairwise estimator, forward and backward, beside the naive one.
@@ -79,7 +74,6 @@ def marginal(
         repeats: Timed repetitions.
         quick: Take under a minute.
         full: Take sizes up to B = 4,096 as well.
-        peers: Say which other libraries are installed.
         json: A file that the figures are written to as well.
 
     Returns:
@@ -106,8 +100,6 @@ def marginal(
     out["load after"] = load()
     out["goals"] = list(_goals(out))
     _show(console, out)
-    if peers:
-        _show_peers(console)
     if json:
         json.write_text(dumps(out, indent=1), encoding="utf-8")
     return out
@@ -333,10 +325,3 @@ def _growth_in_words(name: str, times: dict[str, list[float]]) -> str:
         f"{name}: time grows as B^{math.log(larger / base, 4):.2f} and "
         f"D^{math.log(wider / base, 5):.2f}, 8 samples take {drawn / base:.2f} times as long as one"
     )
-
-
-def _show_peers(console: Console) -> None:
-    for name in PEERS:
-        there = importlib.util.find_spec(name)
-        how = "installed, but has no row here yet" if there else "not installed"
-        console.print(f"{name}: {how}", highlight=False)
