@@ -19,6 +19,8 @@ from .question import Coefficient, sites_of
 Case = tuple[Tensor, Block]
 """Items (a boolean tensor), and what is left of a block for them."""
 
+_EVERYWHERE = torch.ones((), dtype=torch.bool)
+
 
 def classes_summed(q: Trace, posterior: Trace, block: Block, batch_dim: int) -> tuple[str, ...]:
     """Return the enumerated sites whose classes a block's density sums over.
@@ -71,8 +73,7 @@ def cases_of(q: Trace, posterior: Trace, block: Block) -> list[Case]:
 
     The last case that an item is in counts.
     """
-    everywhere = torch.ones((), dtype=torch.bool)
-    cases: list[Case] = [(everywhere, block)]
+    cases: list[Case] = [(_EVERYWHERE, block)]
     for site, _ in block:
         node = q[site]
         observed = node.observed
@@ -124,14 +125,14 @@ def holds_drawn_classes(
     return set(summed).issubset(held)
 
 
-def is_foldable(q: Trace, posterior: Trace, block: Block, summed: Sequence[str]) -> bool:
-    """Return true if the classes that a block sums over can join the items.
+def is_foldable(q: Trace, posterior: Trace, blocks: Sequence[Block], summed: Sequence[str]) -> bool:
+    """Return true if the classes that blocks sum over can join the items.
 
     They can if rows hold classes as components do, or none at all, and all parameters are of a kind
     to be folded.
     """
     foldable = (Normal, Concrete, OneHotCategorical)
-    sites = sites_of([block])
+    sites = sites_of(blocks)
     for site in sites:
         dist = posterior[site].dist
         if dist is not None and not isinstance(unwrap(dist), foldable):

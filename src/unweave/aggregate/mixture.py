@@ -110,30 +110,42 @@ class _Group(NamedTuple):
 
 def _sum_classes(question: Question) -> list[Tensor]:
     """Return the answers where some sites are enumerated: blocks that are alike are one sum."""
-    rows, components, batch_dim = question.rows, question.components, question.batch_dim
+    rows, components = question.rows, question.components
     cases = [cases_of(rows, components, block) for block in question.blocks]
     every = dict.fromkeys(case for some in cases for _, case in some)
     log_q: dict[Block, Tensor] = {}
+    group_of: dict[tuple[str, ...], _Group] = {}  # by the sites of a block
     groups: dict[_Group, list[Block]] = {}
     for case in every:
         if not case:  # all that the block held was observed
             log_q[case] = question.log_weights().logsumexp(-1)
             continue
-        summed = classes_summed(rows, components, case, batch_dim)
-        held = classes_held(rows, case)
-        drawn = holds_drawn_classes(rows, components, case, summed, batch_dim)
-        drawn = drawn and not any(has_class_parents(components[site]) for site, _ in case)
-        groups.setdefault(_Group(summed, held, drawn), []).append(case)
+        sites = tuple([site for site, _ in case])
+        if sites not in group_of:
+            group_of[sites] = _group(question, case)
+        groups.setdefault(group_of[sites], []).append(case)
     known: dict[Block, Coefficient] = {}
     if question.ahead is not None:
         known.update(zip(question.blocks, question.ahead, strict=True))
     for group, blocks in groups.items():
         ahead = None
         if known.keys() >= set(blocks):
-            ahead = [sum_over_classes(known[block], group.held) for block in blocks]
+            of_blocks = [known[block] for block in blocks]
+            of_rows = {id(c): sum_over_classes(c, group.held) for c in of_blocks}
+            ahead = [of_rows[id(c)] for c in of_blocks]
         sums = _sum_group(question, group, blocks, ahead)
         log_q.update(zip(blocks, sums, strict=True))
     return [choose_case(some, log_q) for some in cases]
+
+
+def _group(question: Question, block: Block) -> _Group:
+    """Return the traits of a block, which are those of its sites."""
+    rows, components, batch_dim = question.rows, question.components, question.batch_dim
+    summed = classes_summed(rows, components, block, batch_dim)
+    held = classes_held(rows, block)
+    drawn = holds_drawn_classes(rows, components, block, summed, batch_dim)
+    drawn = drawn and not any(has_class_parents(components[site]) for site, _ in block)
+    return _Group(summed, held, drawn)
 
 
 def _sum_group(
@@ -146,8 +158,7 @@ def _sum_group(
         return _sum_fused(question, blocks, ahead)
     if group.drawn and len(set(log_w)) == 1:
         return sum_class_by_class(rows, components, blocks, summed, log_w[0], batch_dim)
-    foldable = [block for block in blocks if is_foldable(rows, components, block, summed)]
-    if len(foldable) == len(blocks):
+    if is_foldable(rows, components, blocks, summed):
         return sum_folded(rows, components, blocks, summed, log_w, batch_dim, ahead, question.first)
     weights, budget = question.log_weights(), question.budget
     return log_mixture_unfused(rows, components, blocks, summed, weights, batch_dim, budget)

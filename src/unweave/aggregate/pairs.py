@@ -142,12 +142,13 @@ def _coefficients(lay: Layout, ahead: Sequence[Coefficient], like: Tensor) -> Te
         sets, n_rows, _ = like.shape
         numbers = like.new_tensor(ahead)[:, None, None]  # (blocks, 1, 1)
         return numbers.expand(-1, sets, n_rows)
-    full = []
+    full: dict[int, Tensor] = {}  # many blocks have one coefficient
     for a in ahead:
-        t = torch.as_tensor(a, dtype=like.dtype, device=like.device)
-        t = t.detach()
-        full.append(lay.rows(t, ()))
-    return torch.stack(full)
+        if id(a) not in full:
+            t = torch.as_tensor(a, dtype=like.dtype, device=like.device)
+            t = t.detach()
+            full[id(a)] = lay.rows(t, ())
+    return torch.stack([full[id(a)] for a in ahead])
 
 
 # -- Normal units ----------------------------------------------------------------------------------

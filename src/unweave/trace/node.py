@@ -73,10 +73,10 @@ class Node:
                 with the number of the value's leading dimensions that the tensor lacks.
             parts: Fields that are replaced instead.
         """
-        for field in fields(self):
-            name, part = field.name, getattr(self, field.name)
+        for name in _FIELDS:
             if name in parts:
                 continue
+            part = getattr(self, name)
             if isinstance(part, Tensor):
                 parts[name] = change(part, 0)
             elif isinstance(part, Distribution):
@@ -86,6 +86,13 @@ class Node:
                 inputs = [change(t, 0) for t in part.inputs]
                 parts[name] = replace(part, inputs=tuple(inputs))
         return replace(self, **parts)
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors of a site, but for those inside its distribution."""
+        held = [getattr(self, name) for name in _FIELDS]
+        if self.law is not None:
+            held += self.law.inputs
+        return [part for part in held if isinstance(part, Tensor)]
 
     def along(self, dim: int, change: Callable[[Tensor, int], Tensor]) -> Node:
         """Return the site with a change made to each tensor that runs along a leading dimension.
@@ -153,3 +160,7 @@ class Node:
         log_label = log_label.transpose(own, -1).squeeze(-1)
         observed = torch.as_tensor(self.observed)
         return torch.where(observed, log_label, log_w)
+
+
+_FIELDS = tuple([field.name for field in fields(Node)])
+"""The names of a site's fields, in their order."""

@@ -37,14 +37,7 @@ def at_depth(node: Node, depth: int, axes: Axes | None = None) -> Node:
 def trim(node: Node, axes: Axes) -> Node:
     """Return a site with all class dimensions without the first of them that it does not need."""
     depth = len(axes.sizes)
-    unused = []
-
-    def count(t: Tensor, lacks: int) -> Tensor:
-        ones = leading_ones(t.shape, depth)
-        unused.append(ones)
-        return t
-
-    node.changed(count, dist=node.dist)
+    unused = [leading_ones(t.shape, depth) for t in node.tensors()]
     whole = replace(node, classes=depth)
     return at_depth(whole, depth - min(unused), axes)
 
