@@ -2,6 +2,8 @@
 
 from .cars3d import cars3d as cars3d
 from .celeba import celeba as celeba
+from .cells import leave_out as leave_out
+from .cells import matching as matching
 from .data import Data as Data
 from .digits import digits as digits
 from .documents import documents as documents
