@@ -6,6 +6,7 @@ Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs
 from .celeba import celeba as celeba
 from .counting import counting as counting
 from .dsprites import dsprites as dsprites
+from .generalisation import generalisation as generalisation
 from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
@@ -35,6 +36,7 @@ __all__ = [
     "digits_hfvae",
     "dsprites",
     "fashion_mnist",
+    "generalisation",
     "mnist",
     "mouse",
     "own",
@@ -59,6 +61,13 @@ PURPOSES = {
         "programs",
     ),
     "Programs": ("clustering", "semi_supervised", "sprites", "yaleb", "counting", "mouse"),
-    "To compare with": ("beta_vae", "vae", "autoencoder", "ablation", "pruning"),
+    "To compare with": (
+        "beta_vae",
+        "vae",
+        "autoencoder",
+        "ablation",
+        "pruning",
+        "generalisation",
+    ),
 }
 """The recipes by what they are for, in the order in which a newcomer is shown them."""

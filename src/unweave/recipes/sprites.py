@@ -18,6 +18,7 @@ from .sprites_findings import findings
 if TYPE_CHECKING:
     from unweave.data import Data
     from unweave.models import Model
+    from unweave.objective.schedule import Ramp
     from unweave.training.recipe import Recipe
 
 Source = Annotated[
@@ -72,11 +73,11 @@ def sprites(
         data=train,
         test=test,
         model=partial(uw.models.rigid, train.shape, classes, warm=warm, cooling=max(1, steps // 6)),
-        start=partial(_begin_templates, train, seed),
+        start=partial(begin_templates, train, seed),
         objective=uw.elbo,
         epochs=epochs,
         batch=batch,
-        lr=uw.Ramp(((0, 0.05 * lr), (20, lr), (max(21, steps // 2), lr), (steps + 22, 0.05 * lr))),
+        lr=settled(lr, steps),
         seed=seed,
         logged=0,
         points=50 if quick else 200,
@@ -114,7 +115,12 @@ def _flipped(data: Data, seed: int) -> Data:
     return replace(data, x=uw.data.Bits(np.concatenate(parts), data.shape))
 
 
-def _begin_templates(data: Data, seed: int, model: Model) -> None:
+def settled(lr: float, steps: int) -> Ramp:
+    """Return a learning rate that rises for 20 steps, stays for half of them and falls."""
+    return uw.Ramp(((0, 0.05 * lr), (20, lr), (max(21, steps // 2), lr), (steps + 22, 0.05 * lr)))
+
+
+def begin_templates(data: Data, seed: int, model: Model) -> None:
     """Let a model's templates begin as images of the data."""
     import torch
 
