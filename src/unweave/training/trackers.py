@@ -20,7 +20,7 @@ Line: TypeAlias = dict[str, Any]
 Tracker: TypeAlias = Generator[None, Line, None]
 
 PLAIN = str.maketrans("[", ".", "]")
-"""How MLflow, which allows no brackets, is told a name: tc[0] as tc.0."""
+"""Characters of a name as MLflow allows them: tc[0] becomes tc.0."""
 
 
 @contextmanager
