@@ -18,7 +18,7 @@ ORDER = [
     "extras", "ranks", "nets", "affine", "trace", "fused", "aggregate", "objective",
     "arguments", "models", "data", "metrics", "plots", "signals", "terminal",
     "runs", "training", "evaluation", "pages", "explorer", "scoring",
-    "run", "annotate", "sklearn", "recipes", "studies", "checks", "again", "notebook",
+    "run", "annotate", "export", "sklearn", "recipes", "studies", "checks", "again", "notebook",
     "cli", "__main__",
 ]  # fmt: skip
 CORE = ORDER[: ORDER.index("arguments")]

@@ -14,6 +14,7 @@ from .aggregate.weights import balanced as balanced
 from .aggregate.weights import stratified as stratified
 from .aggregate.weights import weighted as weighted
 from .annotate import annotate as annotate
+from .export import export as export
 from .notebook import explore as explore
 from .objective.atoms import Atom as Atom
 from .objective.conditioned import conditioned as conditioned

@@ -335,6 +335,24 @@ def explore(
 
 
 @app.command(rich_help_panel="Look at runs")
+def export(
+    run: RunFolder,
+    to: Annotated[
+        Literal["onnx", "torch"], typer.Option(help="torch: what torch.export.load reads.")
+    ] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the two files.  Default: RUN/export.")
+    ] = None,
+) -> None:
+    """Write a run's encoder and decoder as files that need no unweave."""
+    from .export import export as write
+    from .runs.artifact import load
+
+    for path in write(load(run), out or run / "export", to):
+        say(f"{path.stem}: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command(rich_help_panel="Look at runs")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders.", metavar="RUN...")],
 ) -> None:

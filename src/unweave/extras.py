@@ -11,6 +11,7 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "cli": ("filelock", "rich", "typer"),
     "explore": ("starlette", "uvicorn", "websockets"),
+    "export": ("onnx", "onnxscript"),
     "pandas": ("pandas",),
     "slurm": ("submitit",),
     "ray": ("ray",),

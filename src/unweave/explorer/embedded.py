@@ -157,10 +157,10 @@ def _decoder(arrays: _Arrays, number: int, session: Session) -> dict[str, Any]:
     shapes = {k: list(values.shape) for k, values in tape.values(*firsts).items()}
     steps = []
     for step in tape.steps:
-        operation = step.operation.overloadpacket.__name__
         arguments = [_written(argument) for argument in step.arguments]
-        made = {"result": step.result, "shape": shapes[step.result]}
-        steps.append({"operation": operation, "arguments": arguments, **made})
+        (result,) = step.results  # as all operations that the page knows
+        made = {"result": result, "shape": shapes[result]}
+        steps.append({"operation": step.name, "arguments": arguments, **made})
     sites = [{"classes": site.classes, "shape": [1, *site.shape]} for site in session.sites]
     return {"sites": sites, "steps": steps, "constants": constants}
 
