@@ -216,7 +216,8 @@ def test_flags_reach_the_recipe(unweave, monkeypatch, tmp_path):
     assert (recipe.objective, recipe.patience, recipe.seed) == (uw.tc_vae(2.5), 3, 4)
     assert recipe.epochs == inspect.signature(recipes.digits_hfvae).parameters["epochs"].default
     assert recipe.flags["objective"] == "tc_vae(2.5)"
-    assert options == {"overwrite": True, "device": None, "evaluate": True, "quick": False}
+    same = {"overwrite": True, "device": None, "evaluate": True, "quick": False, "on_log": None}
+    assert options == same
     assert out == "report: runs/digits-hfvae-seed4/report.html\n"
 
 
@@ -324,10 +325,8 @@ def test_a_run_is_resumed_with_the_threads_and_device_it_had(unweave, monkeypatc
     )
     unweave("resume", tmp_path)
     unweave("resume", tmp_path, "--threads", 1, "--device", "cuda")
-    assert seen == [
-        {"resume": True, "device": "cpu", "n": 2},
-        {"resume": True, "device": "cuda", "n": 1},
-    ]
+    same = {"resume": True, "evaluate": True, "quick": False, "on_log": None}
+    assert seen == [same | {"device": "cpu", "n": 2}, same | {"device": "cuda", "n": 1}]
 
 
 @pytest.mark.parametrize(
