@@ -29,7 +29,7 @@ def celeba(
     objective: Formula = "hfvae(alpha=1, beta=3, gamma=3)",
     classes: Annotated[int, "Classes of y, the discrete group; 0 for none."] = 2,
     latents: Latents = 20,
-    epochs: Epochs = 10,
+    epochs: Epochs = 8,
     batch: Batch = 32,
     lr: Rate = 2e-3,
     validate: Annotated[
