@@ -69,10 +69,22 @@ def test_no_message_is_a_bare_errno(ended, tmp_path):
     assert (status, line) == (1, "Error: No space left on device\n")
 
 
-def test_too_little_memory_is_said(ended):
-    status, line = ended(lambda: fail(MemoryError("Unable to allocate 64.0 GiB")))
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 64.0 GiB"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ],
+)
+def test_too_little_memory_is_said(ended, error):
+    status, line = ended(lambda: fail(error))
     assert status == 1
-    assert "not enough memory for `unweave score 'my codes.npy'` (Unable to allocate" in line
+    assert f"not enough memory for `unweave score 'my codes.npy'` ({error}" in line
+
+
+def test_a_command_of_many_letters_is_cut(ended, monkeypatch):
+    monkeypatch.setattr(terminal.sys, "argv", ["unweave", "9" * 5000])
+    assert len(ended(lambda: [][0])[1]) < 500
 
 
 def test_every_console_is_one_that_knows_no_markup():

@@ -92,6 +92,8 @@ def is_refusal(error: Exception) -> bool:
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # of a GPU
         return True
+    if isinstance(error, ImportError):  # of a library that finds no room
+        return "failed to map segment" in str(error)
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # torch's
 
 

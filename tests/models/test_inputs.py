@@ -306,3 +306,20 @@ def test_a_new_table_is_read_as_the_first_was(of_table):
     assert torch.equal(of_table.encode(data.x), of_table.encode(few))
     with pytest.raises(KeyError, match="no column 'pulse'"):
         uw.data.read({"age": [1.0], "height": [2.0]}, like=of_table.inputs.prepared)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.66])
+def test_no_items_are_refused(temperature):
+    model = uw.models.hfvae((8, 8), hidden=(16, 8), temperature=temperature).eval()
+    for ask in (model.encode, model.reconstruct, model.posterior, model.elbo, model.log_prob):
+        with pytest.raises(ValueError, match=r"shape \(0, 8, 8\), no items: expected one or more"):
+            ask(np.zeros((0, 8, 8), dtype=np.float32))
+    with pytest.raises(ValueError, match="n=-1: expected a number of draws"):
+        model.sample(-1)
+
+
+def test_an_objective_of_no_items_is_refused():
+    model = uw.models.hfvae((8, 8), hidden=(16, 8))
+    q, p = model(torch.zeros(0, 8, 8))
+    with pytest.raises(ValueError, match="got a batch of 0: expected 2 to 100 items"):
+        uw.formula("tc_vae(6)")(q, p, aggregate=uw.minibatch(100))

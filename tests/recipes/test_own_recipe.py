@@ -163,3 +163,29 @@ def test_codes_lead_from_a_file_to_a_score(tmp_path):
     assert card.codes == ("a", "b")
     assert card.factors == ("shape", "size")
     assert card.scores[0].value > 0.9
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (0, "no rows; expected a table"),
+        (1, r"expected numbers that vary from row to row \(rows: 1\)"),
+        (2, "too few items, 2: expected 4 or more, 2 to train on and 2 to test on"),
+        (3, "too few items, 3: expected 4 or more"),
+    ],
+)
+def test_few_items_are_refused_in_a_sentence_that_makes_sense(tmp_path, rows, said):
+    lines = [f"{k + 0.5},{(k * k) % 5}\n" for k in range(rows)]
+    (tmp_path / "few.csv").write_text("a,b\n" + "".join(lines))
+    with pytest.raises(ValueError, match=said):
+        own(data=str(tmp_path / "few.csv"))
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(1, "data has one item to train on: expected 2 or more"), (2, "expected 2$")]
+)
+def test_few_items_in_python(tmp_path, n, said):
+    data = uw.data.read(np.linspace(0, 1, 3 * n).reshape(n, 3), say=lambda text: None)
+    recipe = uw.Recipe("few", data, lambda: uw.models.vae((3,), (4,), 2), uw.elbo)
+    with pytest.raises(ValueError, match=said):
+        uw.fit(recipe, tmp_path / "run", quiet=True)

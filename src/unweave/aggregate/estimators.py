@@ -85,7 +85,7 @@ class minibatch:
         rank, ranks = world() if self.gather else (0, 1)
         rows = count_rows(q, batch_dim)
         batch = rows * ranks
-        if batch > self.n or (batch == 1 < self.n):
+        if not min(2, self.n) <= batch <= self.n:
             raise ValueError(
                 f"minibatch(n={self.n}) got a batch of {batch}: expected 2 to {self.n} items, "
                 "drawn without replacement from the data set of n items; set n to its size and "

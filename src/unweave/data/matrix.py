@@ -69,9 +69,10 @@ def of(
     constant = [name for name in rest if _is_constant(rest[name], how["categories"].get(name))]
     rest = {name: column for name, column in rest.items() if name not in constant}
     if not any(name not in given for name in rest):
+        n = len(next(iter(table.values())))
         raise ValueError(
-            f"no column is left for x of {', '.join(table)}: expected numbers that vary beside the "
-            "labels"
+            f"no column is left for x of {', '.join(table)}: expected numbers that vary from row "
+            f"to row (rows: {n:,}) beside the labels"
         )
     numbers = expanded(rest, how)
     gaps = _gaps(rest)

@@ -66,11 +66,13 @@ class Inputs:
             sequences: Whether items may be longer or shorter than those of training.
 
         Raises:
-            ValueError: If columns are missing, the shape differs, or numbers are missing or from
-                another range than those of training.
+            ValueError: If there are no items, columns are missing, the shape differs, or numbers
+                are missing or from another range than those of training.
         """
         given = numbers(x, self.columns, self.prepared)
         self._check_shape(tuple(given.shape), sequences)
+        if not given.numel():
+            raise ValueError(f"x has shape {tuple(given.shape)}, no items: expected one or more")
         if self._are_pixels(given):
             if bool((given == 1).any()) and not bool((given > 1).any()):
                 raise ValueError(

@@ -245,8 +245,10 @@ class Model(nn.Module):
         """Return the decoder's mean at `n` draws from the prior, shape (n, …).
 
         Raises:
-            ValueError: The model does not know its data's shape, or has no prior.
+            ValueError: The model does not know its data's shape, or has no prior; n is below 0.
         """
+        if n < 0:
+            raise ValueError(f"n={n}: expected a number of draws, 0 or more")
         shape = self.config["shape"] if self.config else None
         if shape is None:
             raise ValueError(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MANY = 100
 """Columns of counts from which on rows have sizes."""
 
+FEWEST = 4
+"""Items that there must be."""
+
 STEPS = 3000
 """Steps that a training has by default, if it has neither few nor many epochs then."""
 
@@ -106,6 +109,11 @@ def own(
         drop=_names(drop),
         say=_say,
     )
+    if len(whole) < FEWEST:
+        raise ValueError(
+            f"{data} has too few items, {len(whole)}: expected {FEWEST} or more, 2 to train on and "
+            "2 to test on"
+        )
     shape = tuple(whole.shape)
     train, held = whole.split(max(2, round(test * len(whole))))
     batch = min(batch, len(train))

@@ -88,7 +88,7 @@ def check_log_weights(name: str, logits: Tensor) -> None:
     Raises:
         ValueError: All rows are probabilities.
     """
-    if not _is_due(name, "log weights", logits) or not logits.shape[-1]:
+    if not _is_due(name, "log weights", logits) or not logits.numel():
         return
     weights = plain(logits.detach())
     least, most = weights.aminmax()

@@ -182,15 +182,20 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_sizes(recipe: Recipe) -> None:
+    if len(recipe.data) < 2:
+        raise ValueError(
+            f"{recipe.data.name} has one item to train on: expected 2 or more, as nothing is "
+            "learnt of one"
+        )
     if recipe.held_out == 1 or recipe.n < 2:
         raise ValueError(
             f"held_out={recipe.held_out} of {len(recipe.data)} items: expected 0, or 2 and more "
             "with 2 left to train on"
         )
     if not 1 < recipe.batch <= recipe.n:
+        fit = "2" if recipe.n == 2 else f"2 to {recipe.n}"
         raise ValueError(
-            f"batch={recipe.batch}, but the training part has {recipe.n} items: expected 2 to "
-            f"{recipe.n}"
+            f"batch={recipe.batch}, but the training part has {recipe.n} items: expected {fit}"
         )
     ranks = world()[1]
     if recipe.batch % ranks or recipe.batch < 2 * ranks:
