@@ -193,9 +193,9 @@ def _check_sizes(recipe: Recipe) -> None:
             "with 2 left to train on"
         )
     if not 1 < recipe.batch <= recipe.n:
-        fit = "2" if recipe.n == 2 else f"2 to {recipe.n}"
+        sizes = "2" if recipe.n == 2 else f"2 to {recipe.n}"
         raise ValueError(
-            f"batch={recipe.batch}, but the training part has {recipe.n} items: expected {fit}"
+            f"batch={recipe.batch}, but the training part has {recipe.n} items: expected {sizes}"
         )
     ranks = world()[1]
     if recipe.batch % ranks or recipe.batch < 2 * ranks:
