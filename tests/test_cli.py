@@ -185,6 +185,7 @@ def test_flags_are_the_recipes_arguments(name):
         "compiled",
         "threads",
         "local_estimator",
+        "log",
         "no_evaluate",
         "quick_evaluation",
     }
