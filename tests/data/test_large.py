@@ -127,6 +127,21 @@ def test_an_hdf5_file_gives_nothing_of_other_files(tmp_path: Path) -> None:
     assert "leads.h5: left out, as neither numbers nor text of its own: away, seen" in said
 
 
+def test_a_damaged_heap_of_text_is_refused_and_not_searched_for_ever(tmp_path: Path) -> None:
+    place = tmp_path / "text.h5"
+    with h5py.File(place, "w") as file:
+        file["x"] = BYTES
+        file["kind"] = ["a", "b"] * 20
+    whole = place.read_bytes()
+    assert read(place, say=quiet).names == ("kind",)
+    heap = whole.index(b"GCOL")
+    for length in (2**64 - 16, 2**64 - 1, 5000):
+        size = length.to_bytes(8, "little")
+        place.write_bytes(whole[: heap + 24] + size + whole[heap + 32 :])
+        with pytest.raises(ValueError, match="a heap of text has an object that ends beyond it"):
+            read(place, say=quiet)
+
+
 def test_text_of_an_hdf5_file_is_a_label_and_what_is_neither_is_left_out(tmp_path: Path) -> None:
     said: list[str] = []
     with h5py.File(tmp_path / "some.h5", "w") as file:

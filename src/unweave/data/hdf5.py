@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,9 @@ from unweave.data.prepared import prepared
 from unweave.data.store import AT_ONCE, LARGE
 
 Array = NDArray[Any]
+
+HEAP = b"GCOL\x01\0\0\0"
+"""The first bytes of a heap of text."""
 
 
 def arrays(path: Path, drop: Sequence[str], say: Say) -> dict[str, Array]:
@@ -93,6 +98,9 @@ def opened(path: Path) -> Iterator[dict[str, Any]]:
         with whole(path):
             file.visititems(note)
             sizes = {name: its.nbytes for name, its in found.items()}
+            has_heaps = any(its.dtype.hasobject for its in found.values())
+            if has_heaps and file.id.get_create_plist().get_sizes() == (8, 8):
+                _check_heaps(path)
         held = path.stat().st_size
         for name, size in sizes.items():
             if size > max(LARGE, DEFLATED * held):
@@ -101,6 +109,29 @@ def opened(path: Path) -> Iterator[dict[str, Any]]:
                     f"{held:,} cannot hold: save it again"
                 )
         yield found
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse a file whose heaps of text are damaged: HDF5 would look for their end for ever.
+
+    A heap (GCOL) is a head of 16 bytes with its size, and objects: a head of 16 bytes with a number
+    and a size, and bytes in eights. The object 0 is the space that is left.
+
+    Raises:
+        ValueError: If an object ends beyond its heap.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(HEAP)
+        while start >= 0:
+            (size,) = struct.unpack_from("<Q", content[start + 8 : start + 16].ljust(8, b"\0"))
+            end, place = min(start + size, len(content)), start + 16
+            while place + 16 <= end:
+                number, _, length = struct.unpack_from("<HHxxxxQ", content, place)
+                taken = length if number == 0 else 16 + -(-length // 8) * 8
+                if taken == 0 or place + taken > end:
+                    raise ValueError("a heap of text has an object that ends beyond it")
+                place += taken
+            start = content.find(HEAP, start + 1)
 
 
 def _kind(its: Any) -> Literal["text", "numbers", "other"]:
