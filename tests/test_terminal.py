@@ -66,7 +66,8 @@ def test_no_message_is_a_bare_errno(ended, tmp_path):
     status, line = ended(tmp_path.read_text)
     assert (status, line) == (1, f"Error: {tmp_path}: is a directory\n")
     status, line = ended(lambda: fail(OSError(errno.ENOSPC, "No space left on device")))
-    assert (status, line) == (1, "Error: No space left on device\n")
+    said = "`unweave score 'my codes.npy'` could not go on: no space left on device"
+    assert (status, line) == (1, f"Error: {said}\n")
 
 
 @pytest.mark.parametrize(

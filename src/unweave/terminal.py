@@ -107,7 +107,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
         if error.filename is None:
-            return reason
+            return f"`{_command()}` could not go on: {reason[:1].lower()}{reason[1:]}"
         return f"{error.filename}: {reason[:1].lower()}{reason[1:]}"
     # a KeyError's own text is its message in quotes
     return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
