@@ -253,5 +253,6 @@ def _save(figure: Figure, out: str | Path) -> Path:
     """Write a figure as PNG, SVG or PDF, by the name's ending."""
     with replacing(out) as draft:
         ending = Path(out).suffix.lstrip(".")
-        figure.savefig(draft, format=ending or "png", dpi=110)
+        # names beside images of a fixed shape may stand out of the figure
+        figure.savefig(draft, format=ending or "png", dpi=110, bbox_inches="tight")
     return Path(out)

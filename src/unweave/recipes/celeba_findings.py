@@ -136,7 +136,8 @@ def _picture(model: Model, told: Any, codes: Codes, test: Any, turned: Array) ->
         names.append(f"{title}: {codes.names[best]}, {found[best, k]:.2f}")
     around = int(turned.argmin())
     rows.append(_moved(model, codes, around, True))
-    names.append(f"orientation: {codes.names[around]}, r {turned[around]:.2f}")
+    r = f"{turned[around]:.2f}".replace("-", "−")
+    names.append(f"orientation: {codes.names[around]}, r {r}")
     note = (
         "Each row moves one unit alone, from −2 to 2 or from one class to the other; all others "
         "stay at 0, the mean of the prior, so that nobody in particular is drawn. Units are those "
