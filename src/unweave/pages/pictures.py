@@ -251,8 +251,8 @@ def _figure(width: float, height: float) -> Figure:
 
 def _save(figure: Figure, out: str | Path) -> Path:
     """Write a figure as PNG, SVG or PDF, by the name's ending."""
+    figure.draw_without_rendering()  # images of a fixed shape need a second layout
     with replacing(out) as draft:
         ending = Path(out).suffix.lstrip(".")
-        # names beside images of a fixed shape may stand out of the figure
-        figure.savefig(draft, format=ending or "png", dpi=110, bbox_inches="tight")
+        figure.savefig(draft, format=ending or "png", dpi=110)
     return Path(out)
