@@ -210,7 +210,8 @@ def curves(runs: Sequence[str | Path], out: str | Path) -> Path:
     objectives: list[str] = []
     titles: dict[str, list[tuple[str, Lines]]] = {}
     for run in runs:
-        objective = run_config.read(run)["objective"]
+        config = run_config.read(run)
+        objective = config["flags"].get("objective", config["objective"])  # as people typed it
         if objective not in objectives:
             objectives.append(objective)
         described = run_scores.read(run).findings or ()
@@ -231,7 +232,7 @@ def curves(runs: Sequence[str | Path], out: str | Path) -> Path:
         ax.set_ylabel(held[0][1].ylabel)
     handles, labels = panels[0].get_legend_handles_labels()
     named = dict(zip(labels, handles, strict=True))  # one of each objective
-    panels[0].legend(named.values(), named.keys(), fontsize=8, frameon=False)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", frameon=False)
     return _save(figure, out)
 
 
