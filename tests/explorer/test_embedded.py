@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from support.browsing import chromium, loaded, settled, state
+from support.browsing import chromium, loaded, other_codes, settled, state
+from support.explorer import of_columns, of_scenes, of_sequences, of_words
 from support.explorer import session as small
 
 import unweave as uw
 from unweave.explorer import embedded
+from unweave.explorer.matching import matched
 from unweave.explorer.session import Session
 
 DECODE = """async (rows) => {
@@ -15,6 +17,9 @@ DECODE = """async (rows) => {
   const source = await Embedded.open();
   return rows.map((codes) => Array.from(source.decoders[0].decode(codes)));
 }"""
+
+SHOWN = """Array.from(document.querySelector('{}').getContext('2d')
+  .getImageData(0, 0, 8, 8).data.filter((_, k) => k % 4 === 0))"""
 
 SELECT = """async (items) => {
   const { Embedded } = await import("embedded.js");
@@ -33,9 +38,9 @@ def opened(browser, file):
     return loaded(browser, file.as_uri(), offline=True)
 
 
-def written(session, folder):
+def written(session, folder, other=None):
     file = folder / "page.html"
-    size = embedded.export(file, session)
+    size = embedded.export(file, session, other)
     assert size == file.stat().st_size
     return file
 
@@ -51,15 +56,10 @@ def of_convolutions(folder):
     return Session(model, uw.data.read(x, say=str), folder)
 
 
-def of_tables(folder):
-    torch.manual_seed(0)
-    model = uw.models.vae((7,), (16,), 2, likelihood="normal", standardise=True)
-    x = np.random.default_rng(0).normal(size=(60, 7)) * [1, 2, 5, 9, 3, 1, 4] + 8
-    return Session(uw.models.measured(model, x), uw.data.read(x, say=str), folder)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [of_images, of_convolutions, of_tables])
+@pytest.mark.parametrize(
+    "make", [of_images, of_convolutions, of_columns, of_words, of_sequences, of_scenes]
+)
 def test_the_page_decodes_as_torch_does(make, browser, tmp_path):
     session = make(tmp_path)
     rows = session.codes[:8]
@@ -77,10 +77,7 @@ def test_it_shows_what_the_server_shows(browser, tmp_path):
         settled(page)
         codes = np.array([state(page)["codes"]], dtype=np.float32)
         assert codes[0, 0] == 3
-        shown = page.evaluate(
-            "Array.from(document.querySelector('#decoded').getContext('2d')"
-            ".getImageData(0, 0, 8, 8).data.filter((_, k) => k % 4 === 0))"
-        )
+        shown = page.evaluate(SHOWN.format("#decoded"))
         decoded = np.frombuffer(session.pictures(session.decode(codes)), np.uint8)
         np.testing.assert_allclose(shown, decoded, atol=1)
         page.locator("#colour").select_option("bound elbo")
@@ -116,6 +113,39 @@ def test_a_decoder_that_is_unknown_is_a_grid(browser, tmp_path, monkeypatch):
         assert "interpolated on a grid" in page.locator("#about").inner_text()
     expected = np.frombuffer(session.pictures(session.decode(row[None])), np.uint8)
     np.testing.assert_allclose(decoded[0], expected, atol=1.01)
+
+
+@pytest.mark.slow
+def test_two_runs_are_one_file(browser, tmp_path):
+    """The second run's pictures are its own, and follow the first one's slider."""
+    session, other = small(tmp_path), small(tmp_path, seed=1)
+    match = next(m for m in matched(session, other) if m["unit"] == session.units.index("z[1]"))
+    with opened(browser, written(session, tmp_path, other)) as page:
+        item = state(page)["item"]
+        np.testing.assert_allclose(other_codes(page), other.codes[item], rtol=1e-5)
+        page.locator('[data-unit="z[1]"] input').press("Home")
+        settled(page)
+        codes = other_codes(page)
+        moved = np.flatnonzero(~np.isclose(codes, other.codes[item]))
+        assert moved.tolist() == [match["other"]]
+        decoded = other.pictures(other.decode(codes[None].astype(np.float32)))
+        shown = page.evaluate(SHOWN.format("#other-decoded"))
+        np.testing.assert_allclose(shown, np.frombuffer(decoded, np.uint8), atol=1)
+
+
+@pytest.mark.slow
+def test_some_items_keep_their_numbers_and_a_link_its_item(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "MOST_BYTES", 64 * 120)
+    session = small(tmp_path)
+    with opened(browser, written(session, tmp_path)) as page:
+        page.locator("#random").click()
+        settled(page)
+        item = state(page)["item"]
+        assert f"item {item}" in page.locator("#item-of").inner_text()
+        shown = np.array(page.evaluate(SHOWN.format("#item")))
+        np.testing.assert_array_equal(shown, np.frombuffer(session.item(item), np.uint8))
+        with loaded(browser, page.url, offline=True) as other:
+            assert other.locator("#item-of").inner_text() == page.locator("#item-of").inner_text()
 
 
 def test_many_items_are_a_part_of_them(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
-from support.browsing import chromium, loaded, settled, state
+from support.browsing import chromium, loaded, other_codes, settled, state
 from support.explorer import of_columns, of_scenes, of_sequences, of_words
 from support.explorer import session as small
 
@@ -282,11 +282,6 @@ def test_one_slider_drives_two_runs(browser, session, tmp_path):
         end = 0.0 if matches[column]["alike"] > 0 else 1.0
         expected = np.quantile(other.draws[:, moved[0]], end)
         assert other_codes(page)[moved[0]] == pytest.approx(expected, rel=1e-4)
-
-
-def other_codes(page):
-    text = page.locator("#other-decoded").get_attribute("data-codes")
-    return np.array([float(code) for code in text.split()])
 
 
 def test_it_fits_a_phone_and_the_dark(browser, address):

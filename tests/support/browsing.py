@@ -4,6 +4,7 @@ import contextlib
 import json
 import urllib.parse
 
+import numpy as np
 from playwright.sync_api import sync_playwright
 
 from support.chromium import executable
@@ -40,3 +41,9 @@ def settled(page):
 def state(page):
     text = urllib.parse.unquote(page.evaluate("location.hash.slice(1)"))
     return json.loads(text)
+
+
+def other_codes(page):
+    """The codes of the run that stands beside."""
+    text = page.locator("#other-decoded").get_attribute("data-codes")
+    return np.array([float(code) for code in text.split()])

@@ -7,6 +7,7 @@ import gzip
 import html
 import json
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ..trace.trace import Trace
 from . import codes
 from .matching import described
 from .session import Session
-from .tape import Tape, Value, recorded
+from .tape import Decoder, Tape, Value, recorded
 
 MOST_BYTES = 4_000_000
 """Bytes of all items' pictures; of more, these are items from all over."""
@@ -41,9 +42,11 @@ SAME = {"alias", "clone", "detach", "_to_copy", "expand", "_unsafe_view", "view"
 SAME |= {"unsqueeze", "squeeze", "lift_fresh"}
 """Operations that keep the numbers, in their order but for the copies that `expand` makes."""
 
-KNOWN = SAME | {"addmm", "mm", "cat", "permute", "t", "transpose", "convolution", "select", "slice"}
-KNOWN |= {"relu", "sigmoid", "tanh", "exp", "log", "neg", "softplus", "clamp", "sqrt"}
-KNOWN |= {"add", "sub", "mul", "div"}
+KNOWN = SAME | {"addmm", "mm", "bmm", "cat", "stack", "convolution", "index", "select", "slice"}
+KNOWN |= {"upsample_bilinear2d", "permute", "t", "transpose", "split", "split_with_sizes", "unbind"}
+KNOWN |= {"relu", "sigmoid", "tanh", "exp", "expm1", "log", "log1p", "neg", "abs", "sqrt"}
+KNOWN |= {"softplus", "clamp", "clamp_min", "clamp_max", "_softmax", "_log_softmax"}
+KNOWN |= {"add", "sub", "rsub", "mul", "div", "pow", "lt", "gt", "sum", "mean", "logsumexp"}
 """Operations that page/network.js carries out."""
 
 LAYOUT = {"memory_format", "dtype", "layout", "device", "pin_memory", "non_blocking"}
@@ -145,24 +148,36 @@ def _decoder(arrays: _Arrays, number: int, session: Session) -> dict[str, Any]:
 
     inputs = codes.given(session.codes[:TRIED], session.sites)
     try:
-        tape = recorded(decode, list(inputs.values()))
-        _check(tape)
+        network, constants = written(decode, list(inputs.values()))
     except ValueError as reason:
         return _grid(arrays, number, session) | {"reason": str(reason)}
-    constants = {}
-    for k, values in tape.constants.items():
-        arrays.add(f"constant/{number}/{k}", values.float().numpy())
-        constants[str(k)] = list(values.shape)
-    firsts = [tensor[:1] for tensor in inputs.values()]
-    shapes = {k: list(values.shape) for k, values in tape.values(*firsts).items()}
+    for k, values in constants.items():
+        arrays.add(f"constant/{number}/{k}", values)
+    sites = [{"classes": site.classes, "shape": [1, *site.shape]} for site in session.sites]
+    return network | {"sites": sites}
+
+
+def written(decode: Decoder, inputs: Sequence[Tensor]) -> tuple[dict[str, Any], dict[int, Array]]:
+    """Return a decoder's operations for page/network.js, and its constants by their numbers.
+
+    Args:
+        decode: Maps tensors (n, …), each item by itself, to items (n, *shape).
+        inputs: Tensors of some items, at which the operations are tried.
+
+    Raises:
+        ValueError: If they are too many, unknown to the page, or cannot be written down.
+    """
+    tape = recorded(decode, inputs)
+    _check(tape)
+    shapes = {k: list(t.shape) for k, t in tape.values(*(t[:1] for t in inputs)).items()}
     steps = []
     for step in tape.steps:
-        arguments = [_written(argument) for argument in step.arguments]
-        (result,) = step.results  # as all operations that the page knows
-        made = {"result": result, "shape": shapes[result]}
+        arguments = [_argument(argument) for argument in step.arguments]
+        made = {"results": step.results, "shapes": [shapes[k] for k in step.results]}
         steps.append({"operation": step.name, "arguments": arguments, **made})
-    sites = [{"classes": site.classes, "shape": [1, *site.shape]} for site in session.sites]
-    return {"sites": sites, "steps": steps, "constants": constants}
+    constants = {k: t.float().numpy() for k, t in tape.constants.items()}
+    of_constants = {str(k): list(t.shape) for k, t in constants.items()}
+    return {"steps": steps, "constants": of_constants, "result": tape.results[0]}, constants
 
 
 def _check(tape: Tape) -> None:
@@ -175,12 +190,12 @@ def _check(tape: Tape) -> None:
         raise ValueError(f"the page does not know its operations {', '.join(sorted(unknown))}")
 
 
-def _written(argument: Any) -> Any:
+def _argument(argument: Any) -> Any:
     """Return an argument as JSON: values by their numbers, in lists too."""
     if isinstance(argument, Value):
         return {"value": argument.number}
     if isinstance(argument, list | tuple):
-        return [_written(part) for part in argument]
+        return [_argument(part) for part in argument]
     return argument if isinstance(argument, bool | int | float | None) else str(argument)
 
 

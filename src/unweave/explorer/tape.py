@@ -32,6 +32,9 @@ NOISE = {
 
 Program = Callable[..., Any]
 
+Decoder = Callable[..., Tensor]
+"""A function from tensors of codes (n, …) to items (n, *shape)."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -298,7 +301,7 @@ def record(program: Program, inputs: Sequence[Tensor]) -> Recording:
 
 
 @torch.no_grad()
-def recorded(decode: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tape:
+def recorded(decode: Decoder, inputs: Sequence[Tensor]) -> Tape:
     """Return the operations of a decoder at one item.
 
     Args:
