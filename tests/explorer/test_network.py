@@ -130,3 +130,8 @@ def test_every_operation_is_tried():
         network, _ = embedded.written(operation, [z])
         tried |= {step["operation"] for step in network["steps"]}
     assert tried >= embedded.KNOWN - embedded.SAME
+
+
+def test_what_rounds_is_refused():
+    with pytest.raises(ValueError, match=r"does not know its operations to torch\.int64"):
+        embedded.written(lambda z: z.long() + z, [torch.ones(2, 12)])

@@ -24,7 +24,7 @@ from ..trace.trace import Trace
 from . import codes
 from .matching import described
 from .session import Session
-from .tape import Decoder, Tape, Value, recorded
+from .tape import Decoder, Step, Tape, Value, recorded
 
 MOST_BYTES = 4_000_000
 """Bytes of all items' pictures; of more, these are items from all over."""
@@ -186,8 +186,15 @@ def _check(tape: Tape) -> None:
         raise ValueError(f"it has {numbers:,} constants, more than {MOST_NUMBERS:,}")
     unknown = tape.operations - KNOWN
     unknown |= {name for step in tape.steps for name in step.named} - LAYOUT
+    unknown |= {f"to {step.named['dtype']}" for step in tape.steps if _rounds(step)}
     if unknown:
         raise ValueError(f"the page does not know its operations {', '.join(sorted(unknown))}")
+
+
+def _rounds(step: Step) -> bool:
+    """Return true for numbers that become integers or truths, which the page has not."""
+    dtype = step.named.get("dtype")
+    return dtype is not None and not dtype.is_floating_point
 
 
 def _argument(argument: Any) -> Any:
