@@ -84,6 +84,19 @@ def test_laws_are_those_of_the_weighted_items():
     torch.testing.assert_close(laws.centre()[0], -offset, rtol=0, atol=0.01)
 
 
+def test_a_shape_that_looks_the_same_after_a_quarter_turn_lies_about_its_middle():
+    """Squares on one side, turned by less than an eighth, do not look as if they lay beside it."""
+    laws, n = _Laws(2, 0.0), 500
+    angles = torch.arange(24) * (2 * math.pi / 24)
+    scores = 9 * torch.stack([torch.cos(4 * angles), torch.cos(angles)])  # (classes, turns)
+    turn = (torch.rand(2, n) - 0.5) * math.pi / 2
+    on_the_left = torch.tensor([-8.0, 0.0]).expand(n, 2)
+    laws.learn(torch.ones(n, 2), on_the_left, torch.zeros(n), turn, scores.expand(n, 2, 24))
+    assert laws.order().tolist() == [4, 1]
+    assert laws.centre()[0].abs().max() == 0
+    assert laws.centre()[1].abs().max() > 1
+
+
 def test_a_small_program_finds_the_shapes_and_their_symmetries():
     data = uw.data.sprites(1200, seed=0)
     torch.manual_seed(0)

@@ -79,10 +79,13 @@ class _Laws(nn.Module):
         """Return where the place lies in each template's frame, in sizes, (classes, 2).
 
         An image tells the centre m of the mass. The program's place c = m − s R_{−θ} d knows
-        nothing of the turn, and E|c|² is least for −d = −E[s R_θ m] / E[s²].
+        nothing of the turn, and E|c|² is least for −d = −E[s R_θ m] / E[s²]. It is 0 where a part
+        of a turn leaves the template the same, as the mass then lies in the middle of all turns.
         """
         across, down, area = self.offsets.mean.unbind(-1)
-        return -torch.stack([across, down], -1) / area.unsqueeze(-1)
+        centre = -torch.stack([across, down], -1) / area.unsqueeze(-1)
+        has_one_turn = self.order() == 1
+        return centre * has_one_turn.unsqueeze(-1)
 
     def order(self) -> Tensor:
         """Return how many times each template looks the same in a whole turn, (classes,)."""
