@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 import torch
 import typer
+from support.training import bits
 from typer.testing import CliRunner
 
 import unweave as uw
 from unweave import cli, recipes
 from unweave.data import idx
 from unweave.runs import artifact
+from unweave.runs.command import command
+from unweave.runs.files import read_lines
 
 
 @pytest.fixture(autouse=True)
@@ -176,19 +179,8 @@ def test_flags_are_the_recipes_arguments(name):
     command = typer.main.get_command(cli.app).commands["train"].commands[name.replace("_", "-")]
     arguments = inspect.signature(getattr(recipes, name)).parameters
     flags = {option.name: option for option in command.params}
-    assert set(flags) - {"help"} == {
-        *arguments,
-        "out",
-        "overwrite",
-        "device",
-        "precision",
-        "compiled",
-        "threads",
-        "local_estimator",
-        "log",
-        "no_evaluate",
-        "quick_evaluation",
-    }
+    assert set(flags) - {"help"} == {*arguments, *cli.SHARED}
+    assert cli.SHARED.keys().isdisjoint(arguments)
     for argument in arguments.values():
         needed = argument.default is inspect.Parameter.empty
         assert flags[argument.name].required == needed
@@ -547,3 +539,27 @@ def test_a_folder_of_ones_own_images_trains_in_one_command(tmp_path):
         36,
         36,
     )
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_to_more_epochs_and_another_begins_with_it(unweave, tmp_path):
+    run, longer, other = (tmp_path / name for name in ("run", "longer", "other"))
+    words = ["train", "digits-hfvae", "--no-evaluate"]
+    steps = ["--optimizer", "adamw", "--clip", "50", "--warmup", "5", "--seed", "1"]
+    assert unweave(*words, *steps, "--epochs", 1, "--out", run)[0] == 0
+    assert unweave("resume", run, "--epochs", 2, "--no-evaluate")[0] == 0
+    assert unweave(*words, *steps, "--epochs", 2, "--out", longer)[0] == 0
+    assert bits(run) == bits(longer)
+    settings = json.loads((run / "config.json").read_text())
+    assert (settings["epochs"], settings["flags"]["epochs"]) == (2, 2)
+    made = command(settings)
+    assert made.endswith("--seed 1 --optimizer adamw --clip 50 --warmup 5")
+    code, _, err = unweave("resume", run, "--epochs", 1)
+    assert (code, err) == (1, f"Error: {run} has trained for 2 epochs: expected more, not 1\n")
+    given = ["--objective", "elbo", "--epochs", 1, "--from", run, "--out", other]
+    assert unweave(*words, *given)[0] == 0
+    held = json.loads((other / "config.json").read_text())
+    assert held["from_run"] == str(run)
+    assert command(held).endswith(f"--seed 0 --from {run}")
+    losses = [read_lines(folder / "metrics.jsonl")[0]["elbo"] for folder in (run, other)]
+    assert losses[1] > losses[0] + 10  # nats: it begins where the other ended

@@ -34,9 +34,14 @@ def where_it_began(run: Path) -> Iterator[Path]:
         yield folder
 
 
-def recipe_of(run: Path) -> Recipe:
-    """Build the recipe that a run folder was trained from."""
+def recipe_of(run: Path, epochs: int | None = None) -> Recipe:
+    """Build the recipe that a run folder was trained from, or one of more epochs.
+
+    Raises:
+        ValueError: If the run is none of a recipe of the package, or has no flag for epochs.
+    """
     from .runs.artifact import read_config
+    from .runs.command import HOW
     from .studies import grid
 
     config = read_config(run)
@@ -51,13 +56,14 @@ def recipe_of(run: Path) -> Recipe:
             "with it from Python, `unweave.fit(recipe, out, resume=True)`"
         )
     try:
-        flags = grid.complete(name, config.get("flags", {}))
+        more = {} if epochs is None else {"epochs": epochs}
+        flags = grid.complete(name, config.get("flags", {}) | more)
     except ValueError as error:
         raise ValueError(
             f"{run}/config.json does not fit the recipe {config['recipe']!r}: {error}"
         ) from None
     recipe: Recipe = getattr(recipes, name)(**flags)
-    how = {name: config[name] for name in ("gather", "precision", "compiled") if name in config}
+    how = {name: config[name] for name in HOW if name in config}
     return replace(recipe, **how)
 
 

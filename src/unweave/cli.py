@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from . import __version__, recipes, terminal
 from .again import recipe_of, sessions, where_it_began
+from .runs.command import HOW
 from .signals import heard
 from .terminal import console, say, visible
 
@@ -70,6 +71,23 @@ Threads = Annotated[
         help="Threads that torch may use; more pay off for large models on a quiet machine.",
     ),
 ]
+Optimizer = Annotated[
+    Literal["adam", "adamw", "radam", "rmsprop", "sgd"],
+    typer.Option(help="The optimiser, with torch's settings; sgd has momentum 0.9."),
+]
+Clip = Annotated[
+    float | None, typer.Option(help="Scale longer gradients of all weights down to this norm.")
+]
+Schedule = Annotated[
+    Literal["constant", "linear", "cosine"],
+    typer.Option(help="How the learning rate falls to 0 over all steps, if it does."),
+]
+Warmup = Annotated[
+    int, typer.Option(min=0, help="Steps in which the learning rate rises from 0 first.")
+]
+From = Annotated[
+    Path | None, typer.Option("--from", help="Begin with the weights of this finished run.")
+]
 Local = Annotated[
     bool,
     typer.Option(
@@ -88,6 +106,25 @@ QuickEvaluation = Annotated[
     bool,
     typer.Option("--quick-evaluation", help="Evaluate on fewer items: sooner, larger errors."),
 ]
+SHARED: dict[str, tuple[Any, Any]] = {
+    "out": (Out, None),
+    "overwrite": (Overwrite, False),
+    "device": (Device, None),
+    "precision": (Precision, "float32"),
+    "compiled": (Compile, False),
+    "optimizer": (Optimizer, "adam"),
+    "clip": (Clip, None),
+    "schedule": (Schedule, "constant"),
+    "warmup": (Warmup, 0),
+    "from_run": (From, None),
+    "threads": (Threads, 1),
+    "local_estimator": (Local, False),
+    "log": (Tracker, None),
+    "no_evaluate": (NoEvaluate, False),
+    "quick_evaluation": (QuickEvaluation, False),
+}
+"""Flags of every training, with their types and defaults."""
+
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder.", metavar="RUN")]
 
 
@@ -149,45 +186,33 @@ def _train_command(name: str, recipe: Callable[..., Any]) -> Callable[..., None]
     """Return a command with the recipe's flags and those that every training has."""
 
     @functools.wraps(recipe)
-    def command(
-        *,
-        out: Path | None,
-        overwrite: bool,
-        device: str | None,
-        precision: Literal["float32", "bf16"],
-        compiled: bool,
-        threads: int,
-        local_estimator: bool,
-        log: str | None,
-        no_evaluate: bool,
-        quick_evaluation: bool,
-        **flags: Any,
-    ) -> None:
-        folder = out or Path("runs") / f"{name}-seed{flags['seed']}"
+    def command(**flags: Any) -> None:
+        shared = {name: flags.pop(name) for name in SHARED}
+        folder = shared["out"] or Path("runs") / f"{name}-seed{flags['seed']}"
+        origin = shared["from_run"]
 
         def made() -> Any:
-            how = {"precision": precision, "compiled": compiled, "gather": not local_estimator}
+            how = {name: shared[name] for name in HOW if name in shared}
+            how |= {"from_run": str(origin) if origin else None}
+            how |= {"gather": not shared["local_estimator"]}
             return replace(recipe(**flags), **how)
 
-        wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
-        _fit(made, folder, threads, log, overwrite=overwrite, device=device, **wanted)
+        _fit(
+            made,
+            folder,
+            shared["threads"],
+            shared["log"],
+            overwrite=shared["overwrite"],
+            device=shared["device"],
+            evaluate=not shared["no_evaluate"],
+            quick=shared["quick_evaluation"],
+        )
 
     plain = typing.get_type_hints(recipe, localns={"Recipe": Any})
     hints = typing.get_type_hints(recipe, localns={"Recipe": Any}, include_extras=True)
     own = inspect.signature(recipe).parameters.values()
-    parameters = [
-        *(_parameter(p.name, _flag(plain[p.name], hints[p.name]), p.default) for p in own),
-        _parameter("out", Out, None),
-        _parameter("overwrite", Overwrite, False),
-        _parameter("device", Device, None),
-        _parameter("precision", Precision, "float32"),
-        _parameter("compiled", Compile, False),
-        _parameter("threads", Threads, 1),
-        _parameter("local_estimator", Local, False),
-        _parameter("log", Tracker, None),
-        _parameter("no_evaluate", NoEvaluate, False),
-        _parameter("quick_evaluation", QuickEvaluation, False),
-    ]
+    parameters = [_parameter(p.name, _flag(plain[p.name], hints[p.name]), p.default) for p in own]
+    parameters += [_parameter(name, *hint) for name, hint in SHARED.items()]
     described: Any = command
     described.__signature__ = inspect.Signature(parameters)
     described.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -218,11 +243,14 @@ def resume(
             min=1, max=MOST_THREADS, help="Threads that torch may use.  Default: as before."
         ),
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Train to more epochs.  Default: as before.")
+    ] = None,
     log: Tracker = None,
     no_evaluate: NoEvaluate = False,
     quick_evaluation: QuickEvaluation = False,
 ) -> None:
-    """Go on with a run that was stopped, as if nothing had happened."""
+    """Go on with a run that was stopped, as if nothing had happened, or to more epochs."""
     from .runs.artifact import read_config
 
     before = read_config(run)
@@ -230,7 +258,8 @@ def resume(
     device = device or before.get("device")
     with where_it_began(run) as folder:
         wanted = {"evaluate": not no_evaluate, "quick": quick_evaluation}
-        _fit(lambda: recipe_of(folder), folder, threads, log, resume=True, device=device, **wanted)
+        made = functools.partial(recipe_of, folder, epochs)
+        _fit(made, folder, threads, log, resume=True, device=device, **wanted)
 
 
 @app.command(rich_help_panel="Look at runs")

@@ -185,6 +185,8 @@ def fit(
         with joined() as (rank, ranks), torch.random.fork_rng(_gpus(device)):
             quiet = quiet or rank > 0
             trainer = Trainer(recipe, device)
+            if recipe.from_run is not None and not resume:
+                load(recipe.from_run, trainer.model)  # weights that do not fit are refused
             settings = describe(recipe, trainer.model, trainer.device)
             first(partial(stack.enter_context, held(folder)))
             place = folder

@@ -16,6 +16,7 @@ import unweave as uw
 from unweave.fused import sweep
 from unweave.fused.sweep import promised
 from unweave.training.device import in_bfloat16, networks, without_waits
+from unweave.training.recipe import OPTIMIZERS
 from unweave.training.trainer import Trainer
 
 
@@ -31,6 +32,7 @@ RECIPES = {
     "labels": {"labels": {"y": "digit"}, "objective": uw.hfvae(1, 2, 3) + 3 * uw.label},
     "a critic": {"objective": uw.factor_vae(5.0, uw.Critic(hidden=(8,)))},
     "samples": {"samples": 2},
+    "a clipped gradient": {"clip": 1.0},
 }
 
 
@@ -42,6 +44,7 @@ def test_a_step_looks_at_no_number_that_a_device_would_have_to_send(
     monkeypatch.setattr(
         torch.optim, "Adam", lambda *args, fused, **rest: functools.partial(plain, *args)(**rest)
     )
+    monkeypatch.setitem(OPTIMIZERS, "adam", plain)
     trainer = Trainer(tiny(**RECIPES[kind]), "meta")
     assert trainer.check_every == 50
     trainer.step = 1  # in the first step the loss is read

@@ -6,6 +6,21 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+HOW: dict[str, Any] = {
+    "precision": "float32",
+    "optimizer": "adam",
+    "clip": None,
+    "schedule": "constant",
+    "warmup": 0,
+    "from_run": None,
+    "compiled": False,
+    "gather": True,
+}
+"""Settings of the training that every recipe has, with their defaults, as config.json has them."""
+
+FLAGS = {"from_run": "from", "compiled": "compile"}
+"""Flags of the command that are called otherwise than their settings."""
+
 
 def command(config: Mapping[str, Any]) -> str | None:
     """Return the command line that trains the run again, None for a recipe of its author's own."""
@@ -14,7 +29,16 @@ def command(config: Mapping[str, Any]) -> str | None:
     if "recipe" not in config:
         raise ValueError("config.json names no recipe: restore it, or train the run again")
     recipe = str(config["recipe"])
-    return shlex.join(["unweave", "train", recipe, *arguments(config["flags"])])
+    how = {FLAGS.get(name, name): value for name, value in changed(config).items()}
+    is_local = not how.pop("gather", True)
+    words = [*arguments(config["flags"]), *arguments(how)]
+    return shlex.join(["unweave", "train", recipe, *words, *["--local-estimator"] * is_local])
+
+
+def changed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of `HOW` that a run does not have by default."""
+    held = {name: config.get(name, usual) for name, usual in HOW.items()}
+    return {name: value for name, value in held.items() if value != HOW[name]}
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:

@@ -47,12 +47,22 @@ def reopen(folder: Path, settings: dict[str, Any]) -> list[str]:
 
     Raises:
         FileNotFoundError: If it is no run.
-        ValueError: If the run is of another version, or has other settings.
+        ValueError: If the run is of another version, has other settings, or has trained for more
+            epochs.
     """
     finish(folder)
     config = artifact.read_config(folder)
     check_unchanged(config, settings, folder)
+    lines = read_lines(folder / "metrics.jsonl")
+    done = lines[-1]["epoch"] if lines else 0
+    if done > settings["epochs"]:
+        raise ValueError(
+            f"{folder} has trained for {done} epochs: expected more, not {settings['epochs']}"
+        )
     sweep(folder)
+    if config["flags"] != settings["flags"]:  # they may differ in the number of epochs
+        longer = {name: settings[name] for name in ("flags", "epochs")}
+        artifact.write_config(folder, config | longer)
     return differences(config, settings)
 
 

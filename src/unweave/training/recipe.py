@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -24,6 +26,23 @@ from ..trace.trace import Trace
 
 PRIOR_DRAWS = 1000
 """Draws of the prior by which conditional priors p(z2|z1) enter the terms of deeper levels."""
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+}
+"""Optimisers by their names, with torch's settings, and momentum 0.9 for sgd."""
+
+FALLS: dict[str, Callable[[float], float]] = {
+    "constant": lambda share: 1.0,
+    "linear": lambda share: 1 - share,
+    "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+}
+"""Factors of the learning rate after a share of all steps, by the names of schedules."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,12 @@ class Recipe:
         weights: The weights of a batch's posteriors in the estimate of q(z).
         epochs: The number of passes over the data.
         batch: The number of items of a step, of all ranks together.
-        lr: The learning rate of Adam, or its schedule.
+        lr: The learning rate, or its schedule.
+        optimizer: The optimiser, by its name in `OPTIMIZERS`.
+        clip: The largest norm of the gradient of all weights; a longer one is scaled down to it.
+        schedule: The learning rate is multiplied by 1 throughout ("constant"), or falls from 1 to 0
+            ("linear", or "cosine", half a wave: Loshchilov and Hutter, 2017).
+        warmup: The number of steps in which the learning rate rises linearly from 0.
         samples: The number of times that each item is encoded.
         held_out: The number of items that are taken from the training data for validation.
         patience: The number of epochs without a better held-out loss after which training stops and
@@ -66,6 +90,7 @@ class Recipe:
         flags: The command line's flags that build the same recipe.
         start: A function that gives the model, before its first step, a better start than random
             weights. A run that goes on from a checkpoint does not call it again.
+        from_run: The folder of a run, or of a saved model, whose weights are the start instead.
         findings: A function (model, recipe) -> findings, which evaluation and the report show
             beside those of every run.
     """
@@ -82,6 +107,10 @@ class Recipe:
     epochs: int = 50
     batch: int = 128
     lr: float | Ramp = 1e-3
+    optimizer: Literal["adam", "adamw", "radam", "rmsprop", "sgd"] = "adam"
+    clip: float | None = None
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0
     samples: int = 1
     held_out: int = 0
     patience: int | None = None
@@ -93,6 +122,7 @@ class Recipe:
     points: int = 2000
     flags: Mapping[str, Any] = field(default_factory=dict)
     start: Callable[[Model], None] | None = None
+    from_run: str | None = None
     findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
 
     @property
@@ -140,7 +170,9 @@ class Recipe:
 
     def lr_at(self, step: int) -> float:
         """Return the learning rate of a step."""
-        return self.lr(step) if isinstance(self.lr, Ramp) else self.lr
+        lr = self.lr(step) if isinstance(self.lr, Ramp) else self.lr
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return lr * rise * FALLS[self.schedule](step / (self.epochs * self.per_epoch))
 
     def densities(self, model: Model, q: Trace, p: Trace) -> Densities:
         """Return the atoms of a batch's traces, by the recipe's groups and estimator."""
@@ -178,6 +210,7 @@ def check(recipe: Recipe) -> None:
             held-out items, and labels that the data do not have.
     """
     _check_sizes(recipe)
+    _check_steps(recipe)
     _check_labels(recipe)
 
 
@@ -212,6 +245,21 @@ def _check_sizes(recipe: Recipe) -> None:
         raise ValueError(
             f"patience={recipe.patience} needs held-out items to judge by: set held_out, or no "
             "patience"
+        )
+
+
+def _check_steps(recipe: Recipe) -> None:
+    for kind, known in (("optimizer", OPTIMIZERS), ("schedule", FALLS)):
+        if getattr(recipe, kind) not in known:
+            raise ValueError(
+                f"{kind}={getattr(recipe, kind)!r}: expected one of {', '.join(known)}"
+            )
+    if recipe.clip is not None and not 0 < recipe.clip < math.inf:
+        raise ValueError(f"clip={recipe.clip}: expected the largest norm of a gradient, above 0")
+    if not 0 <= recipe.warmup <= recipe.epochs * recipe.per_epoch:
+        raise ValueError(
+            f"warmup={recipe.warmup} steps, but training has {recipe.epochs * recipe.per_epoch}: "
+            "expected no more than these"
         )
 
 

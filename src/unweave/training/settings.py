@@ -19,6 +19,7 @@ from ..fused import native
 from ..models import Model
 from ..objective.objective import Objective
 from ..ranks import world
+from ..runs.command import HOW
 from . import content
 from .recipe import Recipe
 
@@ -35,6 +36,9 @@ FIXED = (
     "lr",
 )
 """Settings that must not change between a run and its resumption; it may be given more epochs."""
+
+STEPS = ("optimizer", "clip", "schedule", "warmup")
+"""Settings that must not change either, and which earlier versions did not have."""
 
 
 def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, Any]:
@@ -67,9 +71,7 @@ def describe(recipe: Recipe, model: Model, device: torch.device) -> dict[str, An
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": str(device),
         "ranks": world()[1],
-        "gather": recipe.gather,
-        "precision": recipe.precision,
-        "compiled": recipe.compiled,
+        **{name: getattr(recipe, name) for name in HOW},
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain
@@ -86,14 +88,22 @@ def check_unchanged(config: Mapping[str, Any], settings: Mapping[str, Any], fold
     Raises:
         ValueError: If one of `FIXED` differs.
     """
-    for key in FIXED:
+    before = {**HOW, **config}
+    for key in (*FIXED, *STEPS):
         if key == "data":
             content.check(config, settings[key], folder)
-        elif config.get(key) != settings[key]:
+        elif _but_epochs(before.get(key)) != _but_epochs(settings[key]):
             raise ValueError(
-                f"{folder} was trained with {key} = {config.get(key)!r}, not {settings[key]!r}: "
-                "resume it as it was, or train into another folder"
+                f"{folder} was trained with {key} = {before.get(key)!r}, not {settings[key]!r}: "
+                f"resume it as it was, or train into another folder, --from {folder}"
             )
+
+
+def _but_epochs(value: Any) -> Any:
+    """Return flags without the number of epochs, and other settings as they are."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: held for name, held in value.items() if name != "epochs"}
 
 
 def differences(config: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

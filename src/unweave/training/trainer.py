@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models import Model
 from ..models.model import seeded
@@ -22,7 +22,6 @@ from ..objective.critic import Critics, learn
 from ..objective.densities import Densities
 from ..objective.literature import elbo, label, recon
 from ..objective.objective import Objective
-from ..objective.schedule import Ramp
 from ..ranks import (
     averages,
     everyone,
@@ -38,7 +37,7 @@ from ..trace.trace import Trace
 from .device import compiled, device_of, in_bfloat16, without_waits
 from .faults import NonFinite, diagnose
 from .items import Items, epoch_order, inputs_of
-from .recipe import Recipe, check, check_range, decomposition
+from .recipe import OPTIMIZERS, Recipe, check, check_range, decomposition
 
 STATE = ("step", "seconds", "sums", "counted", "best", "stale", "stopped", "alarmed")
 """A trainer's attributes that a checkpoint holds as they are."""
@@ -97,7 +96,8 @@ class Trainer:
         rank = world()[0]
         if rank:
             torch.manual_seed(noise_seed(recipe.seed, rank))
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr_at(0), fused=True)
+        optimizer = OPTIMIZERS[recipe.optimizer]
+        self.optimizer = optimizer(self.model.parameters(), lr=recipe.lr_at(0))
         self.critics = Critics(recipe.seed)
 
     def _check_known(self) -> None:
@@ -147,11 +147,14 @@ class Trainer:
                 return
 
     def _start(self) -> None:
-        """Give the model the recipe's start; training's noise stays as it is."""
-        if self.recipe.start is None:
-            return
-        with torch.random.fork_rng():
-            self.recipe.start(self.model)
+        """Give the model its start; training's noise stays as it is."""
+        recipe = self.recipe
+        if recipe.from_run is not None:
+            artifact.load(recipe.from_run, self.model).train()
+            self.model.inputs = inputs_of(recipe.data)
+        elif recipe.start is not None:
+            with torch.random.fork_rng():
+                recipe.start(self.model)
         share(self.model.state_dict().values())
 
     def one_step(self, items: Tensor) -> None:
@@ -174,14 +177,15 @@ class Trainer:
         d = self.densities(q, p)
         objective = self._bound(objective, d)
         loss = -d.score(objective).mean()
-        if isinstance(self.recipe.lr, Ramp):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.lr(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr_at(self.step)
         self.optimizer.zero_grad(set_to_none=world()[1] == 1)  # see `mean_gradients`
         loss.backward()
         (loss,) = mean_gradients(self.model.parameters(), loss.detach())
         if self.step % self.check_every == 0:
             self._check_finite(loss, d, self.train, items)
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         learn(objective, d)
         if self.step % self.log_every == 0:
