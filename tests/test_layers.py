@@ -16,7 +16,7 @@ SOURCE = Path(unweave.__file__).parent
 
 ORDER = [
     "extras", "ranks", "nets", "affine", "trace", "fused", "aggregate", "objective",
-    "arguments", "models", "data", "metrics", "plots", "signals", "terminal",
+    "arguments", "models", "data", "metrics", "plots", "signals", "shown", "terminal",
     "runs", "training", "evaluation", "pages", "explorer", "scoring",
     "run", "annotate", "export", "sklearn", "recipes", "studies", "checks", "again", "notebook",
     "cli", "__main__",

@@ -42,6 +42,30 @@ def test_a_run_is_shown_in_words(run):
 
 
 @pytest.mark.slow
+def test_a_run_has_its_recipe(run, tmp_path, monkeypatch):
+    assert run.recipe.batch == tiny().batch
+    with pytest.raises(ValueError, match="a recipe of its author's own, 'mine'"):
+        _ = uw.open(run.folder).recipe
+    monkeypatch.chdir(tmp_path)
+    made = uw.recipes.digits_hfvae(epochs=1, seed=3)
+    uw.fit(made, "run", evaluate=False, quiet=True)
+    opened = uw.open(tmp_path / "run")
+    assert opened.recipe.flags == made.flags
+    assert opened.recipe is opened.recipe
+    assert len(opened.recipe.test) == len(made.test)
+
+
+def test_a_recipe_is_shown_in_words():
+    shown = repr(tiny())
+    assert shown.startswith("Recipe('mine')\ndata           Data(digits: 200 items of shape (8, 8)")
+    assert "training       3 epochs of 5 steps of 32" in shown
+    assert f"objective      {tiny().objective}" in shown
+    page = dataclasses.replace(tiny(), name="a<b")._repr_html_()
+    assert "<b>a&lt;b</b>" in page
+    assert page.count("<tr>") == len(shown.splitlines()) - 1
+
+
+@pytest.mark.slow
 def test_a_run_has_a_frame_and_figures(run):
     frame = run.frame()
     assert list(frame.split) == ["train", "valid"] * 2

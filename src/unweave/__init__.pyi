@@ -8,6 +8,7 @@ from . import nets as nets
 from . import plots as plots
 from . import recipes as recipes
 from . import sklearn as sklearn
+from .again import open as open
 from .aggregate.estimators import exact as exact
 from .aggregate.estimators import minibatch as minibatch
 from .aggregate.weights import balanced as balanced
@@ -51,7 +52,6 @@ from .objective.schedule import Ramp as Ramp
 from .objective.schedule import ramp as ramp
 from .run import Run as Run
 from .run import fit as fit
-from .run import open as open
 from .runs.artifact import load as load
 from .runs.artifact import save as save
 from .scoring.card import ScoreCard as ScoreCard

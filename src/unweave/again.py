@@ -1,10 +1,11 @@
-"""A run's recipe and model, built again from its folder."""
+"""A run opened again from its folder: its recipe and model, built as they were."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from . import recipes
 
 if TYPE_CHECKING:
     from .explorer.session import Session
+    from .models import Model
+    from .run import Run
     from .training.recipe import Recipe
 
 
@@ -90,3 +93,38 @@ def sessions(runs: Sequence[str | Path]) -> list[Session]:
             )
         found.append(Session(model, found[0].data if found else data, folder, recipe.groups))
     return found
+
+
+def open(folder: str | Path, model: Model | None = None) -> Run:
+    """Return the finished run in a folder, as `fit` returned it.
+
+    Args:
+        folder: The run's folder.
+        model: The model, built as for training, where it is one of your own; a model of a family is
+            rebuilt from the folder.
+
+    Raises:
+        FileNotFoundError: If the folder is no run, or the run did not finish.
+        ValueError: If a file is damaged or of another version, or the model is of no family.
+    """
+    from .run import Run
+    from .runs import config
+    from .runs import scores as scores_of_runs
+    from .runs.artifact import load
+    from .runs.files import read_lines
+
+    folder = Path(folder)
+    loaded = load(folder, model)
+    settings = config.read(folder)
+    if not settings.get("recipe"):
+        raise ValueError(f"{folder} holds a saved model, but no run: `load` returns the model")
+    scored = (folder / scores_of_runs.FILE).exists()
+    scores = scores_of_runs.plain(scores_of_runs.read(folder)) if scored else {}
+    history = read_lines(folder / "metrics.jsonl")
+    return Run(folder, loaded, history, scores, partial(_recipe_where_it_began, folder))
+
+
+def _recipe_where_it_began(run: Path) -> Recipe:
+    """Build the recipe of a run, relative paths in its flags beginning where it began."""
+    with where_it_began(run) as folder:
+        return recipe_of(folder)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ import torch
 from .models import Model
 from .ranks import alone, first, joined
 from .runs import config
-from .runs.artifact import load
 from .runs.files import read_lines
 from .runs.lock import held
+from .shown import as_html, as_text
 from .training.checkpoints import load_checkpoint
 from .training.device import device_of
 from .training.folder import create, keep_history, reopen
@@ -40,12 +41,23 @@ class Run:
         model: The trained model.
         history: The lines of the log, a dict each.
         scores: The scores as scores.json has them; empty before evaluation.
+        build: A function that returns the recipe, and reads the data anew where the run was opened.
     """
 
     folder: Path
     model: Model
     history: list[dict[str, Any]]
     scores: dict[str, Any]
+    build: Callable[[], Recipe] = field(compare=False)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, with its data; an opened run reads them when they are first asked for.
+
+        Raises:
+            ValueError: If the recipe of an opened run is its author's own.
+        """
+        return self.build()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -76,21 +88,11 @@ class Run:
         return figures(self.history)
 
     def __repr__(self) -> str:
-        rows = self._rows()
-        width = max((len(name) for name, _ in rows), default=0)
-        lines = [f"{name:<{width}}  {value}" for name, value in rows]
-        return "\n".join([f"Run({str(self.folder)!r})", *lines])
+        return as_text(f"Run({str(self.folder)!r})", self._rows())
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the settings and the scores as a table."""
-        from html import escape
-
-        cell = '<td style="text-align:left">{}</td>'
-        rows = []
-        for row in self._rows():
-            cells = "".join(cell.format(escape(text)) for text in row)
-            rows.append(f"<tr>{cells}</tr>")
-        return f"<b>{escape(str(self.folder))}</b><table>{''.join(rows)}</table>"
+        return as_html(str(self.folder), self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
         """Return what a reader wants first, as names and values."""
@@ -113,30 +115,6 @@ class Run:
             if metric.value is not None:
                 rows.append((name, f"{metric.value:.3f}"))
         return rows
-
-
-def open(folder: str | Path, model: Model | None = None) -> Run:
-    """Return the finished run in a folder, as `fit` returned it.
-
-    Args:
-        folder: The run's folder.
-        model: The model, built as for training, where it is one of your own; a model of a family is
-            rebuilt from the folder.
-
-    Raises:
-        FileNotFoundError: If the folder is no run, or the run did not finish.
-        ValueError: If a file is damaged or of another version, or the model is of no family.
-    """
-    from .runs import scores as scores_of_runs
-
-    folder = Path(folder)
-    loaded = load(folder, model)
-    settings = config.read(folder)
-    if not settings.get("recipe"):
-        raise ValueError(f"{folder} holds a saved model, but no run: `load` returns the model")
-    scored = (folder / scores_of_runs.FILE).exists()
-    scores = scores_of_runs.plain(scores_of_runs.read(folder)) if scored else {}
-    return Run(folder, loaded, read_lines(folder / "metrics.jsonl"), scores)
 
 
 def fit(
@@ -204,7 +182,7 @@ def fit(
         scores: dict[str, Any] = {}
         if evaluate and rank == 0:
             scores = _score(recipe, model, folder, quick, quiet)
-    return Run(folder, model, history, scores)
+    return Run(folder, model, history, scores, lambda: recipe)
 
 
 def _score(recipe: Recipe, model: Model, folder: Path, quick: bool, quiet: bool) -> dict[str, Any]:

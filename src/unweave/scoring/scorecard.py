@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.score import Score, described
+from ..shown import as_html
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -51,6 +52,13 @@ class ScoreCard:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.scores))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the scores as a table."""
+        rows = [
+            (score.name, str(score).removeprefix(score.name).lstrip(" :=")) for score in self.scores
+        ]
+        return as_html(f"{len(self.codes)} codes, {len(self.factors)} factors", rows)
 
 
 def contents(card: ScoreCard) -> dict[str, Any]:

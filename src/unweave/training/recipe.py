@@ -21,6 +21,7 @@ from ..objective.objective import Objective
 from ..objective.schedule import Ramp
 from ..ranks import world
 from ..runs.findings import Finding
+from ..shown import as_html, as_text
 from ..trace.groups import Tree
 from ..trace.trace import Trace
 
@@ -45,7 +46,7 @@ FALLS: dict[str, Callable[[float], float]] = {
 """Factors of the learning rate after a share of all steps, by the names of schedules."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """A plan of training: data, a function that builds the model, an objective, and how long.
 
@@ -124,6 +125,28 @@ class Recipe:
     start: Callable[[Model], None] | None = None
     from_run: str | None = None
     findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
+
+    def __repr__(self) -> str:
+        return as_text(f"Recipe({self.name!r})", self._rows())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the plan as a table."""
+        return as_html(self.name, self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return what a reader wants first, as names and values."""
+        at_first = "" if isinstance(self.objective, Objective) else " (at the first step)"
+        objective = self.objective if not at_first else self.objective_at(0)
+        rows = [
+            ("data", str(self.data)),
+            ("held out", f"{self.held_out:,} items"),
+            ("objective", f"{objective}{at_first}"),
+            ("groups", str(self.groups or "each site")),
+            ("training", f"{self.epochs:,} epochs of {self.per_epoch:,} steps of {self.batch:,}"),
+            ("learning rate", f"{self.lr}, {self.optimizer}, {self.schedule}"),
+            ("seed", str(self.seed)),
+        ]
+        return rows if self.test is None else [*rows[:1], ("test", str(self.test)), *rows[1:]]
 
     @property
     def n(self) -> int:
