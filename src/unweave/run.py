@@ -15,6 +15,7 @@ import torch
 from .models import Model
 from .ranks import alone, first, joined
 from .runs import config
+from .runs.artifact import load
 from .runs.files import read_lines
 from .runs.lock import held
 from .shown import as_html, as_text

@@ -1,6 +1,7 @@
 """The recipe of a person's own data, with the tables that people have."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -35,6 +36,31 @@ def test_identifiers_do_not_stop_it_and_columns_can_be_left_out(table, capsys):
     said = capsys.readouterr().err
     assert "left out, as it only names or counts rows: patient_id, name" in said
     json.dumps(dict(made.flags))
+
+
+def test_images_are_trained_on_in_views(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(30):
+        pixels = rng.integers(0, 255, (20, 20, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    made = own(data=str(tmp_path), views="flip, shift=2", epochs=1, batch=9)
+    assert (made.views.flip, made.views.shift, made.views.rotation) == (0.5, 2, 0)
+    trained_on = []
+
+    def views(x):
+        trained_on.append(made.views(x))
+        return trained_on[-1]
+
+    run = uw.fit(replace(made, views=views), tmp_path / "run", evaluate=False, quiet=True)
+    assert [x.shape for x in trained_on] == [(9, 20, 20, 3)] * made.per_epoch
+    held = [made.data.floats(slice(None)).mean(), float(trained_on[0].mean())]
+    assert held[0] == pytest.approx(held[1], abs=0.02)
+    assert run.config["flags"]["views"] == "flip, shift=2"
+
+
+def test_views_are_of_images(table):
+    with pytest.raises(ValueError, match="are of images; these items are of shape"):
+        own(data=table, drop="name", missing="mean", views="flip")
 
 
 def patients(n=120):

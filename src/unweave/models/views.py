@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,13 @@ from .model import Model, family
 
 @dataclass(frozen=True)
 class Views:
-    """Random views of images (batch, height, width), which show the same thing.
+    """Random views of images (batch, height, width) or (…, channels), which show the same thing.
 
     `still` views are not random.
+
+    >>> Views.named("flip, shift=3")
+    Views(rotation=0, shear=0, zoom=0, shift=3.0, width=0, dim=0, bend=0, window=0, flip=0.5, \
+edges='reflection')
 
     Args:
         rotation: Rotation up to so many degrees.
@@ -34,6 +39,8 @@ class Views:
         window: If not 0, the view is a square of so many pixels about the centre of the image's
             mass, its sides in proportion to the root of the mass: the place and the size of a
             bright thing are then not seen.
+        flip: Mirrored, left to right, with this probability.
+        edges: The pixels beyond an image's edges, as `grid_sample` has them.
     """
 
     rotation: float = 20.0
@@ -44,6 +51,33 @@ class Views:
     dim: float = 0.4
     bend: float = 0.0
     window: int = 0
+    flip: float = 0.0
+    edges: Literal["zeros", "border", "reflection"] = "zeros"
+
+    @classmethod
+    def named(cls, text: str) -> Views:
+        """Return the views that a text names, such as "flip, shift=3, rotation=10", and no others.
+
+        A name without a number has the usual strength. Pixels beyond edges are reflected, as suits
+        photographs.
+
+        Raises:
+            ValueError: If a name is unknown, or a strength is no number of 0 or more.
+        """
+        strengths: dict[str, float] = dict.fromkeys(USUAL, 0)
+        for part in text.split(","):
+            name, _, number = (piece.strip() for piece in part.partition("="))
+            try:
+                strength = float(number) if number else USUAL[name]
+            except (ValueError, KeyError):
+                strength = math.nan
+            if name not in USUAL or not 0 <= strength < math.inf:
+                raise ValueError(
+                    f"views {text!r}: {part.strip()!r} is no view; expected some of "
+                    f"{', '.join(USUAL)}, each alone or with a strength, as in flip,shift=3"
+                )
+            strengths[name] = strength
+        return cls(**strengths, edges="reflection")  # type: ignore[arg-type]
 
     def side(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return height and width of the views of images of this shape."""
@@ -57,13 +91,17 @@ class Views:
         grid = F.affine_grid(affine, [len(x), 1, height, width], align_corners=False)
         if self.bend and not still:
             grid = grid + _bends(x, height, width, self.bend)
-        seen = F.grid_sample(x.unsqueeze(1), grid, align_corners=False)  # (batch, 1, h, w)
+        planes = x.unsqueeze(1) if x.ndim == 3 else x.movedim(-1, 1)  # (batch, channels, h, w)
+        seen = F.grid_sample(planes, grid, padding_mode=self.edges, align_corners=False)
         if self.width and not still:
             seen = _stroked(seen, _uniform(x, self.width))
         if self.dim and not still:
             darker = self.dim * torch.rand(len(x), 1, 1, 1, device=x.device)
             seen = seen * (1 - darker)
-        return seen.squeeze(1)
+        if self.flip and not still:
+            is_flipped = torch.rand(len(x), 1, 1, 1, device=x.device) < self.flip
+            seen = torch.where(is_flipped, seen.flip(-1), seen)
+        return seen.squeeze(1) if x.ndim == 3 else seen.movedim(1, -1)
 
     def _affine(self, x: Tensor, still: bool) -> Tensor:
         """Draw maps (batch, 2, 3) from places in views to places in images, both in −1 to 1."""
@@ -89,6 +127,19 @@ class Views:
         return affine
 
 
+USUAL = {
+    "rotation": 10.0,
+    "shear": 0.1,
+    "zoom": 0.1,
+    "shift": 2.0,
+    "width": 0.5,
+    "dim": 0.2,
+    "bend": 1.0,
+    "flip": 0.5,
+}
+"""Strengths of views that are named without one."""
+
+
 def _uniform(x: Tensor, most: float) -> Tensor:
     """Draw a number in −most to most for each image, (batch,)."""
     draw = torch.rand(len(x), device=x.device)
@@ -110,7 +161,7 @@ def _bends(x: Tensor, height: int, width: int, most: float, knots: int = 3) -> T
 
 
 def _stroked(seen: Tensor, stroke: Tensor) -> Tensor:
-    """Make the strokes of images (batch, 1, h, w) bolder, or thinner where `stroke` is negative."""
+    """Make strokes of images (batch, channels, h, w) bolder, or thinner where it is negative."""
     bolder = F.max_pool2d(seen, 3, 1, 1)
     thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
     stroke = stroke.reshape(-1, 1, 1, 1)

@@ -18,6 +18,7 @@ from .flags import Batch, Formula, Latents, Patience, Rate, Seed, recipe
 if TYPE_CHECKING:
     from unweave.data import Data
     from unweave.models import Model
+    from unweave.models.views import Views
     from unweave.training.recipe import Recipe
 
 MANY = 100
@@ -80,6 +81,11 @@ def own(
     latents: Latents = 10,
     net: Net = "auto",
     likelihood: Likelihood = "auto",
+    views: Annotated[
+        str | None,
+        "Random views of images to train on, such as flip,shift=3: also rotation, shear, zoom, "
+        "width (of strokes), dim, bend.",
+    ] = None,
     test: Annotated[Share, "Share of the items to test on."] = 0.1,
     epochs: Annotated[
         Size | None, "Passes over the training data.  Default: 3,000 steps, 50 to 200 epochs."
@@ -152,6 +158,7 @@ def own(
         data=train,
         test=held,
         model=build,
+        views=_views_of(shape, views),
         objective=uw.formula(objective),
         groups=("z",) if model == "vae" else ("y", "z"),
         held_out=max(2, round(test * len(train))) if patience else 0,
@@ -183,6 +190,19 @@ def _of_items(
     }
     build = partial(families[model], shape=shape, normals=latents, net=net, likelihood=likelihood)
     return partial(build, hidden=(256, 128)) if net == "conv" else build
+
+
+def _views_of(shape: tuple[int, ...], named: str | None) -> Views | None:
+    """Return the views of images that are named."""
+    if named is None:
+        return None
+    from unweave.models.views import Views
+
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            f"views={named!r} are of images; these items are of shape {shape}: leave --views out"
+        )
+    return Views.named(named)
 
 
 def _names(listed: str | None) -> list[str]:

@@ -64,6 +64,8 @@ class Recipe:
             known, each as often as the others: their weight, the γ of Siddharth et al. (2017), is
             set by how often they are seen. (q(z) is then estimated from batches that hold them more
             often than the data do.)
+        views: A function that turns items (batch, *shape) into random views of them, which are
+            trained on in their place (`models.views.Views`). Items held out are seen as they are.
         weights: The weights of a batch's posteriors in the estimate of q(z).
         epochs: The number of passes over the data.
         batch: The number of items of a step, of all ranks together.
@@ -104,6 +106,7 @@ class Recipe:
     groups: Tree | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     labelled: int = 0
+    views: Callable[[torch.Tensor], torch.Tensor] | None = None
     weights: Weights = balanced
     epochs: int = 50
     batch: int = 128
@@ -263,6 +266,10 @@ def _check_sizes(recipe: Recipe) -> None:
     if recipe.samples < 1 or recipe.epochs < 1:
         raise ValueError(
             f"samples={recipe.samples}, epochs={recipe.epochs}: expected 1 or more of each"
+        )
+    if recipe.views is not None and recipe.samples > 1:
+        raise ValueError(
+            f"samples={recipe.samples} with views: expected 1, as each view is encoded once"
         )
     if recipe.patience is not None and not recipe.held_out:
         raise ValueError(

@@ -164,6 +164,8 @@ class Trainer:
             NonFinite: If the loss is NaN or infinite.
         """
         x, labels = self.train.batch(items)
+        if self.recipe.views is not None:
+            x = self.recipe.views(x)
         objective = self.recipe.objective_at(self.step)
         with without_waits(self.device, objective):
             self._learn(x, labels, items, objective)
