@@ -135,7 +135,7 @@ def test_a_pickle_in_place_of_the_tensors_is_refused_unread(saved, tmp_path):
 )
 def test_unknown_families(saved, name):
     edit_model(saved, family=name)
-    known = r"holds a model of family .*; this version knows autoencoder, counting, .*, vae$"
+    known = r"holds a model of family .*; this version knows autoencoder, body_frame, .*, vae$"
     with pytest.raises(ValueError, match=known):
         uw.load(saved)
 
@@ -179,6 +179,7 @@ SMALL = {
     "deep_markov": lambda: uw.models.deep_markov((3, 4, 4), 2, 4),
     "switching_linear": lambda: uw.models.switching_linear((3, 4, 4), 2, 4, 2),
     "linear_dynamics": lambda: uw.models.linear_dynamics((3, 4, 4), 2),
+    "body_frame": lambda: uw.models.body_frame((3, 8, 8), 2, 4, 2),
     "static_frames": lambda: uw.models.static_frames((3, 4, 4), 2, 4),
 }
 

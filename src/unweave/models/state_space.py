@@ -63,10 +63,10 @@ class _Frame(nn.Module):
 
     def forward(self, p: Trace, z: Tensor, x: Tensor | None) -> None:
         mean = self.mean(z).unflatten(-1, self.size)  # (…, T, h, w)
-        _observe(p, mean, scale(self.log_scale), x)
+        observe(p, mean, scale(self.log_scale), x)
 
 
-def _observe(p: Trace, mean: Tensor, sd: Tensor, x: Tensor | None) -> None:
+def observe(p: Trace, mean: Tensor, sd: Tensor, x: Tensor | None) -> None:
     """Add the site x, Normal, whose missing frames are not observed."""
     seen = None if x is None else frames(x)[1]
     p.normal(mean, sd, value=x, observed=seen, name="x")
@@ -245,7 +245,7 @@ class _Linear(nn.Module):
         z = torch.stack(path, -2)  # (…, T, normals)
         pixels = z @ self.emit.mT + self.d  # (…, T, h·w)
         mean = pixels.unflatten(-1, self.size)
-        _observe(p, mean, scale(self.log_scale), x)
+        observe(p, mean, scale(self.log_scale), x)
         return p
 
 
