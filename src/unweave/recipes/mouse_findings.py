@@ -11,10 +11,13 @@ from unweave.data.mouse import SYLLABLES, Recording, record
 from unweave.runs.findings import Array, Film, Finding, Lines, Number, Picture, Table
 
 from .mouse_measures import NOISE, agreement, errors, forecast, likelihood, recovered
+from .mouse_syllables import syllable_findings
 
 if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.training.recipe import Recipe
+
+BEGINNING = "aligned principal components, EM"
 
 COLOURS = np.array(
     [
@@ -48,28 +51,41 @@ def findings(model: Model, recipe: Recipe, *, kind: str, quick: bool) -> Sequenc
     assert recipe.test is not None
     n, (length, size, _) = len(recipe.test), recipe.test.shape
     recording = record("test", n, length=length, shortest=shortest(length))
-    draws = 5 if quick else 50
+    draws = 5 if quick else 20 if kind == "body" else 50
     scores = likelihood(model, recording.x, draws=draws)
     how = "exact" if kind == "linear" else f"importance-weighted bound, {draws} draws"
     states = recovered(model, recording)
     rand = {name: agreement(found, recording) for name, found in states.items()}
     best = next(iter(states))
+    if kind == "body":
+        rand[BEGINNING] = agreement(recovered(recipe.model(), recording)[best], recording)
     together = _together(states[best], recording)
     unit = f"{best}; 1 is agreement, 0 chance"
+    named = _named(together, best)
     found: list[Finding] = [
         Number("Held-out log p(x) a frame", *scores["bound"], unit=f"nats; {how}", better=1),
         Number("ARI with syllables", rand[best], unit=unit, better=1),
         _likelihoods(scores, n, length, size),
         Table("States against syllables", ("", "adjusted Rand index"), list(rand.items())),
-        _named(together, best),
+        named,
         _strips(states[best], recording, together.argmax(1), best),
     ]
+    if kind == "body":
+        own = together.argmax(1)
+        found[2:2] = [
+            Number("ARI at the beginning", rand[BEGINNING], unit=BEGINNING, better=1),
+            Number("Least found syllable", least(named), unit="% of its steps", better=1),
+        ]
+        found += syllable_findings(model, recipe.data.floats(), own, quick=quick)
     if kind == "static":
         return found
     known = length // 2
+    curves = errors(model, n, length, known, draws=3 if quick else 20)
+    mean, _, last = (float(curve.mean()) for curve in curves.values())
     return [
+        Number("Forecast error", mean / last, unit="of the last frame's, repeated", better=-1),
         *found,
-        _forecasts(errors(model, n, length, known, draws=3 if quick else 20), known, length),
+        _forecasts(curves, known, length),
         _film_of_forecasts(model, known, length),
         _film_of_draws(model),
     ]
@@ -108,6 +124,11 @@ def _named(together: Array, how: str) -> Table:
     note = f"A state is named by the syllable that it is mostly; by {how}."
     heads = ("syllable", "steps", "states", "steps in them, %")
     return Table("Syllables that have states", heads, rows, note)
+
+
+def least(named: Table) -> float:
+    """Return the smallest share among syllables that occur, in per cent."""
+    return min(float(share or 0) for _, steps, _, share in named.rows if steps)
 
 
 def _strips(states: Array, recording: Recording, own: Array, how: str, rows: int = 8) -> Picture:

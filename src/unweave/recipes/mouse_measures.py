@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unweave.models import Model
+    from unweave.models.switching import Law, Steps
+
+OWN = "states of the model"
 
 NOISE = 0.08
 """The camera's noise, whose entropy bounds what any model can score."""
@@ -60,37 +64,78 @@ def _mean(each: Array, weight: Array) -> tuple[float, float]:
     return mean, float(error / weight.sum())
 
 
-def path(model: Model, x: Array, *, seed: int = 0) -> Tensor:
-    """Return posterior means of z along sequences, (n, T, latents): each given the draws before."""
+def path(model: Model, x: Array, *, seed: int = 0, of: str = "z") -> Tensor:
+    """Return posterior means along sequences, (n, T, units): each given the draws before.
+
+    Args:
+        model: A model of sequences, or of single frames.
+        x: Sequences (n, T, h, w).
+        seed: Seed of the draws.
+        of: The name of the sites, which a number follows in models of sequences.
+    """
     import torch
 
     q = model.posterior(x, seed=seed)
-    means = [node.dist.mean for node in q.values() if node.dist is not None]
-    return means[0] if "z" in q else torch.stack(means, 1)
+    sites = [node for name, node in q.items() if name == of or name.startswith(f"{of}_")]
+    means = [node.dist.mean for node in sites if node.dist is not None]
+    return means[0] if of in q else torch.stack(means, 1)
+
+
+def moves(model: Model, x: Array) -> Steps:
+    """Return the steps of bodies and headings that a model in the body's frame reads off x."""
+    import torch
+
+    from unweave.models.body import steps
+
+    there = torch.as_tensor(~np.isnan(x).any((-2, -1)))  # (n, T)
+    z, heading = path(model, x), path(model, x, of="heading").squeeze(-1)
+    return steps(z.double(), heading.double(), there)
+
+
+def states_by(law: Law, steps: Steps) -> Array:
+    """Return the most probable states of steps under a law, (n, T − 1), −1 where there is none."""
+    _, log_states = law.messages(steps)
+    found: Array = log_states.argmax(-1).where(steps.there, -1).numpy()
+    return found
 
 
 def recovered(model: Model, recording: Recording) -> dict[str, Array]:
     """Recover the states of every step into frames 1, 2, … in each of several ways.
 
-    A switching model has its most probable states, given its path. For every model there are as
-    many states as syllables by the fit of a switching linear system to the codes, by k-means of
-    codes, and by k-means of codes beside their differences from the frame before.
+    A switching model has its most probable states, given its path; in the body's frame, nothing
+    else is asked. For every other model there are as many states as syllables by the fit of a
+    switching linear system to the codes, by k-means of codes, and by k-means of codes beside their
+    differences from the frame before.
 
     Returns:
         By the name of the way the states (n, T − 1), −1 beyond the end.
     """
     there = recording.syllable[:, 1:] >= 0
+    decoder: Any = model.decoder
+    if hasattr(decoder, "law"):
+        return {OWN: states_by(lawful(model), moves(model, recording.x))}
     z = path(model, recording.x)
     codes = z.numpy()
     found = {}
-    decoder: Any = model.decoder
     if hasattr(decoder, "states"):
         states = decoder.states(z).argmax(-1).numpy()  # (n, T − 1)
-        found["states of the model"] = np.where(there, states, -1)
+        found[OWN] = np.where(there, states, -1)
     found["states fitted to codes"] = _by_dynamics(z, there)
     found["k-means of codes"] = _by_k_means(codes[:, 1:], there)
     found["k-means of codes and steps"] = _by_k_means(_with_steps(codes), there)
     return found
+
+
+def lawful(model: Model) -> Law:
+    """Return the law of motion of a model in the body's frame, in double precision."""
+    import torch
+
+    from unweave.models.switching import Law
+
+    decoder: Any = model.decoder
+    with torch.no_grad():
+        law = decoder.law()
+    return Law(*(getattr(law, part.name).double() for part in fields(law)))
 
 
 def _by_k_means(points: Array, there: Array) -> Array:
@@ -168,9 +213,14 @@ def forecast(model: Model, x: Array, known: int, *, seed: int = 0) -> Array:
     hidden[:, known:] = torch.nan
     with torch.no_grad(), seeded(seed):
         q = model.encoder(hidden)
-        seen = {f"z_{t}": q[f"z_{t}"].value for t in range(known)}
+        seen = {name: node.value for name, node in q.items() if _time(name) < known}
         frames = mean(model.decoder(None, q.free(len(x), **seen)))
     return frames.numpy()
+
+
+def _time(site: str) -> int:
+    """Return t of a site's name, such as z_3."""
+    return int(site.rpartition("_")[2])
 
 
 def errors(model: Model, n: int, length: int, known: int, *, draws: int = 20) -> dict[str, Array]:
