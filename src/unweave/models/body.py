@@ -112,7 +112,7 @@ class _Moving(nn.Module):
 
     def law(self) -> Law:
         """Return the law of motion, whose outputs are z_t and the turn θ_t − θ_{t−1}."""
-        root = self.below.tril(-1) + torch.diag_embed(scale(self.log_spread))
+        root = self.below.tril(-1) + torch.diag_embed(self.log_spread.exp())
         log_initial, log_transition = (
             t.log_softmax(-1) for t in (self.log_initial, self.log_transition)
         )

@@ -34,7 +34,7 @@ class _Size(NamedTuple):
     epochs: int
 
 
-IN_BODY = _Size(latents=3, states=6, epochs=10)
+IN_BODY = _Size(latents=3, states=6, epochs=6)
 ON_FRAMES = _Size(latents=8, states=8, epochs=75)
 
 
@@ -53,7 +53,7 @@ def mouse(
     states: Annotated[Size | None, "Syllables: 6 in the body's frame, else 8."] = None,
     starts: Annotated[Size, "Starts of the syllables in the body's frame."] = 6,
     epochs: Annotated[
-        Size | None, "Passes over the training data: 10 in the body's frame, else 75."
+        Size | None, "Passes over the training data: 6 in the body's frame, else 75."
     ] = None,
     batch: Batch = 16,
     lr: Rate = 3e-3,

@@ -51,7 +51,7 @@ def findings(model: Model, recipe: Recipe, *, kind: str, quick: bool) -> Sequenc
     assert recipe.test is not None
     n, (length, size, _) = len(recipe.test), recipe.test.shape
     recording = record("test", n, length=length, shortest=shortest(length))
-    draws = 5 if quick else 20 if kind == "body" else 50
+    draws = 5 if quick else 10 if kind == "body" else 50
     scores = likelihood(model, recording.x, draws=draws)
     how = "exact" if kind == "linear" else f"importance-weighted bound, {draws} draws"
     states = recovered(model, recording)
@@ -80,7 +80,7 @@ def findings(model: Model, recipe: Recipe, *, kind: str, quick: bool) -> Sequenc
     if kind == "static":
         return found
     known = length // 2
-    curves = errors(model, n, length, known, draws=3 if quick else 20)
+    curves = errors(model, n, length, known, draws=3 if quick else 10 if kind == "body" else 20)
     mean, _, last = (float(curve.mean()) for curve in curves.values())
     return [
         Number("Forecast error", mean / last, unit="of the last frame's, repeated", better=-1),

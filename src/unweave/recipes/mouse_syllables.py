@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.models.switching import Found, Law, Steps
 
-FEW = 500
+FEW = 300
 """Training sequences that the questions are asked of."""
 
 STATES = (4, 5, 6, 7, 8)
