@@ -96,11 +96,59 @@ def test_methods_train(mnist, method, tmp_path):
     assert 0 < error < 0.03
     assert wrong < 0.4
     titles = [finding["title"] for finding in scores["findings"]]
-    assert titles[1:4] == [
+    assert titles[2:5] == [
         "Style fixed, digit varied",
         "Digit fixed, style varied",
         "Digit and style apart",
     ]
+
+
+@pytest.fixture(scope="module")
+def coder(tmp_path_factory):
+    """The folder of a VAE of MNIST that was trained for nothing."""
+    folder = tmp_path_factory.mktemp("vae")
+    uw.save(uw.models.vae((28, 28), (30,), 5), folder)
+    return str(folder)
+
+
+def test_a_class_and_a_style_of_a_code_are_evaluated(mnist, coder, tmp_path):
+    recipe = semi_supervised(method="m1m2", code=coder, **mnist)
+    small = recipe.data.split(1500)[1]
+    recipe = dataclasses.replace(recipe, data=small, test=recipe.test.split(200)[1], epochs=1)
+    run = uw.fit(recipe, tmp_path / "run", quiet=True)
+    error, bound, *_ = run.scores["findings"]
+    assert (error["title"], bound["title"]) == ("Test error with 100 labels", "ELBO of test digits")
+    assert np.isfinite(bound["value"])
+
+
+def test_neighbours_name_every_digit(mnist, coder):
+    few, all_named = (
+        semi_supervised(method="yz", code=code, neighbours=code is not None, **mnist)
+        for code in (None, coder)
+    )
+    known = few.data.factors >= 0
+    assert (few.labelled, all_named.labelled) == (100, 0)
+    assert (all_named.data.factors[known] == few.data.factors[known]).all()
+    assert all_named.data.factors.min() >= 0
+
+
+def test_validation_digits_are_training_digits(mnist):
+    made = semi_supervised(validate=True, **mnist)
+    assert (len(made.data), len(made.test)) == (3500, 500)
+    assert made.test.name == semi_supervised(**mnist).data.name
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"method": "m1m2"}, "need the codes of a VAE: run `unweave train vae"),
+        ({"neighbours": True}, "need the codes of a VAE: run `unweave train vae"),
+        ({"code": "runs/vae-seed0"}, "'views' uses no codes: say neighbours=True"),
+    ],
+)
+def test_codes_are_given_where_they_are_needed(mnist, flags, words):
+    with pytest.raises(ValueError, match=words):
+        semi_supervised(**flags, **mnist)
 
 
 def test_the_classifier_alone_sees_labelled_items_only(mnist):

@@ -12,6 +12,7 @@ from .pruning import prune as prune
 from .rigid import rigid as rigid
 from .scenes import counting as counting
 from .scenes import of_windows as of_windows
+from .stacked import stacked as stacked
 from .state_space import deep_markov as deep_markov
 from .state_space import linear_dynamics as linear_dynamics
 from .state_space import static_frames as static_frames

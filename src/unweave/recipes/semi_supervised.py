@@ -14,18 +14,19 @@ import unweave as uw
 from unweave import arguments
 from unweave.arguments import Whole
 from unweave.data.data import some
-from unweave.runs.findings import Array, Finding, Picture, Scatter, Table
+from unweave.runs.findings import Array, Finding, Number, Picture, Scatter, Table
 
 from .flags import Batch, Discrete, Epochs, Folder, Latents, Quick, Rate, Samples, recipe
+from .neighbours import named_by_neighbours
 
 if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.training.recipe import Recipe
 
 Method = Annotated[
-    Literal["views", "yz", "zy"],
+    Literal["views", "yz", "zy", "m1m2"],
     "views: y is the class that views agree on. yz: q(y|x) q(z|x, y). zy: q(z|x) q(y|x, z), z "
-    "weighted where y is given.",
+    "weighted where y is given. m1m2: q(y|x) q(z|code, y), of the code of a VAE.",
 ]
 
 VIEWS = {"rotation": 12.0, "shear": 0.15, "zoom": 0.1, "shift": 1.5}
@@ -36,6 +37,7 @@ OBJECTIVES = {
     ),
     "yz": "elbo + 50*label",
     "zy": "conditioned(elbo) + 50*label",
+    "m1m2": "elbo + 50*label",
 }
 """Objectives by method; `first` and `last` are the steps after a third and two thirds of a run."""
 
@@ -62,6 +64,9 @@ PUBLISHED = {
 }
 """Test error in per cent by number of labels, as published."""
 
+VALIDATED = 5000
+"""Training digits that are scored instead of the test digits, to choose settings by."""
+
 STEPS_ALONE = 1000
 """Steps of the classifier alone."""
 
@@ -82,6 +87,15 @@ def semi_supervised(
     discrete: Discrete = "categorical",
     alone: Annotated[
         bool, "Train the classifier q(y|x) alone, on the labelled digits and their labels."
+    ] = False,
+    code: Annotated[
+        str | None, "Folder of a run of `vae`, trained first, whose codes m1m2 and neighbours need."
+    ] = None,
+    neighbours: Annotated[
+        bool, "Let digits pass their labels on to neighbours in these codes: all are then known."
+    ] = False,
+    validate: Annotated[
+        bool, "Score 5,000 of the training digits, held out, instead of the test digits."
     ] = False,
     objective: Annotated[
         str | None, "The objective to maximise, as a formula.  Default: that of the method."
@@ -112,7 +126,12 @@ def semi_supervised(
     train, test = uw.data.mnist("train", root=data_dir), uw.data.mnist("test", root=data_dir)
     if quick:
         train, test, epochs = train.split(4000)[1], test.split(500)[1], 2
+    if validate:
+        train, test = train.split(500 if quick else VALIDATED)
     train = train.with_labels("digit", labels, seed)
+    coder = _coder(code, method, neighbours=neighbours)
+    if coder is not None and neighbours:
+        train = named_by_neighbours(train, coder)
     if alone:
         train, batch = train.subset(train.factors[:, 0] >= 0), min(batch, labels)
         steps_alone = 50 if quick else STEPS_ALONE
@@ -122,8 +141,9 @@ def semi_supervised(
         "views": partial(uw.models.invariant, hidden=(400,), views=VIEWS),
         "yz": two_step,
         "zy": partial(two_step, order="zy"),
+        "m1m2": partial(_stacked, coder),
     }[method]
-    labelled = 0 if alone else min(labels, batch // 5)
+    labelled = 0 if alone or neighbours else min(labels, batch // 5)
     steps = epochs * (len(train) // (batch - labelled))
     form = objective or OBJECTIVES[method].format(first=steps // 3, last=2 * steps // 3)
     return uw.Recipe(
@@ -132,7 +152,7 @@ def semi_supervised(
         test=test,
         model=partial(family, shape=(28, 28), normals=latents),
         objective=uw.formula("label" if alone else form),
-        groups=("y", "z"),
+        groups=("y", "z", "code") if method == "m1m2" else ("y", "z"),
         labels={"y": "digit"},
         labelled=labelled,
         epochs=epochs,
@@ -140,8 +160,69 @@ def semi_supervised(
         lr=uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.02 * lr))),
         samples=samples,
         seed=seed,
+        logged=0 if method == "m1m2" else 50,
         findings=None if alone else partial(_findings, labels=labels, latents=latents),
     )
+
+
+def _stacked(coder: Model | None, **sizes: Any) -> Model:
+    """Build a model of the class and the style of a VAE's code."""
+    from unweave.models.stacked import on
+
+    assert coder is not None
+    assert coder.config is not None
+    below, code = coder.config["hidden"], coder.config["normals"]
+    return on(uw.models.stacked(**sizes, below=below, code=code), coder)
+
+
+def _coder(code: str | None, method: str, *, neighbours: bool) -> Model | None:
+    """Return the VAE whose codes a recipe needs, None if it needs none.
+
+    Raises:
+        ValueError: A VAE is needed and not given, or given and not needed.
+    """
+    needed = neighbours or method == "m1m2"
+    if needed == (code is not None):
+        return None if code is None else uw.load(code)
+    if needed:
+        raise ValueError(
+            f"method={method!r}, neighbours={neighbours} need the codes of a VAE: run `unweave "
+            "train vae --latents 50`, and give the run's folder as code (--code runs/vae-seed0)"
+        )
+    raise ValueError(
+        f"code={code!r} is given, but method={method!r} uses no codes: say neighbours=True "
+        "(--neighbours) or method='m1m2', or leave it out"
+    )
+
+
+def errors_by_pass(recipe: Recipe) -> list[float]:
+    """Train in silence, and return the error of y in per cent after each pass, of its test items.
+
+    Choose settings by a recipe with `validate=True`, whose test items are training digits.
+    """
+    from unweave.training.trainer import Trainer
+
+    assert recipe.test is not None
+    trainer = Trainer(recipe, "cpu")
+    errors = []
+    while not trainer.done:
+        trainer.run_epoch(lambda: False, lambda _: None)
+        list(trainer.close_epoch())
+        errors.append(error_of(trainer.model.eval(), recipe.test))
+        trainer.model.train()
+    return errors
+
+
+def error_of(model: Model, test: uw.data.Data) -> float:
+    """Return the share of items, in per cent, whose most probable class y is not their digit."""
+    return 100 * float(np.mean(classes_of(model, test) != test.factors[:, 0]))
+
+
+def classes_of(model: Model, data: uw.data.Data) -> Array:
+    """Return the most probable class y of each item."""
+    guess = model.posterior(data.floats())["y"].dist.mean.argmax(-1)  # type: ignore[union-attr]
+    found: Array = guess.numpy()
+    return found
 
 
 def _findings(model: Model, recipe: Recipe, *, labels: int, latents: int) -> Sequence[Finding]:
@@ -151,13 +232,13 @@ def _findings(model: Model, recipe: Recipe, *, labels: int, latents: int) -> Seq
     shown = some(len(test), PROBED)  # numbers of test items
     few = test.subset(shown)
     digit, named = few.factors[:, 0], few.values[0]
-    q = model.posterior(test.floats())
-    guess = q["y"].dist.mean.argmax(-1).numpy()  # type: ignore[union-attr]
-    z = q["z"].dist.mean[shown].numpy()  # type: ignore[union-attr]
+    z = model.posterior(few.floats())["z"].dist.mean.numpy()  # type: ignore[union-attr]
+    guess = classes_of(model, few)
     drawn = some(len(few), EMBEDDED)  # numbers of probed items
     styles = {"a VAE without labels": _unsupervised(recipe, few, latents), "this model": z}
     return [
-        _errors(100 * float(np.mean(guess != test.factors[:, 0])), labels),
+        _errors(error_of(model, test), labels),
+        Number("ELBO of test digits", float(model.elbo(test.floats()).mean()), unit="nats"),
         Picture(
             "Style fixed, digit varied",
             _analogies(model, few.floats(slice(12)), z[:12]),
@@ -179,7 +260,7 @@ def _findings(model: Model, recipe: Recipe, *, labels: int, latents: int) -> Seq
             "The Normals' means by t-SNE, coloured by digit: a VAE's hold digit and style at once.",
         ),
         _probes(styles, digit),
-        _mistakes(few, digit, guess[shown]),
+        _mistakes(few, digit, guess),
     ]
 
 

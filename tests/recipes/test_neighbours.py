@@ -1,0 +1,69 @@
+"""Labels that are passed on to neighbours, against matrix powers and on real digits."""
+
+from functools import partial
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+import unweave as uw
+from unweave.recipes.neighbours import named_by_neighbours, passed_on
+from unweave.training.trainer import trained
+
+
+def blobs(n=60):
+    """Three clouds of points, one after the other, and their numbers."""
+    generator = np.random.default_rng(0)
+    cloud = np.repeat(np.arange(3), n // 3)
+    places = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    return places[cloud] + generator.normal(size=(n, 2)), cloud
+
+
+def few(cloud, each):
+    known = np.full_like(cloud, -1)
+    for k in range(3):
+        known[np.flatnonzero(cloud == k)[:each]] = k
+    return known
+
+
+def test_one_label_names_a_cloud():
+    points, cloud = blobs()
+    assert (passed_on(points, few(cloud, 1), 3) == cloud).mean() > 0.95
+
+
+def test_classes_are_those_of_sums_of_matrix_powers():
+    points, cloud = blobs()
+    known = few(cloud, 2)
+    known[5] = 2  # a label that neighbours disagree with
+    n, k, keep = len(points), 4, 0.9
+    distances = cdist(points, points)
+    weights = np.zeros((n, n))
+    for i in range(n):
+        nearest = [j for j in np.argsort(distances[i]) if j != i][:k]
+        for j in nearest:
+            weights[i, j] = np.exp(-4 * distances[i, j] ** 2 / distances[i, nearest[-1]] ** 2)
+    weights = (weights + weights.T) / 2
+    sums = weights.sum(1)
+    step = keep * weights / np.sqrt(sums[:, None] * sums)
+    one_hot = np.zeros((n, 3))
+    one_hot[known >= 0, known[known >= 0]] = 1
+    total = sum(np.linalg.matrix_power(step, t) @ one_hot for t in range(201))
+    expected = (total / total.sum(0)).argmax(1)
+    found = passed_on(points, known, 3, neighbours=k, keep=keep)
+    assert (found[known < 0] == expected[known < 0]).all()
+    assert (found[known >= 0] == known[known >= 0]).all()
+
+
+def test_forty_labels_name_most_digits():
+    """Codes are of a VAE that is trained without labels."""
+    whole = uw.data.digits()
+    plain = uw.Recipe(
+        name="vae",
+        data=whole,
+        model=partial(uw.models.vae, (8, 8), (100,), 20),
+        objective=uw.elbo,
+        batch=100,
+        epochs=30,
+        logged=0,
+    )
+    named = named_by_neighbours(whole.with_labels("digit", 40, seed=0), trained(plain))
+    assert (named.factors == whole.factors).mean() > 0.8  # 0.1 by chance
