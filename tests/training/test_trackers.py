@@ -1,7 +1,10 @@
 """Trackers: what each tool holds is the run's log, also after a run went on or was replaced."""
 
 import csv
+import json
+import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 from support.training import tiny
@@ -88,3 +91,18 @@ def test_a_tool_that_is_not_there_is_named_before_training(tmp_path, monkeypatch
         with pytest.raises(ModuleNotFoundError, match=name):
             fit(tmp_path / "run", name, 1)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_trackio_has_the_log_in_one_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "store"))
+    pytest.importorskip("trackio", exc_type=ImportError)
+    fit(tmp_path / "run", "trackio", 1)
+    run = fit(tmp_path / "run", "trackio", 2, resume=True)
+    with closing(sqlite3.connect(tmp_path / "store" / "unweave.db")) as store:
+        rows = store.execute("select run_name, step, metrics from metrics order by id").fetchall()
+    assert {name for name, _, _ in rows} == {f"run-{run.config['id'][:6]}"}
+    held = [(step, json.loads(text)) for _, step, text in rows]
+    curve = [(step, values["elbo/train"]) for step, values in held if "elbo/train" in values]
+    assert curve == logged(run)
