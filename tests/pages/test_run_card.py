@@ -1,5 +1,7 @@
 """The model card of a run says what was measured, as far as it was."""
 
+import re
+
 import pytest
 
 from unweave.pages.card import write_card
@@ -37,6 +39,17 @@ def test_what_a_run_does_not_say_is_left_out(tmp_path, changes, value, how):
     content = {"exact_n": 1000, "exact_points": 500, "terms": {"mi": TERM}, **changes}
     card = write_card(tmp_path, {}, typed(content))
     assert f"| mi | {value} | {how} |" in card.read_text().splitlines()
+
+
+def test_a_hub_reads_the_front_of_the_card(tmp_path):
+    text = write_card(tmp_path, {}, typed({})).read_text()
+    front, body = re.fullmatch(r"---\n(.*?)\n---\n\n(# .*)", text, flags=re.DOTALL).groups()
+    assert "\nlicense: unknown  # name that of your model" in front
+    assert body.startswith("# unknown: a model trained by unweave")
+    hub = pytest.importorskip("huggingface_hub", exc_type=ImportError)
+    data = hub.ModelCard(text).data
+    assert (data.library_name, data.license) == ("unweave", "unknown")
+    assert "disentanglement" in data.tags
 
 
 def test_shares_and_test_terms(tmp_path):

@@ -1,4 +1,8 @@
-"""The model card of a run: what the model is, how it was trained, what was measured."""
+"""The model card of a run: what the model is, how it was trained, what was measured.
+
+It begins with the data that a hub of models reads: with the weights as safetensors and config.json,
+the folder is one that `hf upload NAME RUN` takes as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,24 @@ from ..runs.command import command
 from ..runs.files import replacing
 from ..runs.scores import Mean, Real, Scores
 
+FRONT = (
+    "---",
+    "library_name: unweave",
+    "license: unknown  # name that of your model and data before you publish them",
+    "tags:",
+    "- unweave",
+    "- representation-learning",
+    "- disentanglement",
+    "- variational-autoencoder",
+    "---",
+    "",
+)
+"""The data of a card as a hub of models reads them."""
+
 
 def write_card(folder: Path, config: Mapping[str, Any], scores: Scores) -> Path:
     """Write README.md of a run and return its path."""
-    lines = [*_about(folder, config), *_remarks(scores), *_measured(scores)]
+    lines = [*FRONT, *_about(folder, config), *_remarks(scores), *_measured(scores)]
     lines += [
         "",
         "Limits: scores are of this run's seed alone. Traversals, curves and information per "
