@@ -267,7 +267,6 @@ def test_train_resume_evaluate_report(unweave, tmp_path):
     assert rest[0] == "note:"
     assert found == [
         "Accuracy",
-        "I(digit;y)",
         "I(digit;z)",
         "ELBO",
         "Information",

@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from support.browsing import chromium
 from support.pages import Page
 
 from unweave import plots
@@ -207,7 +208,7 @@ def test_page_is_complete(html):
     assert "<title>mnist · hfvae · unweave</title>" in html
     assert "unweave train mnist --beta 12 --gamma 4 --lr 0.0005 --enumerate-y --seed 0" in page.text
     for text in (
-        "−85.1 ± 0.3",
+        "−85.1 ±\N{NO-BREAK SPACE}0.3",
         "61.3%",
         "how far y and z are from independent",
         "at most log N = 10.9",
@@ -581,3 +582,36 @@ def test_a_part_that_cannot_be_drawn_is_named_and_the_rest_is_there(
     page = Page(html)
     assert len(page.sections) >= 5
     assert {"skipped", "about"} <= set(page.sections)
+
+
+# -- on phones -------------------------------------------------------------------------------------
+
+
+def test_regions_that_may_be_wider_than_the_page_are_reached_by_keyboard(html):
+    regions = [held for held in Page(html).all("div", "figure") if held.get("class") == "scroll"]
+    assert len(regions) == 3
+    for region in regions:
+        assert (region["tabindex"], region["role"]) == ("0", "region")
+        assert region["aria-label"]
+
+
+@pytest.mark.slow
+def test_numbers_fit_a_phone_and_what_does_not_fades_until_its_end(run):
+    report.write(run)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((run / "report.html").resolve().as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        cells = page.locator("#terms td")
+        assert cells.count() == 6 * 6
+        for cell in cells.all():
+            box = cell.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+        faded = "region => getComputedStyle(region).getPropertyValue('--fade')"
+        table, chart = page.locator("#terms .scroll"), page.locator("#labels .scroll")
+        assert table.evaluate(faded) == "0px"
+        assert chart.evaluate(faded) == "48px"
+        chart.evaluate("region => region.scrollTo(1000, 0)")
+        page.wait_for_timeout(200)
+        assert chart.evaluate(faded) == "0px"

@@ -111,7 +111,10 @@ def _agreement(config: Config, scores: Scores) -> list[dict[str, str]]:
 
 
 def _about_label(scores: Scores) -> list[dict[str, str]]:
-    """Return what each of several groups tells about the first factor."""
+    """Return what each of several groups tells about the first factor.
+
+    A group that agreed with labels has its headline: the share of items on which it does.
+    """
     about = scores.class_information
     if about is None or about.kinds.count("group") < 2:
         return []
@@ -120,7 +123,8 @@ def _about_label(scores: Scores) -> list[dict[str, str]]:
         note = f"nats, of {scores.entropy_y:.3g}"
     tiles = []
     for name, kind, total in zip(about.names, about.kinds, about.total, strict=True):
-        if kind == "group":
+        has_headline = name in scores.accuracy or name in scores.error
+        if kind == "group" and not has_headline:
             tiles.append(_tile(f"I({scores.label};{name})", Mean(total), note))
     return tiles
 

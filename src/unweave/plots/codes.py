@@ -78,7 +78,7 @@ def class_information(
 
     Args:
         per_class: `(classes, names)`, a column of the map for each class.
-        total: `(names,)`, the last, bold column.
+        total: `(names,)`, the first, bold column.
         names: Names of the rows: groups, all of the code, single units.
         classes: Names of the classes.
         kinds: "unit" for rows of units, which a gap parts from rows of groups.
@@ -106,13 +106,13 @@ def class_information(
             for column, v in enumerate(value[row]):
                 ax.text(column, y, cell_text(v, 1), ha="center", va="center", size=size)
         text = _two_decimals(whole[row])
-        ax.text(len(classes) - 0.1, y, text, va="center", weight="bold", size="small")
+        ax.text(-0.8, y, text, ha="right", va="center", weight="bold", size="small")
     ax.set_yticks(at, names)
-    ax.set_xticks([*range(len(classes)), len(classes) + 0.2], [*classes, "all"])
+    ax.set_xticks([-1.1, *range(len(classes))], ["all", *classes])
     if max(map(len, classes), default=0) > 4:
         ax.tick_params(axis="x", rotation=40)
     bottom = at[-1] + 0.5 if len(at) else -0.5
-    ax.set(xlim=(-0.5, len(classes) + 0.8), ylim=(bottom, -0.5))
+    ax.set(xlim=(-1.8, len(classes) - 0.5), ylim=(bottom, -0.5))
     frameless(ax)
     return ax
 
