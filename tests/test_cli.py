@@ -234,6 +234,8 @@ def test_list_has_every_recipe(unweave):
     for name in recipes.__all__:
         assert name.replace("_", "-") in out
     assert out.index("digits") < out.index("mnist") < out.index("autoencoder")
+    (line,) = [line for line in out.splitlines() if line.startswith("semi-supervised")]
+    assert "5 to 10 min" in line
 
 
 def test_every_recipe_has_one_purpose():

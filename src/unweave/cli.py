@@ -722,16 +722,18 @@ def data(
 
 @app.command(name="list", rich_help_panel="Train")
 def list_recipes() -> None:
-    """List the recipes by what they are for, a line each."""
+    """List the recipes by what they are for, a line each, with the time of one run."""
     width = max(map(len, recipes.__all__))
-    for purpose, names in recipes.PURPOSES.items():
+    for purpose, times in recipes.PURPOSES.items():
         rows = []
-        for name in names:
-            described = getattr(recipes, name).__doc__
-            rows.append((name.replace("_", "-").ljust(width), described.splitlines()[0]))
-        console().print(_table((purpose, "what it trains"), rows))
+        for name, time in times.items():
+            command = name.replace("_", "-").ljust(width)
+            described = getattr(recipes, name).__doc__.splitlines()[0]
+            rows.append((command, time.ljust(len("4 to 13 min")), described))
+        console().print(_table((purpose, "time", "what it trains"), rows))
         say("")
     say("`unweave train NAME` trains one; `unweave train NAME --help` has its flags")
+    say("a time, where one was measured, is of training one run on one core")
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
