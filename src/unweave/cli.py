@@ -495,6 +495,9 @@ def verify(
     repeats: Annotated[int, typer.Option(min=2, help="Random batches for each row.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the data set and the draws.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Also write the tables to this file.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw how far estimates are off, to this PNG file.")
+    ] = None,
     threads: Threads = 1,
 ) -> None:
     """Compare each estimator with the exact value where q(z) is known, by term and batch size."""
@@ -505,7 +508,7 @@ def verify(
 
     torch.set_num_threads(threads)
     objectives = [(text, formula(text)) for text in objective or ()]
-    verify(objectives, batch or (64, 256), repeats=repeats, seed=seed, to=json)
+    verify(objectives, batch or (64, 256), repeats=repeats, seed=seed, to=json, png=picture)
 
 
 @app.command(rich_help_panel="Measure")

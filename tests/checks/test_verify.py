@@ -55,12 +55,35 @@ def test_log_p_of_x_comes_out_too_low_and_less_so_with_more_samples():
 
 def test_the_tables_are_printed_and_written(tmp_path, capsys):
     to = tmp_path / "tables.json"
-    verify.verify([("tc_vae(6)", uw.tc_vae(6))], [32], repeats=3, to=to)
+    png = tmp_path / "biases.png"
+    verify.verify([("tc_vae(6)", uw.tc_vae(6))], [32], repeats=3, to=to, png=png)
+    assert png.read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
     for word in ("tc_vae(6)", "stratified", "straight-through", "log p(x)", "cosine"):
         assert word in out
     tables = json.loads(to.read_text())
     assert {row["term"] for row in tables["estimates"]} == {*verify.TERMS, "tc_vae(6)"}
+
+
+def row(term, estimator, bias, cosine, batch=256):
+    """A row whose estimate is off by `bias`, with a standard error of 0.05."""
+    return verify.Row(term, estimator, batch, 5.0, 0.03, 5.0 + bias, 0.04, 0.2, cosine, 0.5)
+
+
+def test_the_conclusion_names_what_is_as_good_as_the_best_and_what_is_not():
+    rows = [
+        row("mi", "balanced", 9.0, 0.5, batch=64),  # smaller batches do not count
+        row("mi", "balanced", 0.25, 0.99),
+        row("tc[0]", "balanced", -0.02, 0.97),
+        row("mi", "stratified", 0.40, 0.98),
+        row("mi", "weighted", -6.0, 0.96),
+    ]
+    assert verify.conclusion(rows) == (
+        "Train with balanced or stratified: at batches of 256 the estimates are off by at most "
+        "0.40 nats (weighted 6.00), and the mean gradients have a cosine of at least 0.970 with "
+        "exact ones. Report exact values, never those of batches: 2 of these 3 estimates are off "
+        "by more than two standard errors."
+    )
 
 
 # -- bounds ----------------------------------------------------------------------------------------

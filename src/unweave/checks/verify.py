@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from .. import terminal
+from .. import plots, terminal
 from ..aggregate import Aggregate, Weights, balanced, exact, minibatch, stratified, weighted
 from ..objective.densities import Densities
 from ..objective.literature import elbo, evidence, kl, mi, tc
@@ -60,6 +60,11 @@ class Row:
     def bias(self) -> float:
         """The estimate less the exact value."""
         return self.estimate - self.exact
+
+    @property
+    def bias_se(self) -> float:
+        """The standard error of the bias, by the spread of batches and of the exact value."""
+        return math.hypot(self.se, self.exact_se)
 
 
 @dataclass(frozen=True)
@@ -253,6 +258,48 @@ def evidences(
     return rows
 
 
+# -- what it comes to ------------------------------------------------------------------------------
+
+
+def conclusion(rows: Sequence[Row]) -> str:
+    """Return in two sentences which estimators to train with, and what to report.
+
+    They speak of the largest batches. An estimator is named as good as the best if the intervals of
+    two standard errors about the largest bias of each overlap.
+    """
+    batch = max(row.batch for row in rows)
+    largest: dict[str, Row] = {}
+    for row in rows:
+        if row.batch == batch:
+            before = largest.get(row.estimator, row)
+            largest[row.estimator] = max(before, row, key=lambda one: abs(one.bias))
+    best = min(largest.values(), key=lambda row: abs(row.bias))
+    limit = abs(best.bias) + 2 * best.bias_se
+    good = [name for name, row in largest.items() if abs(row.bias) - 2 * row.bias_se <= limit]
+    theirs = [row for row in rows if row.batch == batch and row.estimator in good]
+    off = max(abs(row.bias) for row in theirs)
+    cosine = min(row.cosine for row in theirs)
+    others = [f"{name} {abs(row.bias):.2f}" for name, row in largest.items() if name not in good]
+    compared = f" ({', '.join(others)})" if others else ""
+    sure = sum(abs(row.bias) > 2 * row.bias_se for row in theirs)
+    return (
+        f"Train with {' or '.join(good)}: at batches of {batch} the estimates are off by at most "
+        f"{off:.2f} nats{compared}, and the mean gradients have a cosine of at least {cosine:.3f} "
+        "with exact ones. Report exact values, never those of batches: "
+        f"{sure} of these {len(theirs)} estimates are off by more than two standard errors."
+    )
+
+
+def picture(rows: Sequence[Row], to: Path) -> None:
+    """Draw how far estimates are from exact values, by term and batch size, as a PNG file."""
+    biases: dict[str, dict[str, plots.Bias]] = {}
+    for row in rows:
+        of_batch = biases.setdefault(f"{row.term}, B = {row.batch}", {})
+        of_batch[row.estimator] = (row.bias, row.bias_se)
+    figure: Any = plots.biases(biases).figure
+    figure.savefig(to, dpi=150)
+
+
 # -- in the terminal -------------------------------------------------------------------------------
 
 
@@ -263,8 +310,9 @@ def verify(
     repeats: int = 200,
     seed: int = 0,
     to: Path | None = None,
+    png: Path | None = None,
 ) -> None:
-    """Print the tables, and write them as JSON.
+    """Print the tables and what to conclude, write them as JSON, and draw them.
 
     Args:
         objectives: Objectives to estimate beside `TERMS`, with their names.
@@ -272,6 +320,7 @@ def verify(
         repeats: Random batches for each row.
         seed: The seed of the data set and the draws.
         to: The file to write to.
+        png: The file to draw to.
     """
     console = terminal.console(width=110)
     rows = estimates({**TERMS, **dict(objectives)}, batches, repeats=repeats, seed=seed)
@@ -295,6 +344,9 @@ def verify(
         highlight=False,
     )
     console.print(_table_of_evidences(bounds))
+    console.print(f"\n{conclusion(rows)}", highlight=False)
+    if png is not None:
+        picture(rows, png)
     if to is not None:
         named: dict[str, list[Any]] = {"estimates": rows, "variances": found, "evidence": bounds}
         tables = {}

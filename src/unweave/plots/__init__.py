@@ -5,6 +5,8 @@ global state of pyplot alone and take their ink from `matplotlib.rcParams`, so a
 background applies.
 """
 
+from .biases import Bias as Bias
+from .biases import biases as biases
 from .codes import class_information as class_information
 from .codes import code_factor_importance as code_factor_importance
 from .codes import code_factor_information as code_factor_information
