@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -39,11 +40,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, … instead of the study's")
     parser.add_argument("--out", type=Path, default=Path("runs/generalisation"))
+    parser.add_argument("--source", default="procedural", help="procedural or rerendered sprites")
+    parser.add_argument("--only", help="one method of the study, such as program")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
+    study = read("generalisation", seeds=options.seeds, flags={"source": options.source})
     torch.set_num_threads(1)
     by_split: dict[str, list[Job]] = defaultdict(list)
-    for job in read("generalisation", seeds=options.seeds).jobs():
+    for job in study.jobs():
+        if options.only not in (None, job.method.partition(",")[0]):
+            continue
         if not (options.out / f"{job.key}.json").is_file():
             measure(job, options.out)
         by_split[job.flags["split"]].append(job)
@@ -83,18 +89,20 @@ def table(split: str, jobs: Sequence[Job], out: Path) -> str:
     values: dict[str, list[dict[int, float]]] = {}
     for job in jobs:
         numbers = [f.value for f in found(job, out) if isinstance(f, Number)]
-        columns = values.setdefault(job.flags["method"], [{} for _ in numbers])
+        name = job.method.partition(",")[0]
+        columns = values.setdefault(name, [{} for _ in numbers])
         for column, number in zip(columns, numbers, strict=True):
             column[job.seed] = number
-    heads = ["", *HEADS, "ratio − program's"]
+    program = values.get("program")
+    heads = ["", *HEADS, *(["ratio − program's"] if program else [])]
     lines = [f"{split}, seeds {', '.join(map(str, columns[0]))}", "", row(heads)]
     lines.append(row(["---"] * len(heads)))
     for method, columns in values.items():
         cells = [method, *(shown(estimate(list(column.values()))) for column in columns)]
-        has_program = "program" in values
-        cells.append(
-            shown(paired(columns[RATIO], values["program"][RATIO])) if has_program else "–"
-        )
+        if program:
+            cells.append(
+                "–" if columns is program else shown(paired(columns[RATIO], program[RATIO]))
+            )
         lines.append(row(cells))
     return "\n".join([*lines, ""])
 
@@ -106,7 +114,7 @@ def row(cells: Sequence[str]) -> str:
 
 def shown(found: Estimate) -> str:
     """Return a mean with half of its interval."""
-    digits = 1 if (found.mean or 0) > 10 else 3
+    digits = 1 if (found.mean or 0) > 3 else 2
     half = "" if found.half is None else f" ± {found.half:.{digits}f}"
     return f"{found.mean:.{digits}f}{half}".replace("-", "−")
 
@@ -116,9 +124,9 @@ def shown(found: Estimate) -> str:
 
 def draw(by_split: Mapping[str, Sequence[Job]], options: argparse.Namespace) -> None:
     """Draw a panel a split: left-out images, and each method's reconstructions."""
-    figure = Figure(figsize=(9, 4 * len(by_split)), layout="constrained")
-    panels = figure.subplots(len(by_split), 1, squeeze=False)[:, 0]
-    for ax, jobs in zip(panels, by_split.values(), strict=True):
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    panels = figure.subplots(2, math.ceil(len(by_split) / 2), squeeze=False).ravel()
+    for ax, jobs in zip(panels, by_split.values(), strict=False):
         pictures = [picture(job, options.out) for job in jobs if job.seed == jobs[0].seed]
         first = pictures[0]
         images = np.stack([first.images[0], *(p.images[1] for p in pictures)])

@@ -136,6 +136,11 @@ def generalisation(
     The splits of sprites are those of Montero et al., "The role of disentanglement in
     generalisation" (2021), but that hearts stand for ellipses (see `element`). Digits are labelled
     in training; a unit of another model cuts each class into quarters, of which one is left out.
+
+    Measured, mean ± half of the 95 % interval over seeds 0 to 4 (`scripts/generalisation.py`),
+    error of left-out cells over that of seen ones, in nats: by the program 0.98 ± 0.01, 1.04 ±
+    0.01 and 1.03 ± 0.03 (element, range, extrapolation), by the VAE 1.00 ± 0.01, 1.13 ± 0.02 and
+    10.5 ± 0.6. docs/results/generalisation.md has the other methods and measures.
     """
     on_digits = split == "digits"
     if on_digits and method == "program":
