@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.real import real
 
 import unweave as uw
 from unweave.data import grid
@@ -119,3 +120,19 @@ def test_the_program_draws_cells_that_it_never_saw_as_well_as_others():
         seen, out, ratio = found._errors(trained(made), made, findings.keywords["held"])
     assert seen.value < 80
     assert ratio.value == out.value / seen.value < 1.2
+
+
+@pytest.mark.slow
+def test_digits_of_every_class_and_quarter_but_the_left_out_ones_are_trained_on():
+    root = real("mnist")
+    made = uw.recipes.generalisation(
+        method="beta-vae", split="digits", quick=True, data_dir=str(root)
+    )
+    trained_on = {tuple(row) for row in made.data.factors}
+    assert trained_on == {(d, k) for d in range(10) for k in range(4) if d % 4 != k}
+    findings: Any = made.findings
+    with torch.no_grad():
+        numbers = [f.value for f in findings(trained(made), made) if hasattr(f, "value")]
+    *_, named_seen, named_left_out = numbers
+    assert named_seen > 0.3  # chance is 0.1
+    assert named_left_out > 0.3
