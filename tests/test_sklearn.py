@@ -6,13 +6,18 @@ import pickletools
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csc_array, csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_estimator_sparse_array,
+    check_estimator_sparse_matrix,
+    parametrize_with_checks,
+)
 
 import unweave as uw
 
@@ -20,9 +25,25 @@ StructuredVAE = uw.sklearn.StructuredVAE
 SMALL = {"normals": 2, "hidden": (16,), "epochs": 2, "random_state": 0}
 
 
-@parametrize_with_checks([StructuredVAE(**SMALL), StructuredVAE(classes=10, **SMALL)])
+def of_four_labels(estimator):
+    """Checks that expect as many probabilities as y has labels, which are four."""
+    if estimator.classes != 10:
+        return {}
+    reason = "the model has ten classes; below it passes with four"
+    return {f"check_estimator_sparse_{kind}": reason for kind in ("array", "matrix")}
+
+
+@parametrize_with_checks(
+    [StructuredVAE(**SMALL), StructuredVAE(classes=10, **SMALL)],
+    expected_failed_checks=of_four_labels,
+)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("check", [check_estimator_sparse_array, check_estimator_sparse_matrix])
+def test_sparse_rows_with_as_many_classes_as_labels(check):
+    check("StructuredVAE", StructuredVAE(classes=4, **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +72,21 @@ def test_codes_are_exact_posterior_means(iris, fitted):
     np.testing.assert_allclose(codes[:, 3:], total, rtol=1e-10)
     np.testing.assert_allclose(codes[:, :3].sum(1), 1, rtol=1e-10)
     np.testing.assert_array_equal(codes[:, :3], fitted.predict_proba(iris[0]))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("scale", [1.0, 20.0])  # Bernoulli, and Normal with means measured
+def test_sparse_rows_give_what_dense_ones_give(classes, scale, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((90, 12)) < 0.2, scale * rng.random((90, 12)), 0).astype(np.float32)
+    X[:, 3] = 0  # a column without a number
+    monkeypatch.setattr(uw.sklearn, "ROWS", 40)
+    dense, sparse = (StructuredVAE(classes=classes, **SMALL).fit(x) for x in (X, csc_array(X)))
+    assert sparse.n_features_in_ == 12
+    codes = dense.transform(X)
+    np.testing.assert_allclose(sparse.transform(csr_matrix(X)), codes, atol=1e-4)
+    np.testing.assert_allclose(sparse.transform(X), sparse.transform(csr_matrix(X)), rtol=1e-9)
+    assert sparse.score(csr_matrix(X)) == pytest.approx(dense.score(X), rel=0.05)
 
 
 def test_columns_have_names(iris, fitted):

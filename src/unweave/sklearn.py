@@ -6,7 +6,7 @@ It is a transformer in pipelines and searches, and a classifier of its own class
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,14 +14,16 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import models
-from .data import Data
+from .data import Data, Sparse
 from .models.model import Model, seeded
 from .objective.densities import Densities
 from .objective.formula import formula
@@ -44,6 +46,9 @@ OBJECTIVES = {
     "labelled": "elbo + 50*label",
 }
 """Objectives by default: without classes, with classes to be found, with labels for some items."""
+
+ROWS = 4096
+"""Rows of a sparse X that are dense at once when codes are read."""
 
 ARRAYS = ("classes_", "feature_names_in_")
 """Arrays that an estimator learns beside its model."""
@@ -117,10 +122,18 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.lr = lr
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags = ClassifierTags() if self.classes else None
+        return tags
+
     # -- training ----------------------------------------------------------------------------------
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None, **unknown: Any) -> Self:
         """Train on the rows of X (n, columns), with labels y (n,) where there are classes.
+
+        A sparse X stays sparse until a batch is read.
 
         Raises:
             TypeError: If weights of items are given.
@@ -132,12 +145,13 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"fit got {', '.join(unknown)}: objectives are means over items of equal weight; "
                 "repeat the rows that count more"
             )
-        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        labels = self._labels(y, len(rows))
+        rows = validate_data(self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2)
+        labels = self._labels(y, rows.shape[0])
         data = _data(rows, labels, self.classes)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         is_unit = self.likelihood == "bernoulli" or (self.likelihood == "auto" and data.is_unit)
-        build = partial(self._model, data.floats(), "bernoulli" if is_unit else "normal")
+        moments = _moments(rows) if issparse(rows) else data.floats()
+        build = partial(self._model, moments, "bernoulli" if is_unit else "normal")
         has_labels = labels is not None
         recipe = Recipe(
             name="StructuredVAE",
@@ -147,7 +161,7 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             groups=self.groups,
             labels={"y": "class"} if has_labels else {},
             epochs=self.epochs,
-            batch=min(self.batch, len(rows)),
+            batch=min(self.batch, len(data)),
             lr=self.lr,
             seed=seed,
             logged=0,
@@ -193,8 +207,8 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return self.objective
 
-    def _model(self, x: NDArray[np.float32], likelihood: Any) -> Model:
-        """Build the model of items x (n, columns)."""
+    def _model(self, x: NDArray[np.floating[Any]], likelihood: Any) -> Model:
+        """Build the model of items whose means and deviations are those of x (n, columns)."""
         shape, hidden = x.shape[1:], tuple(self.hidden)
         standardise = likelihood == "normal"
         settings: dict[str, Any] = {
@@ -244,10 +258,12 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Return the mean ELBO of the rows in nats, one draw of z a row; labels do not count."""
-        items = self._items(X)
+        scores = []
         with torch.no_grad(), seeded(0):
-            q, p = self.model_(items)
-            return float(Densities(q, p).score(elbo).mean())
+            for items in self._items(X):
+                q, p = self.model_(items)
+                scores.append(Densities(q, p).score(elbo))
+        return float(torch.cat(scores).mean())
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return the names of the columns of `transform`: y=…, then z[0], z[1], …"""
@@ -256,10 +272,15 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         normals = [f"z[{k}]" for k in range(self.normals)]
         return np.asarray([*classes, *normals], dtype=object)
 
-    def _items(self, X: ArrayLike) -> torch.Tensor:
+    def _items(self, X: ArrayLike) -> Iterator[torch.Tensor]:
+        """Yield the rows of X as dense items, all at once, or some at a time of a sparse X."""
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=np.float64, reset=False)
-        return torch.tensor(rows).to(next(self.model_.parameters()))
+        rows = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+        at_once = ROWS if issparse(rows) else rows.shape[0]
+        for start in range(0, rows.shape[0], at_once):
+            some = rows[start : start + at_once]
+            dense = some.toarray() if issparse(some) else some
+            yield torch.tensor(dense).to(next(self.model_.parameters()))
 
     @torch.no_grad()
     def _means(self, X: ArrayLike) -> dict[str, Floats]:
@@ -267,7 +288,11 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         E[z|x] = Σ_k q(y = k|x) E[z|x, y = k].
         """
-        items = self._items(X)
+        parts = [self._means_of(items) for items in self._items(X)]
+        return {site: np.concatenate([part[site] for part in parts]) for site in parts[0]}
+
+    def _means_of(self, items: torch.Tensor) -> dict[str, Floats]:
+        """Return posterior means of dense items (n, columns)."""
         q: Trace = self.model_.encoder(items)
         of_z: torch.Tensor = q["z"].dist.mean  # type: ignore[union-attr]
         if not self.classes:
@@ -333,9 +358,15 @@ class StructuredVAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         super().__setstate__(state)
 
 
-def _data(rows: Floats, labels: NDArray[np.int64] | None, classes: int) -> Data:
-    """Return rows (n, columns) and their class numbers as data."""
-    x = rows.astype(np.float32)
+def _moments(rows: Any) -> Floats:
+    """Return two rows whose means and standard deviations are those of all rows of a sparse X."""
+    mean, variance = mean_variance_axis(rows, axis=0)
+    return np.stack([mean - np.sqrt(variance), mean + np.sqrt(variance)])
+
+
+def _data(rows: Any, labels: NDArray[np.int64] | None, classes: int) -> Data:
+    """Return rows (n, columns), dense or sparse, and their class numbers as data."""
+    x: Any = Sparse.of(rows) if issparse(rows) else rows.astype(np.float32)
     if labels is None:
         return Data(x, np.empty((len(x), 0), np.int64), (), (), (), "X")
     named = tuple(map(str, range(classes)))
