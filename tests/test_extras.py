@@ -62,6 +62,7 @@ NEEDS = [
     ("uw.data.read('table.csv')", "unweave.data.delimited", "pyarrow", "data"),
     ("uw.plots", "unweave.plots.codes", "matplotlib", "report"),
     ("import unweave.cli", "unweave.cli", "typer", "cli"),
+    ("uw.export(uw.models.vae((4,)), '.')", "unweave.export", "onnx", "export"),
 ]
 
 
@@ -85,8 +86,8 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(tmp_path):
     done = run("\n".join(lines))
     *named, fit = done.stdout.splitlines()
     assert named == [
-        f"{importer} needs {package}, which is not installed: "
-        f"pip install 'unweave[{extra}]' (or 'unweave[all]')"
+        f"{importer} needs {package}, which is not installed: pip install 'unweave[{extra}]'"
+        + (" (or 'unweave[all]')" if extra in extras.ALL else "")
         for _, importer, package, extra in NEEDS
     ]
     assert "is not installed: pip install 'unweave[" in fit
@@ -107,6 +108,7 @@ def test_imports_of_others_fail_as_ever():
 def test_the_extras_are_those_of_the_package():
     text = Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8")
     declared = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert declared["all"] == [f"unweave[{','.join(extras.ALL)}]"]
     for of_developers in ("all", "dev", "docs"):
         del declared[of_developers]
     for extra, wanted in declared.items():

@@ -22,6 +22,9 @@ EXTRAS = {
 }
 """Packages of each extra, by the names that pip knows; each package has one extra."""
 
+ALL = ("data", "metrics", "report", "cli", "explore")
+"""Extras that the extra `all` brings."""
+
 PACKAGES = {
     "PIL": "pillow",
     "markupsafe": "jinja2",
@@ -47,9 +50,10 @@ class LastFinder:
         package, importer = PACKAGES.get(name, name), _importer()
         for extra, packages in EXTRAS.items():
             if package in packages and importer.startswith("unweave."):
+                also = " (or 'unweave[all]')" if extra in ALL else ""
                 raise MissingExtra(
                     f"{importer} needs {package}, which is not installed: "
-                    f"pip install 'unweave[{extra}]' (or 'unweave[all]')",
+                    f"pip install 'unweave[{extra}]'{also}",
                     name=name,
                 )
 
