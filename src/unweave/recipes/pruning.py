@@ -42,7 +42,12 @@ def pruning(
     seed: Seed = 0,
     data_dir: Folder = None,
 ) -> Recipe:
-    """Units of the digits model removed one by one, those that tell least of the data first."""
+    """Units of the digits model removed one by one, those that tell least of the data first.
+
+    Measured on 8x8 digits, mean ± sd over seeds 0 to 2: with the five units gone that tell least,
+    the ELBO is higher by 0.2 ± 0.1 nats, and a linear probe of the digit loses 0.006 ± 0.021.
+    docs/results/pruning.md has a plain VAE beside it.
+    """
     made = structured(
         data, objective=objective, epochs=epochs, batch=batch, lr=lr, seed=seed, data_dir=data_dir
     )
