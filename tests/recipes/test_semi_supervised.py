@@ -82,10 +82,11 @@ def test_a_share_of_no_labelled_items_is_refused():
         Trainer(few(data=blank))
 
 
-@pytest.mark.parametrize("method", ["views", "yz", "zy"])
+@pytest.mark.parametrize("method", ["views", "yz", "zy", "m1"])
 def test_methods_train(mnist, method, tmp_path):
     recipe = semi_supervised(method=method, samples=2 if method == "zy" else 1, **mnist)
-    assert np.bincount(recipe.data.factors[recipe.data.factors >= 0]).tolist() == [10] * 10
+    if method != "m1":
+        assert np.bincount(recipe.data.factors[recipe.data.factors >= 0]).tolist() == [10] * 10
     if method != "views":
         recipe = dataclasses.replace(recipe, data=recipe.data.split(1500)[1], epochs=1)
     run = uw.fit(recipe, tmp_path / "run", evaluate=method == "views", quiet=True)
@@ -141,8 +142,8 @@ def test_validation_digits_are_training_digits(mnist):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"method": "m1m2"}, "need the codes of a VAE: run `unweave train vae"),
-        ({"neighbours": True}, "need the codes of a VAE: run `unweave train vae"),
+        ({"method": "m1m2"}, "need the codes of a VAE: run `unweave train"),
+        ({"neighbours": True}, "need the codes of a VAE: run `unweave train"),
         ({"code": "runs/vae-seed0"}, "'views' uses no codes: say neighbours=True"),
     ],
 )

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from unweave.training.recipe import Recipe
 
 Method = Annotated[
-    Literal["views", "yz", "zy", "m1m2"],
+    Literal["views", "yz", "zy", "m1", "m1m2"],
     "views: y is the class that views agree on. yz: q(y|x) q(z|x, y). zy: q(z|x) q(y|x, z), z "
-    "weighted where y is given. m1m2: q(y|x) q(z|code, y), of the code of a VAE.",
+    "weighted where y is given. m1: a VAE, without labels. m1m2: q(y|x) q(z|code, y), of its code.",
 ]
 
 VIEWS = {"rotation": 12.0, "shear": 0.15, "zoom": 0.1, "shift": 1.5}
@@ -89,7 +89,7 @@ def semi_supervised(
         bool, "Train the classifier q(y|x) alone, on the labelled digits and their labels."
     ] = False,
     code: Annotated[
-        str | None, "Folder of a run of `vae`, trained first, whose codes m1m2 and neighbours need."
+        str | None, "Folder of a run of `--method m1`, whose codes m1m2 and neighbours need."
     ] = None,
     neighbours: Annotated[
         bool, "Let digits pass their labels on to neighbours in these codes: all are then known."
@@ -128,6 +128,8 @@ def semi_supervised(
         train, test, epochs = train.split(4000)[1], test.split(500)[1], 2
     if validate:
         train, test = train.split(500 if quick else VALIDATED)
+    if method == "m1":
+        return _m1(train, test, latents, epochs, batch, lr, seed)
     train = train.with_labels("digit", labels, seed)
     coder = _coder(code, method, neighbours=neighbours)
     if coder is not None and neighbours:
@@ -165,6 +167,30 @@ def semi_supervised(
     )
 
 
+def _m1(
+    train: uw.data.Data,
+    test: uw.data.Data,
+    latents: int,
+    epochs: int,
+    batch: int,
+    lr: float,
+    seed: int,
+) -> Recipe:
+    """Return the recipe of a VAE with one hidden layer, which keeps neighbours in its codes."""
+    steps = epochs * (len(train) // batch)
+    return uw.Recipe(
+        name="semi-supervised",
+        data=train,
+        test=test,
+        model=partial(uw.models.vae, (28, 28), hidden=(500,), normals=latents),
+        objective=uw.elbo,
+        epochs=epochs,
+        batch=batch,
+        lr=uw.Ramp(((0, lr), (int(0.7 * steps), lr), (steps, 0.1 * lr))),
+        seed=seed,
+    )
+
+
 def _stacked(coder: Model | None, **sizes: Any) -> Model:
     """Build a model of the class and the style of a VAE's code."""
     from unweave.models.stacked import on
@@ -187,7 +213,8 @@ def _coder(code: str | None, method: str, *, neighbours: bool) -> Model | None:
     if needed:
         raise ValueError(
             f"method={method!r}, neighbours={neighbours} need the codes of a VAE: run `unweave "
-            "train vae --latents 50`, and give the run's folder as code (--code runs/vae-seed0)"
+            "train semi-supervised --method m1 --latents 50 --epochs 20 --batch 200`, and give "
+            "the run's folder as code (--code runs/semi-supervised-seed0)"
         )
     raise ValueError(
         f"code={code!r} is given, but method={method!r} uses no codes: say neighbours=True "
