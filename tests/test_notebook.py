@@ -85,7 +85,7 @@ def test_pages_on_this_machine_hold_it_and_others_do_not(notebook):
 
 def test_a_run_and_items_of_ones_own(tmp_path):
     model = uw.models.hfvae((8, 8), (16,), 10, normals=3, temperature=None)
-    run = uw.Run(tmp_path, model, [], {})
+    run = uw.Run(tmp_path, model, [], {}, build=uw.recipes.digits)
     data = uw.data.digits("test").subset(np.arange(40))
     page = uw.explore(run, data=data)
     assert '"all":40' in answered(f"{page.address}run.json")

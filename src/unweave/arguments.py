@@ -77,8 +77,12 @@ def converted(value: Any, hint: Any) -> Any:
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
-    """Return the words of a type that is one of several."""
+    """Return the words of a type that is one of several, or None."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _choices(parts[0])
+    if type(None) in parts:
+        words = [part for part in parts if part is not type(None)]
+        found = _choices(words[0]) if len(words) == 1 else ()
+        return (*found, None) if found else ()
     return parts if origin is typing.Literal else ()

@@ -187,6 +187,7 @@ def test_the_networks_of_the_published_model():
             "likelihood": "bernoulli",
             "order": "yz",
             "standardise": False,
+            "scales": None,
         },
     }
 
@@ -395,5 +396,5 @@ def test_pixels_have_one_scale_or_each_its_own():
         _, p = model(x)
         expected = torch.distributions.Normal(p["x"].dist.mean, scale(log_scale)).log_prob(x)
         torch.testing.assert_close(p["x"].dist.log_prob(x), expected)
-    with pytest.raises(ValueError, match="scales='two': expected one of one, each"):
+    with pytest.raises(ValueError, match=r"scales='two'\): expected one of one, each, None"):
         uw.models.hfvae((8, 8), likelihood="normal", scales="two")

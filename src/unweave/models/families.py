@@ -17,7 +17,7 @@ from torch.distributions import (
     Normal,
 )
 
-from ..arguments import Positive, Size
+from ..arguments import Positive, Size, Whole
 from ..nets import Standard, cat, conv, deconv, mlp, scale
 from ..trace.node import Node
 from ..trace.trace import Trace
@@ -251,7 +251,7 @@ def measured(model: Model, x: Any) -> Model:
 def hfvae(
     shape: Sequence[Size],
     hidden: Sequence[Size] = (400, 200),
-    classes: Size = 10,
+    classes: Whole = 10,
     normals: Size = 10,
     temperature: Positive | None = 0.66,
     prior: PriorKind = "standard",
@@ -269,7 +269,7 @@ def hfvae(
     Args:
         shape: Shape of an item.
         hidden: Units of the hidden layers, those next to x first.
-        classes: Classes of y.
+        classes: Classes of y; with 0 there is no y.
         normals: Units of z.
         temperature: Temperature of y; without one y is categorical, and enumerated.
         prior: p(z), standard Normal or learned, see `Prior`.

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import unweave as uw
+from unweave.arguments import Whole
 
 from .celeba_findings import findings
 from .flags import Batch, Epochs, Folder, Formula, Latents, Quick, Rate, Seed, recipe
@@ -27,7 +28,7 @@ BEGIN = -1.0
 def celeba(
     *,
     objective: Formula = "hfvae(alpha=1, beta=3, gamma=3)",
-    classes: Annotated[int, "Classes of y, the discrete group; 0 for none."] = 2,
+    classes: Annotated[Whole, "Classes of y, the discrete group; 0 for none."] = 2,
     latents: Latents = 20,
     epochs: Epochs = 8,
     batch: Batch = 32,

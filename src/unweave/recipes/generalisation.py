@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import unweave as uw
+from unweave.arguments import Size
 
 from .flags import Batch, Folder, Quick, Seed, recipe
 from .generalisation_findings import of_digits, of_sprites
@@ -122,9 +123,9 @@ def generalisation(
     split: Split = "range",
     source: Source = "procedural",
     control: Annotated[bool, "Train on all cells, and test on the same ones."] = False,
-    items: Annotated[int, "Images to train on."] = 16_000,
+    items: Annotated[Size, "Images to train on."] = 16_000,
     epochs: Annotated[
-        int | None, "Passes over the training data.  Default: 1 for the program, else 4."
+        Size | None, "Passes over the training data.  Default: 1 for the program, else 4."
     ] = None,
     batch: Batch = 64,
     quick: Quick = False,

@@ -236,8 +236,8 @@ def check(recipe: Recipe) -> None:
             held-out items, and labels that the data do not have.
     """
     _check_sizes(recipe)
-    _check_steps(recipe)
     _check_labels(recipe)
+    _check_steps(recipe)
 
 
 def _check_sizes(recipe: Recipe) -> None:
