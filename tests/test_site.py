@@ -1,5 +1,6 @@
 """The documentation site: it builds without a warning, and tutorials are notebooks too."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,16 @@ def test_every_page_and_public_name_is_there(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_page_asks_nothing_of_the_network_and_formulas_are_drawn(site: Path) -> None:
+    outside = re.compile(r'<(?:script|link|img)[^>]*(?:src|href)="https?:[^"]*"')
+    for page in site.rglob("*.html"):
+        assert not outside.findall(page.read_text(encoding="utf-8")), page
+    reference = (site / "docs/reference/unweave.html").read_text(encoding="utf-8")
+    assert "<math " in reference
+    assert r"\frac" not in reference
+
+
+@pytest.mark.slow
 def test_tutorials_are_notebooks(site: Path) -> None:
     for page in ROOT.glob("docs/tutorials/*.md"):
         made = nbformat.read(site / f"docs/tutorials/{page.stem}.ipynb", as_version=4)
@@ -50,4 +61,5 @@ def test_tutorials_are_notebooks(site: Path) -> None:
 
 
 def test_examples_of_its_builder_hold() -> None:
-    python("-m", "doctest", "docs/site/docstrings.py", "docs/site/notebooks.py")
+    names = ("docstrings", "mathml", "notebooks")
+    python("-m", "doctest", *(f"docs/site/{name}.py" for name in names))

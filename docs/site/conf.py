@@ -24,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 project = "unweave"
 author = "The unweave authors"
 version = release = unweave.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "mathml",
+]
+html_math_renderer = "mathml"
 root_doc = "README"
 include_patterns = ["*.md", "docs/**"]
 exclude_patterns = [".*", "build", "dist", "runs", "scripts", "shared", "src", "tests", "docs/site"]
