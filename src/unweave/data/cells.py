@@ -31,8 +31,10 @@ def leave_out(data: Data, where: Callable[..., npt.ArrayLike]) -> tuple[Data, Da
     >>> import unweave as uw
     >>> data = uw.data.sprites(1000)
     >>> rest, squares_on_the_right = leave_out(data, lambda shape, posX: (shape == 0) & (posX > 15))
-    >>> len(rest) + len(squares_on_the_right), squares_on_the_right.factors[:, 3].min()
-    (1000, 16)
+    >>> len(rest) + len(squares_on_the_right)
+    1000
+    >>> int(squares_on_the_right.factors[:, 3].min())
+    16
     """
     named = inspect.signature(where).parameters
     classes = {name: data.factors[:, _column(data, name)] for name in named}

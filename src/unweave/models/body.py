@@ -52,8 +52,8 @@ def turned(angle: Tensor, size: Sequence[int]) -> Pose:
 def unwound(angle: Tensor) -> Tensor:
     """Return angles (…, T) as a path on the line: each is within half a turn of the one before.
 
-    >>> unwound(torch.tensor([3.0, -3.0])).round(decimals=4).tolist()
-    [3.0, 3.2832]
+    >>> unwound(torch.tensor([3.0, -3.0]))
+    tensor([3.0000, 3.2832])
     """
     turns = wrapped(angle.diff(dim=-1))
     return torch.cat([angle[..., :1], turns], -1).cumsum(-1)
