@@ -1,5 +1,7 @@
 """Data as arrays: items x, and the class of each of their factors of variation."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -112,7 +114,7 @@ class Data:
         """
         return floats(self.x, index)
 
-    def subset(self, indices: npt.ArrayLike) -> "Data":
+    def subset(self, indices: npt.ArrayLike) -> Data:
         """Take the items at `indices`, in that order, or those where a boolean mask is true.
 
         Items that are mapped from a file stay there.
@@ -124,7 +126,7 @@ class Data:
             )
         return replace(self, x=taken(self.x, chosen), factors=self.factors[chosen])
 
-    def split(self, n_held_out: int, seed: int = 0) -> tuple["Data", "Data"]:
+    def split(self, n_held_out: int, seed: int = 0) -> tuple[Data, Data]:
         """Split the items at random into the rest and `n_held_out` ones, both in their order.
 
         The same seed gives the same split, whatever the version of NumPy.
@@ -153,7 +155,7 @@ class Data:
         held_out[some(len(self), n_held_out, seed)] = True
         return self.subset(~held_out), self.subset(held_out)
 
-    def with_labels(self, factor: str, n: int, seed: int = 0) -> "Data":
+    def with_labels(self, factor: str, n: int, seed: int = 0) -> Data:
         """Keep `n` labels of a factor, as many of each class; the other labels become −1.
 
         The choice is a function of the seed alone.
