@@ -1,7 +1,9 @@
 """Arguments of recipes and models are of the types and within the limits that they have."""
 
 import inspect
+import json
 
+import numpy as np
 import pytest
 
 import unweave as uw
@@ -36,6 +38,12 @@ NAMES = [name for names in recipes.PURPOSES.values() for name in names]
 def test_what_has_no_place_is_refused(build, given, said):
     with pytest.raises(ValueError, match=said):
         build(**given)
+
+
+def test_numbers_of_numpy_are_taken_for_those_of_python():
+    recipe = recipes.digits(epochs=np.int64(3), lr=np.float32(0.5))
+    assert json.dumps([recipe.flags["epochs"], recipe.flags["lr"]]) == "[3, 0.5]"
+    assert hfvae((8, 8), normals=np.int64(3)).config["normals"] == 3
 
 
 @pytest.mark.parametrize("name", NAMES)

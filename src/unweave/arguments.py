@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 """A number of things that may be none."""
@@ -56,6 +57,20 @@ def types(function: Callable[..., Any]) -> dict[str, Any]:
     unknown = {"Recipe": Any, "Model": Any}
     hints = typing.get_type_hints(function, localns=unknown, include_extras=True)
     return {name: hints[name] for name in inspect.signature(function).parameters if name in hints}
+
+
+def bound(signature: inspect.Signature, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
+    """Return arguments in their places, with defaults, and numbers of NumPy as those of Python.
+
+    Raises:
+        TypeError: If one is unknown or missing.
+    """
+    found = signature.bind(*args, **kwargs)
+    found.apply_defaults()
+    for name, value in found.arguments.items():
+        if isinstance(value, np.generic):
+            found.arguments[name] = value.item()
+    return found
 
 
 def converted(value: Any, hint: Any) -> Any:

@@ -192,6 +192,12 @@ def test_the_networks_of_the_published_model():
     }
 
 
+@pytest.mark.parametrize("temperature", [None, 0.66])
+def test_a_batch_may_be_empty(temperature):
+    q, p = uw.models.hfvae((8, 8), hidden=(16, 16), temperature=temperature)(torch.zeros(0, 8, 8))
+    assert uw.elbo(q, p).shape == (0,)
+
+
 def test_labels_are_given_to_the_encoder():
     """z is drawn from q(z|x, y) at the label; items without one draw their own y."""
     model = FAMILIES["hfvae"]((8, 8))

@@ -397,10 +397,9 @@ def family(build: Callable[..., Model]) -> Callable[..., Model]:
 
     @functools.wraps(build)
     def wrapped(*args: Any, **kwargs: Any) -> Model:
-        bound = inspect.signature(build).bind(*args, **kwargs)
-        bound.apply_defaults()
+        bound = arguments.bound(inspect.signature(build), *args, **kwargs)
         arguments.check(build, bound.arguments)
-        model = build(*args, **kwargs)
+        model = build(*bound.args, **bound.kwargs)
         model.config = {"family": build.__name__, **bound.arguments}
         return model
 

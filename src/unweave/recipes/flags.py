@@ -65,12 +65,12 @@ def recipe(build: Callable[P, Recipe]) -> Callable[P, Recipe]:
     @functools.wraps(build)
     def made(*args: P.args, **kwargs: P.kwargs) -> Recipe:
         try:
-            bound = signature.bind(*args, **kwargs)
+            bound = arguments.bound(signature, *args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{build.__name__}() {error}") from None
-        bound.apply_defaults()
         arguments.check(build, bound.arguments)
-        return replace(build(*args, **kwargs), flags=bound.arguments)
+        recipe = build(*bound.args, **bound.kwargs)
+        return replace(recipe, flags=bound.arguments)
 
     return made
 

@@ -12,7 +12,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import OneHotCategorical
+from torch.distributions import Categorical, Distribution, OneHotCategorical
 
 from .axes import Axes, pad
 from .node import Node
@@ -20,6 +20,19 @@ from .values import existing
 
 MOST_CLASSES = 4096
 """The largest number of combinations of classes to sum over."""
+
+
+def one_hot(logits: Tensor) -> OneHotCategorical:
+    """Return a categorical of log weights that were checked before; its values are one-hot.
+
+    torch's own checks them whatever `validate_args` says, and fails where there are no items.
+    """
+    plain = Categorical(logits=logits, validate_args=False)
+    dist = OneHotCategorical.__new__(OneHotCategorical)
+    dist._categorical = plain
+    classes = plain.param_shape[-1:]
+    Distribution.__init__(dist, plain.batch_shape, classes, validate_args=False)
+    return dist
 
 
 def extended(axes: Axes | None, name: str, dist: OneHotCategorical, known: int) -> Axes:

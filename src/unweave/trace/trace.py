@@ -19,12 +19,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Normal, OneHotCategorical
+from torch.distributions import Bernoulli, Distribution, Normal
 
 from . import views
 from .axes import Enumerated, classes_of, plain, told
 from .concrete import Concrete
-from .enumeration import enumerated, extended
+from .enumeration import enumerated, extended, one_hot
 from .limits import (
     check_location,
     check_log_odds,
@@ -265,10 +265,10 @@ class Trace(Record):
         self._meet(logits)
         check_log_weights(name, logits)
         if self._reads or isinstance(value, Node):
-            dist = OneHotCategorical(logits=logits, validate_args=False)
+            dist = one_hot(logits)
             return self.sample(dist, value, name=name, observed=observed, where=where)
         classes = classes_of(logits)
-        dist = OneHotCategorical(logits=plain(logits), validate_args=False)
+        dist = one_hot(plain(logits))
         label: Tensor | None = None
         present: Tensor | bool = False
         if value is not None:
