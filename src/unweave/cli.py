@@ -80,7 +80,7 @@ Clip = Annotated[
 ]
 Schedule = Annotated[
     Literal["constant", "linear", "cosine"],
-    typer.Option(help="How the learning rate falls to 0 over all steps, if it does."),
+    typer.Option(help="linear, cosine: the learning rate falls to 0 over all steps."),
 ]
 Warmup = Annotated[
     int, typer.Option(min=0, help="Steps in which the learning rate rises from 0 first.")
@@ -100,7 +100,7 @@ NoEvaluate = Annotated[
 ]
 Tracker = Annotated[
     Literal["csv", "tensorboard", "wandb", "mlflow", "trackio"] | None,
-    typer.Option("--log", help="Also log each epoch to this tool, into the run's folder or away."),
+    typer.Option("--log", help="Also log to this tool; csv and tensorboard into the run's folder."),
 ]
 QuickEvaluation = Annotated[
     bool,

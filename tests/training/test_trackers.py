@@ -36,10 +36,12 @@ def test_a_table_has_every_line_once_after_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_replaced_run_leaves_no_table(tmp_path):
-    fit(tmp_path / "run", "csv", 1)
+def test_a_replaced_run_leaves_no_table_and_no_exported_model(tmp_path):
+    run = fit(tmp_path / "run", "csv", 1)
+    uw.export(run.model, run.folder / "export", "torch")
     uw.fit(tiny(epochs=1), tmp_path / "run", evaluate=False, quiet=True, overwrite=True)
     assert not (tmp_path / "run" / "metrics.csv").exists()
+    assert not list((tmp_path / "run" / "export").iterdir())
 
 
 @pytest.mark.slow

@@ -24,6 +24,10 @@ FILES = (
     "README.md",
     "report.html",
     "names.json",
+    "export/encoder.onnx",
+    "export/decoder.onnx",
+    "export/encoder.pt2",
+    "export/decoder.pt2",
 )
 """A run's files: beside its checkpoints, all that a new run replaces."""
 
