@@ -8,23 +8,27 @@ It needs chromium. Times are wall times on whatever else the machine does; the l
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 import websockets
 from playwright.sync_api import Page, sync_playwright
+from websockets.typing import Origin
 
 from unweave.again import sessions
-from unweave.explorer.gate import Gate
-from unweave.explorer.server import Explorer
+from unweave.explorer.server import Explorer, in_background
 
 DRAGS = 200
 CLIENTS, RATE, SECONDS = 100, 10, 10
@@ -55,11 +59,13 @@ async ([module, points]) => {
   map.colours = new Uint32Array(points).fill(0xff8844aa);
   map.place(random(), random());
   const times = [];
-  for (let k = 0; k < 100; k++) {
-    const began = performance.now();
+  const began = performance.now();
+  while (performance.now() - began < 3000) {
+    const before = performance.now();
     map.view.x = map.view.x.map((end) => end * 1.001);
     map.draw();
-    times.push(performance.now() - began);
+    times.push(performance.now() - before);
+    await new Promise(requestAnimationFrame);
   }
   return times;
 }
@@ -69,24 +75,17 @@ async ([module, points]) => {
 def main(run: Path) -> None:
     """Print what is measured."""
     (session,) = sessions([run])
-    config = uvicorn.Config(
-        Gate(Explorer(session).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    address, end = in_background(Explorer(session))
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     with sync_playwright() as play:
         path = shutil.which("chromium")
         browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        _in_browser(browser.new_page(), f"http://127.0.0.1:{port}/")
+        _in_browser(browser.new_page(), address)
         browser.close()
-    asyncio.run(_many(f"127.0.0.1:{port}", session.codes[0].tolist()))
-    server.should_exit = True
-    thread.join()
+    asyncio.run(_many(address.split("/")[2], session.codes[0].tolist()))
+    end()
+    largest = max(session.sites, key=lambda site: len(site.units))
+    _ended(run, largest.name)
 
 
 def _in_browser(page: Page, address: str) -> None:
@@ -96,6 +95,7 @@ def _in_browser(page: Page, address: str) -> None:
     _print("slider to picture, ms", page.evaluate(DRAG, DRAGS))
     times = page.evaluate(FRAMES, ["/page/map.js", POINTS])
     _print(f"frame of {POINTS:,} points, ms", times)
+    print(f"  {len(times) / 3:.0f} frames a second")
 
 
 async def _many(host: str, codes: list[float]) -> None:
@@ -119,7 +119,7 @@ async def _client(host: str, codes: list[float], number: int) -> list[float]:
             wait = 1000 * (time.perf_counter() - asked[number])
             waits.append(wait)
 
-    async with websockets.connect(f"ws://{host}/ask", origin=f"http://{host}") as socket:
+    async with websockets.connect(f"ws://{host}/ask", origin=Origin(f"http://{host}")) as socket:
         listening = asyncio.create_task(listen(socket))
         await asyncio.sleep(number / CLIENTS / RATE)
         began = time.perf_counter()
@@ -128,9 +128,30 @@ async def _client(host: str, codes: list[float], number: int) -> list[float]:
             question = {"ask": "decode", "id": k, "codes": [codes], "channel": str(k)}
             await socket.send(json.dumps(question))
             await asyncio.sleep(max(0.0, began + (k + 1) / RATE - time.perf_counter()))
-        await asyncio.sleep(1)
+        for _ in range(100):
+            if len(waits) < len(asked):
+                await asyncio.sleep(0.1)
         listening.cancel()
     return waits
+
+
+def _ended(run: Path, site: str) -> None:
+    """Print how long the command takes to end while it makes a t-SNE."""
+    command = [sys.executable, "-m", "unweave", "explore", str(run), "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        threading.Thread(target=_ask, args=(f"{address}plane/{site}/tsne",)).start()
+        time.sleep(1)
+        began = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        print(f"Ctrl-C while a t-SNE is made: ended after {time.perf_counter() - began:.2f} s")
+
+
+def _ask(address: str) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        urllib.request.urlopen(address).read()
 
 
 def _memory() -> float:

@@ -2,19 +2,16 @@
 
 import contextlib
 import io
-import threading
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from support.browsing import chromium, loaded, other_codes, settled, state
 from support.explorer import of_columns, of_scenes, of_sequences, of_words
 from support.explorer import session as small
 
-from unweave.explorer.gate import Gate
 from unweave.explorer.matching import matched
-from unweave.explorer.server import Explorer
+from unweave.explorer.server import Explorer, in_background
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +24,11 @@ def session(tmp_path_factory):
 @contextlib.contextmanager
 def served(*sessions):
     """The address of a server in a thread."""
-    config = uvicorn.Config(
-        Gate(Explorer(*sessions).app(), "127.0.0.1"), port=0, log_level="critical", lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        pass
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+    address, end = in_background(Explorer(*sessions))
+    try:
+        yield address
+    finally:
+        end()
 
 
 @pytest.fixture(scope="module")

@@ -38,13 +38,17 @@ export class PointMap {
     this.draw();
   }
 
-  toPixel(x, y) {
+  // Pixels are data times a scale, and shifted.
+  toPixels() {
     const { width, height } = this.canvas;
-    const { view } = this;
-    return [
-      (width * (x - view.x[0])) / (view.x[1] - view.x[0]),
-      height * (1 - (y - view.y[0]) / (view.y[1] - view.y[0])),
-    ];
+    const { x, y } = this.view;
+    const scale = { x: width / (x[1] - x[0]), y: -height / (y[1] - y[0]) };
+    return { scale, shift: { x: -x[0] * scale.x, y: -y[1] * scale.y } };
+  }
+
+  toPixel(x, y) {
+    const { scale, shift } = this.toPixels();
+    return [x * scale.x + shift.x, y * scale.y + shift.y];
   }
 
   toData(event) {
@@ -65,12 +69,14 @@ export class PointMap {
     const image = context.createImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
     const size = Math.max(2, Math.round(ratio * (this.x.length > 20000 ? 1.5 : this.x.length > 3000 ? 2.5 : 4)));
+    const { scale, shift } = this.toPixels();
     for (let i = 0; i < this.x.length; i++) {
-      const [px, py] = this.toPixel(this.x[i], this.y[i]);
-      const [left, top] = [Math.round(px - size / 2), Math.round(py - size / 2)];
-      if (!(left >= 0 && top >= 0 && left + size < width && top + size < height)) continue;
-      for (let row = top; row < top + size; row++) {
-        pixels.fill(this.colours[i], row * width + left, row * width + left + size);
+      const px = this.x[i] * scale.x + shift.x - size / 2;
+      const py = this.y[i] * scale.y + shift.y - size / 2;
+      if (!(px >= 0 && py >= 0 && px + size < width && py + size < height)) continue;
+      const first = (py | 0) * width + (px | 0);
+      for (let row = 0; row < size; row++) {
+        for (let k = first + row * width, end = k + size; k < end; k++) pixels[k] = this.colours[i];
       }
     }
     context.putImageData(image, 0, 0);
@@ -104,10 +110,12 @@ export class PointMap {
     const box = this.canvas.getBoundingClientRect();
     const ratio = this.canvas.width / box.width;
     const [x, y] = [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+    const { scale, shift } = this.toPixels();
     let [nearest, least] = [-1, (NEAR * ratio) ** 2];
     for (let i = 0; i < this.x.length; i++) {
-      const [px, py] = this.toPixel(this.x[i], this.y[i]);
-      const apart = (px - x) ** 2 + (py - y) ** 2;
+      const across = this.x[i] * scale.x + shift.x - x;
+      const down = this.y[i] * scale.y + shift.y - y;
+      const apart = across * across + down * down;
       if (apart < least) [nearest, least] = [i, apart];
     }
     return nearest;

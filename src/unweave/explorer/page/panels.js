@@ -99,7 +99,7 @@ export class Panels {
 
   className(unit, k) {
     const named = unit.named[k];
-    return named && named.share > 0.5 ? `“${named.label}” ${Math.floor(100 * named.share)} %` : `class ${k}`;
+    return named && named.share > 0.5 ? `“${named.label}” ${Math.floor(100 * named.share)}\u00a0%` : `class ${k}`;
   }
 
   label(row) {
