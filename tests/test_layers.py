@@ -97,7 +97,7 @@ def test_leaves_do_not_know_one_another_and_have_no_torch():
     ("rooms", "allowed"),
     [
         (CORE, {"torch"}),
-        (["arguments"], {"msgspec"}),
+        (["arguments"], {"msgspec", "numpy"}),
         (["models"], {"torch", "numpy"}),
         (
             ["data"],
