@@ -10,7 +10,9 @@ Source: Hsu et al., "Disentanglement via latent quantization" (2023).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .information import entropy, joint_counts, share
 from .score import Pairs, Score, of_some, paired
-from .sharing import once
+from .sharing import once, sharing
 
 Floats = NDArray[np.float64]
 CONVENTION = "latent_quantization"
@@ -191,17 +193,47 @@ def neighbour_information(
     Source: Ross, "Mutual information between discrete and continuous data sets" (2014); the value
     is that of scikit-learn's `mutual_info_classif`.
     """
-    counts = np.bincount(classes)
-    kept = counts[classes] > 1
-    if not kept.any():
+    return _information(_Sorted.of(code), _Repeated.of(classes), neighbours)
+
+
+class _Sorted(NamedTuple):
+    """A code's values in their order, and that order."""
+
+    values: Floats
+    order: NDArray[np.int64]
+
+    @staticmethod
+    def of(code: Floats) -> _Sorted:
+        order = np.argsort(code)
+        return _Sorted(code[order], order)
+
+
+class _Repeated(NamedTuple):
+    """Classes of several items: their numbers item by item, counts, and where an item has one."""
+
+    numbers: NDArray[Any]  # (n,), of the smallest type of integers
+    counts: NDArray[np.int64]
+    kept: NDArray[np.bool_]  # (n,)
+
+    @staticmethod
+    def of(classes: NDArray[np.int64]) -> _Repeated:
+        counts = np.bincount(classes)
+        kept = counts[classes] > 1
+        counts = counts[counts > 1]
+        numbers = np.zeros(len(classes), np.min_scalar_type(len(counts)))
+        numbers[kept] = np.unique(classes[kept], return_inverse=True)[1]
+        return _Repeated(numbers, counts, kept)
+
+
+def _information(code: _Sorted, classes: _Repeated, neighbours: int = NEIGHBOURS) -> float:
+    """Estimate what a code and a factor tell of one another: see `neighbour_information`."""
+    counts = classes.counts
+    if not counts.size:
         return 0.0
-    if not kept.all():
-        code, classes = code[kept], classes[kept]
-    counts = counts[counts > 1]
-    order = np.argsort(code)
-    x = code[order]
-    small = np.unique(classes, return_inverse=True)[1].astype(np.min_scalar_type(len(counts)))
-    y = small[order]
+    x, y = code.values, classes.numbers[code.order]
+    if not classes.kept.all():
+        here = classes.kept[code.order]
+        x, y = x[here], y[here]
     by_class = np.argsort(y, kind="stable")  # sorted values of the first class, then the second, …
     radius = np.empty(len(x))
     radius[by_class] = _distances(x[by_class], counts, neighbours)
@@ -269,11 +301,16 @@ def _reach(x: Floats, radius: Floats) -> NDArray[np.int64]:
 def _shares(pairs: Pairs, discrete: bool, seed: int) -> Floats:
     """Return U, (codes, factors), NaN for factors with one class."""
     shares = np.full(pairs.shape, np.nan)
-    for k in np.flatnonzero(pairs.varied):
-        z, v = pairs.known(int(k))
-        v = np.unique(v, return_inverse=True)[1]
-        told = _counted(z, v) if discrete else _measured(z, v, seed)
-        shares[:, k] = np.array(told) / entropy(np.bincount(v))
+    with sharing():  # factors that are known of all items have the codes' order in common
+        for k in np.flatnonzero(pairs.varied):
+            is_whole = bool((pairs.factors[:, k] >= 0).all())
+            z, v = pairs.known(int(k))
+            v = np.unique(v, return_inverse=True)[1]
+            if discrete:
+                told = _counted(z, v)
+            else:
+                told = _measured(_separate(pairs.codes if is_whole else z, seed), v)
+            shares[:, k] = np.array(told) / entropy(np.bincount(v))
     return shares
 
 
@@ -290,18 +327,24 @@ def _counted(codes: Floats, classes: NDArray[np.int64]) -> list[float]:
     return told
 
 
-def _measured(codes: Floats, classes: NDArray[np.int64], seed: int) -> list[float]:
-    """Estimate each code's information, with the scale and noise of `mutual_info_classif`."""
+@once
+def _separate(codes: Floats, seed: int) -> list[_Sorted | None]:
+    """Sort codes, with the scale and noise of `mutual_info_classif`; a constant code is None."""
     z = StandardScaler().fit_transform(codes)
     # the authors call that function code by code, so that all codes share their noise
     noise = np.random.RandomState(seed).standard_normal(len(z))
     amount = 1e-10 * np.maximum(1, np.abs(z).mean(0))
     varies = np.ptp(codes, 0) > 0
-    told = []
+    found = list[_Sorted | None]()
     for j, code in enumerate(z.T):
-        separate = code + amount[j] * noise
-        told.append(neighbour_information(separate, classes) if varies[j] else 0.0)
-    return told
+        found.append(_Sorted.of(code + amount[j] * noise) if varies[j] else None)
+    return found
+
+
+def _measured(codes: Sequence[_Sorted | None], classes: NDArray[np.int64]) -> list[float]:
+    """Estimate each code's information."""
+    repeated = _Repeated.of(classes)
+    return [0.0 if code is None else _information(code, repeated) for code in codes]
 
 
 def _active(codes: Floats, discrete: bool) -> NDArray[np.bool_]:

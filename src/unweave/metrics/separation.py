@@ -9,6 +9,7 @@ Newton's steps is then a look-up for every class, and finds the minimum exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -244,14 +245,22 @@ class _Hinges:
             np.where(kinds == 2, balanced_rest, penalty),
         )
 
-    def below(self, group: Classes, cut: Classes | int) -> Floats:
-        """Sum 1, x, x² over a group's items among the first `cut` of the code, (3, lines)."""
+    @cached_property
+    def firsts(self) -> tuple[Floats, Floats]:
+        """The running sums in front of each line's class, and of its missing items, (3, lines)."""
+        return self._until(self.own, 0), self._until(self.missing, 0)
+
+    @cached_property
+    def wholes(self) -> tuple[Floats, Floats]:
+        """The sums over each line's class, and over its missing items, (3, lines)."""
+        of_class, of_missing = self.firsts
         n = len(self.code)
-        start = group * n
-        first = np.searchsorted(self.place, start)
-        last = np.searchsorted(self.place, start + cut)
-        sums = self.by_class[:, last] - self.by_class[:, first]
-        return np.asarray(sums, dtype=np.float64)
+        return self._until(self.own, n) - of_class, self._until(self.missing, n) - of_missing
+
+    def _until(self, group: Classes, cut: Classes | int) -> Floats:
+        """Return the running sums at a group's items among the first `cut` of the code."""
+        last = np.searchsorted(self.place, group * len(self.code) + cut)
+        return np.asarray(self.by_class[:, last], dtype=np.float64)
 
     def violators(self, line: Floats) -> tuple[Floats, Floats]:
         """Sum 1, x, x² over the items in and outside each class that violate its margin.
@@ -259,17 +268,16 @@ class _Hinges:
         Returns:
             Both sums, (3, lines).
         """
-        n = len(self.code)
         # adding 0 turns −0 into 0: a flat line's threshold is at an infinity of the right sign
         slope, intercept = line + 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = np.searchsorted(self.code, (1 - intercept) / slope)
             outer = np.searchsorted(self.code, (-1 - intercept) / slope)
-        inside = self.below(self.own, inner)
-        all_inside = self.below(self.own, n)
-        missing = self.below(self.missing, outer)
-        all_missing = self.below(self.missing, n)
-        rest = self.sums[:, outer] - self.below(self.own, outer) - missing
+        of_class, of_missing = self.firsts
+        all_inside, all_missing = self.wholes
+        inside = self._until(self.own, inner) - of_class
+        missing = self._until(self.missing, outer) - of_missing
+        rest = self.sums[:, outer] - (self._until(self.own, outer) - of_class) - missing
         all_rest = self.sums[:, -1:] - all_inside - all_missing
         rising = slope >= 0
         within = np.where(rising, inside, all_inside - inside)
