@@ -636,6 +636,13 @@ def _pairs(given: list[str] | None, taken: Iterable[str] = ()) -> dict[str, Any]
     return pairs
 
 
+BENCHES = (
+    *("step", "marginal", "classes", "evaluation", "metrics", "battery"),
+    *("import", "streaming", "ranks"),
+)
+"""The names of what `bench` times."""
+
+
 @app.command(rich_help_panel="Check the library")
 def bench(
     what: Annotated[
@@ -643,7 +650,8 @@ def bench(
         typer.Argument(
             help="step: a training step. marginal: the estimator of q(z). classes: sums over "
             "enumerated classes. evaluation: sums over dependent sites. metrics: MIG and its kin. "
-            "import: the start of a script. streaming: items from a file. ranks: two processes."
+            "battery: all metrics with intervals. import: the start of a script. streaming: items "
+            "from a file. ranks: two processes."
         ),
     ] = "step",
     threads: Threads = 1,
@@ -651,7 +659,8 @@ def bench(
         int | None, typer.Option(min=5, help="Timed repetitions of each, interleaved.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="marginal, evaluation, metrics: a minute's worth.")
+        bool,
+        typer.Option("--quick", help="marginal, evaluation, metrics, battery: a minute's worth."),
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")
@@ -664,9 +673,13 @@ def bench(
     ] = None,
 ) -> None:
     """Time the library against the same work written by hand, interleaved in one run."""
-    timed = ("step", "marginal", "classes", "evaluation", "metrics", "import", "streaming", "ranks")
-    if what not in timed:
-        raise typer.BadParameter(f"{what!r} is not timed; expected one of: {', '.join(timed)}")
+    if what not in BENCHES:
+        raise typer.BadParameter(f"{what!r} is not timed; expected one of: {', '.join(BENCHES)}")
+    if what == "battery":
+        from .checks.bench_metrics import together
+
+        together(quick=quick)
+        return
     if what == "classes":
         from .checks.bench_classes import classes
 

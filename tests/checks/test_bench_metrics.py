@@ -30,12 +30,11 @@ def test_values_that_differ_are_refused(monkeypatch):
 
 
 def test_metrics_that_share_halves_are_timed_beside_each_by_itself(monkeypatch):
-    """One call of the battery for all, and then one for each metric."""
+    """One call of the battery for all, one for each with an interval, and one for these."""
     asked = []
     monkeypatch.setattr(
-        bench_metrics.battery, "scores", lambda z, v, which, **settings: asked.append(which)
+        bench_metrics.battery, "scores", lambda z, v, which=None, **settings: asked.append(which)
     )
-    z, v = bench_metrics.arrays(100, 6)
-    assert bench_metrics._shared(z, v, 5) > 0
+    assert bench_metrics.together(quick=True) > 0
     names = bench_metrics.QUICK
-    assert asked == [*([name] for name in names), names]
+    assert asked == [None, *([name] for name in names), names]

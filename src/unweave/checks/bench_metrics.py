@@ -31,6 +31,9 @@ Classes = NDArray[np.int64]
 GOAL = 10.0
 """The times by which each metric is meant to be faster than the reference."""
 
+BATTERY_GOAL = 12.0
+"""The seconds that all metrics are meant to take, with intervals where there are any."""
+
 QUICK = [name for name in battery.METRICS if name not in battery.SLOW]
 """Metrics that get intervals."""
 
@@ -115,18 +118,35 @@ def metrics(quick: bool = False) -> dict[str, float]:
             match.compared(difference),
         )
     console.print(table)
-    shared = _shared(z, v, 5 if quick else 20)
-    console.print(
-        f"metrics with intervals, by {5 if quick else 20} halves: one by one {shared:.1f} times "
-        "as long as together",
-        highlight=False,
-    )
     console.print(
         f"CPU time, medians of interleaved repetitions; the goal is {GOAL:.0f} times; load "
         f"{load():.2f}",
         highlight=False,
     )
     return medians
+
+
+def together(quick: bool = False) -> float:
+    """Print the seconds that `battery.scores` takes for all metrics with intervals; return them.
+
+    Codes and factors are those of `metrics`.
+    """
+    z, v = arrays(2000, 6) if quick else arrays(10_000, 10)
+    console = terminal.console()
+    all_of_them = _seconds(lambda: battery.scores(z, v, level=0.95), 1)
+    said = "" if quick else f", goal {BATTERY_GOAL:g} s: {verdict(all_of_them <= BATTERY_GOAL)}"
+    console.print(
+        f"{len(battery.METRICS)} metrics of {z.shape[0]} × {z.shape[1]} codes, intervals by 100 "
+        f"halves where there are any: {all_of_them:.1f} s of CPU{said}",
+        highlight=False,
+    )
+    shared = _shared(z, v, 5 if quick else 20)
+    console.print(
+        f"those with intervals, by {5 if quick else 20} halves: one by one {shared:.1f} times as "
+        f"long as together; load {load():.2f}",
+        highlight=False,
+    )
+    return all_of_them
 
 
 def _shared(z: Floats, v: Classes, resamples: int) -> float:
