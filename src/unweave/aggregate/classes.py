@@ -13,6 +13,7 @@ from ..trace.leaves import Block
 from ..trace.marginals import unwrap
 from ..trace.node import Node
 from ..trace.parameters import lacking
+from ..trace.shapes import broadcast
 from ..trace.trace import Trace
 from .question import Coefficient, sites_of
 
@@ -102,8 +103,7 @@ def classes_held(q: Trace, block: Block) -> tuple[int, ...]:
     for site, _ in block:
         value = q[site].value
         shapes.append(value.shape[:depth])
-    sizes = torch.broadcast_shapes(*shapes)
-    return tuple(sizes)
+    return tuple(broadcast(*shapes))
 
 
 def sum_over_classes(coefficient: Coefficient, held: tuple[int, ...]) -> Coefficient:

@@ -17,6 +17,7 @@ from ..trace.concrete import Concrete
 from ..trace.leaves import Block
 from ..trace.marginals import unwrap
 from ..trace.node import Node
+from ..trace.shapes import broadcast
 
 Kinds = tuple[tuple[str, str], ...]
 """Sites, each with its kind."""
@@ -226,7 +227,7 @@ def layout(sites: Sequence[Site], batch_dim: int) -> Layout:
     if len(shapes) == 1:
         (shape,) = shapes
     else:
-        shape = torch.broadcast_shapes(*shapes)
+        shape = broadcast(*shapes)
     *samples, n_rows = shape
     sets = math.prod(samples) if varies else 1
     return Layout(tuple(samples), n_rows, n_comps, sets, dtype)

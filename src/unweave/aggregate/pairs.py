@@ -275,7 +275,7 @@ def _one_hot(
     index: Tensor, keep: Tensor | None, p: int, rows: slice, _: None, logits: Tensor
 ) -> Tensor:
     of_rows = index[p, rows]
-    log_prob = logits.T[of_rows]  # (rows, C)
+    log_prob = logits.T.index_select(0, of_rows)  # (rows, C)
     return _kept(log_prob, keep, p, rows)
 
 

@@ -12,6 +12,7 @@ from ..trace.leaves import Part
 from ..trace.marginals import is_factorised, unwrap
 from ..trace.node import Node
 from ..trace.parameters import changed
+from ..trace.shapes import broadcast
 from .pair import Pair, units_of
 from .prior import Prior
 
@@ -48,7 +49,7 @@ def _kl_of_units(
         return None
     entries = node.value.shape[: node.value.ndim - len(q.event_shape)]
     if kl.shape != entries:
-        kl = kl.expand(torch.broadcast_shapes(kl.shape, entries))
+        kl = kl.expand(broadcast(kl.shape, entries))
     # (*classes, *samples, batch, *units)
     if isinstance(node.observed, Tensor):
         kl = torch.where(units_of(name, node.observed, kl), 0.0, kl)

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.transforms import Transform, _InverseTransform
 
+from .shapes import broadcast
+
 Change = Callable[[Tensor, int], Tensor]
 """(a tensor, how many of a site's leading dimensions it lacks) -> the changed tensor."""
 
@@ -66,7 +68,7 @@ def changed(dist: Distribution, change: Change, lacks: int = 0) -> Distribution:
     other = copy.copy(dist)
     vars(other).update(parts)
     if batch_shapes:
-        other._batch_shape = torch.broadcast_shapes(*batch_shapes)
+        other._batch_shape = broadcast(*batch_shapes)
     return other
 
 

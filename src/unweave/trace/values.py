@@ -21,6 +21,7 @@ from torch.nn.functional import one_hot
 from .axes import Axes
 from .concrete import Concrete
 from .node import Node
+from .shapes import broadcast
 
 
 def draw(dist: Distribution) -> Tensor:
@@ -71,7 +72,7 @@ def check_shape(name: str, dist: Distribution, value: Tensor, classes: int = 0) 
     if fits and batch in (entries, ()):
         return
     try:
-        full = torch.broadcast_shapes(batch, entries)
+        full = broadcast(batch, entries)
     except RuntimeError:  # the sizes of some dimension differ
         fits = False
     if not fits or full[classes:] != entries[classes:]:
@@ -129,7 +130,7 @@ def _entries(value: Tensor, dist: Distribution) -> torch.Size:
 def _drawn_where(is_drawn: Tensor, value: Tensor, dist: Distribution) -> Tensor:
     """Return the value with a draw of the distribution at some of its entries."""
     entries = _entries(value, dist)
-    full = torch.broadcast_shapes(entries, dist.batch_shape)
+    full = broadcast(entries, dist.batch_shape)
     drawn = draw(dist.expand(full))
     ones = [1] * len(dist.event_shape)
     is_drawn = is_drawn.reshape(*is_drawn.shape, *ones)  # (*entries, *event)
