@@ -52,6 +52,11 @@ def _is_whole(atom: Atom, groups: Groups, prior: Prior) -> bool:
     return not in_q and not pair.sums_classes(prior.trace, whole)
 
 
+def scaled(c: float, t: Tensor) -> Tensor:
+    """Return c · t, without an operation where c is one."""
+    return t if c == 1 else c * t
+
+
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return Σ weight · tensor: one product of a matrix, if the tensors are of one shape."""
     first = tensors[0]

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
@@ -24,7 +25,7 @@ from ..trace.trace import Trace
 from .atoms import Atom, Coefficient
 from .blocks import blocks, grouping, levels
 from .closed import kl_of
-from .coefficients import merged, take_whole_kls, weighted_sum
+from .coefficients import merged, scaled, take_whole_kls, weighted_sum
 from .evidence import log_evidence
 from .pair import Pair
 from .prior import Prior
@@ -127,7 +128,7 @@ class Densities:
             ValueError: A coefficient is a schedule.
         """
         table: dict[Atom, float] = {}
-        total = self.pair.zero
+        parts = []
         for term, c in objective.coefficients.items():
             if isinstance(c, Ramp):
                 raise ValueError(
@@ -136,31 +137,31 @@ class Densities:
             if isinstance(term, Atom):
                 table[term] = c
             else:
-                total = total + c * term(self)
+                parts.append(scaled(c, term(self)))
         table = merged(table, self.groups, self._prior)
         if self.kl == "closed":
             for atom, c in take_whole_kls(table, self.groups, self._prior).items():
-                total = total + c * self._kl(atom)
-        total = total + self._sum(table)
-        return self.pair.mean_over_classes(total)
+                parts.append(scaled(c, self._kl(atom)))
+        parts.append(self._sum(table))
+        return self.pair.mean_over_classes(self.pair.sum(parts))
 
     # -- atoms, (*classes, *samples, batch) --------------------------------------------------------
 
     def _sum(self, table: Mapping[Atom, float]) -> Tensor:
         """Return the sum of a table's atoms by their coefficients."""
-        total = self.pair.zero
+        parts = []
         of_blocks: dict[Block, float] = {}  # of log q
         for atom, c in table.items():
             if atom.kind == "q":
                 for block in blocks(self.groups, atom.level, atom.of):
                     of_blocks[block] = of_blocks.get(block, 0.0) + c
             else:
-                total = total + c * self._atom(atom)
+                parts.append(scaled(c, self._atom(atom)))
         if of_blocks:
             self._ask_aggregate(of_blocks)
             log_q = [self._log_q[block] for block in of_blocks]
-            total = total + weighted_sum(log_q, list(of_blocks.values()))
-        return total
+            parts.append(weighted_sum(log_q, list(of_blocks.values())))
+        return self.pair.sum(parts)
 
     def _atom(self, atom: Atom) -> Tensor:
         if atom not in self._atoms:
@@ -175,7 +176,7 @@ class Densities:
         if atom.kind == "evidence":
             log_joint = self._atom(Atom("recon")) + self._atom(Atom("p"))
             return log_evidence(self.pair, log_joint, self._atom(Atom("posterior")))
-        total = self.pair.zero
+        parts = []
         for block in blocks(self.groups, atom.level, atom.of):
             if atom.kind == "posterior":
                 density = self.pair.log_marginal(self.q, block)
@@ -183,17 +184,14 @@ class Densities:
                 density = self._prior.log_prob(block)
             else:
                 density = self._log_q[block]
-            total = total + density
-        return total
+            parts.append(density)
+        return self.pair.sum(parts)
 
     def _kl(self, posterior: Atom) -> Tensor:
         """Return KL(q(z|x) ‖ p(z)) of the posterior's latents."""
-        total = self.pair.zero
-        for block in blocks(self.groups, 0, posterior.of):
-            for part in block:
-                if part[0] in self.latents:
-                    total = total + kl_of(self.pair, self._prior, part)
-        return total
+        of_sites = chain.from_iterable(blocks(self.groups, 0, posterior.of))
+        parts = [part for part in of_sites if part[0] in self.latents]
+        return self.pair.sum(kl_of(self.pair, self._prior, part) for part in parts)
 
     def _ask_aggregate(self, coefficients: Mapping[Block, float]) -> None:
         """Ask for those blocks of q that are not known yet at once, with their coefficients."""
@@ -210,6 +208,7 @@ class Densities:
         told: dict[str, Any] = {}
         if takes_ahead(self.aggregate):
             share = self.pair.log_class.detach().exp() if self.pair.depth else 1.0
-            told["ahead"] = [c * share for c in ahead.values()]
+            of_coefficient = {c: c * share for c in ahead.values()}  # many blocks have one
+            told["ahead"] = [of_coefficient[c] for c in ahead.values()]
         log_q = self.aggregate(self.q, wanted, self.batch_dim, **told)
         self._log_q.update(zip(wanted, log_q, strict=True))

@@ -6,7 +6,7 @@ Tensors are (*classes, *samples, batch, *units) here: each enumerated site has a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import torch
@@ -30,7 +30,7 @@ class Pair:
         lead: The number of dimensions in front of the units.
         latents: The sites that q draws, for some items at least.
         shapes: The shape of the units of each site that q and p share.
-        zero: The number 0 for each item, to which densities are added.
+        zero: The number 0 for each item, the sum of no densities.
     """
 
     def __init__(self, q: Trace, p: Trace, batch_dim: int) -> None:
@@ -53,9 +53,17 @@ class Pair:
         self._check()
         self.zero = self._zero()
 
+    def sum(self, densities: Iterable[Tensor]) -> Tensor:
+        """Return the sum of log-densities for each item, (*classes, *samples, batch)."""
+        total = self.zero
+        for density in densities:
+            is_alone = total is self.zero and _are_alike(total, density)
+            total = density if is_alone else total + density  # no operation adds 0
+        return total
+
     def log_density(self, nodes: Mapping[str, Node], block: Block) -> Tensor:
         """Return log-densities of a block's latents given the item, under the sites `nodes`."""
-        total = self.zero
+        parts = []
         for site, units in block:
             if site in self.latents:
                 node = nodes[site]
@@ -65,8 +73,8 @@ class Pair:
                 (part,) = log_marginals(
                     node.dist, node.value, self.lead, [units], drawn, self.shapes[site]
                 )
-                total = total + part
-        return total
+                parts.append(part)
+        return self.sum(parts)
 
     def log_marginal(self, trace: Trace, block: Block) -> Tensor:
         """Return log-densities of a block given the item, summed over the classes outside it."""
@@ -83,13 +91,13 @@ class Pair:
 
     def log_given(self, nodes: Mapping[str, Node]) -> Tensor:
         """Return the log-density of all that q did not draw, under the sites `nodes`."""
-        total = self.zero
+        parts = []
         for name, node in nodes.items():
             in_q = self.q_nodes.get(name)
             is_drawn = in_q is not None and in_q.observed is False and in_q.score is None
             if not is_drawn and node.role != "free":
-                total = total + self._log_given(name, node, in_q or node)
-        return total
+                parts.append(self._log_given(name, node, in_q or node))
+        return self.sum(parts)
 
     def _log_given(self, name: str, node: Node, in_q: Node) -> Tensor:
         """Return a site's log-density where it was given, summed over an item's units."""
@@ -123,10 +131,7 @@ class Pair:
     @cached_property
     def log_class(self) -> Tensor:
         """log q(classes|x) of each combination of classes, (*classes, *samples, batch)."""
-        total = self.zero
-        for name in self.classes:
-            total = total + self.q_nodes[name].log_weight(self.depth)
-        return total
+        return self.sum(self.q_nodes[name].log_weight(self.depth) for name in self.classes)
 
     def mean_over_classes(self, t: Tensor) -> Tensor:
         """Return Σ q(y|x) t over the classes of enumerated sites, (*samples, batch).
@@ -176,6 +181,11 @@ class Pair:
                     else f"q has the sites {', '.join(map(repr, self.q_nodes))}"
                 )
                 raise KeyError(f"p drew its own {name!r} instead of scoring a value: {hint}")
+
+
+def _are_alike(t: Tensor, other: Tensor) -> bool:
+    """Return true if two tensors have one shape and one precision."""
+    return t.shape == other.shape and t.dtype == other.dtype
 
 
 def units_of(name: str, observed: Tensor, density: Tensor) -> Tensor:

@@ -100,6 +100,8 @@ def log_marginals(
         return [_normal_marginal(dist, value, lead, subset, keep) for subset in subsets]
     if _is_mixture(dist):
         return [_mixture_marginal(dist, value, lead, subset, keep) for subset in subsets]
+    if not own and keep is None and all(map(len, subsets)):  # the one unit is the whole
+        return [dist.log_prob(value)] * len(subsets)
     each = _log_prob_units_first(dist, value, lead, own)  # (units, *leading)
     if keep is not None:
         is_kept = _units_first(keep, lead, own)
