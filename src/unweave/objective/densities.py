@@ -191,7 +191,7 @@ class Densities:
         """Return KL(q(z|x) ‖ p(z)) of the posterior's latents."""
         of_sites = chain.from_iterable(blocks(self.groups, 0, posterior.of))
         parts = [part for part in of_sites if part[0] in self.latents]
-        return self.pair.sum(kl_of(self.pair, self._prior, part) for part in parts)
+        return self.pair.sum([kl_of(self.pair, self._prior, part) for part in parts])
 
     def _ask_aggregate(self, coefficients: Mapping[Block, float]) -> None:
         """Ask for those blocks of q that are not known yet at once, with their coefficients."""

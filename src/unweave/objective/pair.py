@@ -55,10 +55,10 @@ class Pair:
 
     def sum(self, densities: Iterable[Tensor]) -> Tensor:
         """Return the sum of log-densities for each item, (*classes, *samples, batch)."""
-        total = self.zero
-        for density in densities:
-            is_alone = total is self.zero and _are_alike(total, density)
-            total = density if is_alone else total + density  # no operation adds 0
+        zero = total = self.zero
+        for t in densities:
+            is_alone = total is zero and t.shape == zero.shape and t.dtype == zero.dtype
+            total = t if is_alone else total + t  # no operation adds 0
         return total
 
     def log_density(self, nodes: Mapping[str, Node], block: Block) -> Tensor:
@@ -181,11 +181,6 @@ class Pair:
                     else f"q has the sites {', '.join(map(repr, self.q_nodes))}"
                 )
                 raise KeyError(f"p drew its own {name!r} instead of scoring a value: {hint}")
-
-
-def _are_alike(t: Tensor, other: Tensor) -> bool:
-    """Return true if two tensors have one shape and one precision."""
-    return t.shape == other.shape and t.dtype == other.dtype
 
 
 def units_of(name: str, observed: Tensor, density: Tensor) -> Tensor:
