@@ -60,9 +60,11 @@ def scaled(c: float, t: Tensor) -> Tensor:
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return Σ weight · tensor: one product of a matrix, if the tensors are of one shape."""
     first = tensors[0]
-    if len({t.shape for t in tensors}) == 1:
+    shapes = {t.shape for t in tensors}
+    if len(shapes) == 1:
         row = first.new_tensor(weights)
-        total: Tensor = torch.tensordot(row, torch.stack(list(tensors)), 1)
+        stacked = torch.stack(list(tensors))  # (tensors, …)
+        total: Tensor = torch.tensordot(row, stacked, 1)
         return total
     total = torch.zeros((), device=first.device)
     for t, weight in zip(tensors, weights, strict=True):

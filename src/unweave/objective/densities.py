@@ -142,13 +142,14 @@ class Densities:
         if self.kl == "closed":
             for atom, c in take_whole_kls(table, self.groups, self._prior).items():
                 parts.append(scaled(c, self._kl(atom)))
-        parts.append(self._sum(table))
-        return self.pair.mean_over_classes(self.pair.sum(parts))
+        parts += self._weighted(table)
+        total = self.pair.sum(parts)
+        return self.pair.mean_over_classes(total)
 
     # -- atoms, (*classes, *samples, batch) --------------------------------------------------------
 
-    def _sum(self, table: Mapping[Atom, float]) -> Tensor:
-        """Return the sum of a table's atoms by their coefficients."""
+    def _weighted(self, table: Mapping[Atom, float]) -> list[Tensor]:
+        """Return densities whose sum is that of a table's atoms by their coefficients."""
         parts = []
         of_blocks: dict[Block, float] = {}  # of log q
         for atom, c in table.items():
@@ -160,8 +161,9 @@ class Densities:
         if of_blocks:
             self._ask_aggregate(of_blocks)
             log_q = [self._log_q[block] for block in of_blocks]
-            parts.append(weighted_sum(log_q, list(of_blocks.values())))
-        return self.pair.sum(parts)
+            weights = list(of_blocks.values())
+            parts.append(weighted_sum(log_q, weights))
+        return parts
 
     def _atom(self, atom: Atom) -> Tensor:
         if atom not in self._atoms:
@@ -189,9 +191,12 @@ class Densities:
 
     def _kl(self, posterior: Atom) -> Tensor:
         """Return KL(q(z|x) ‖ p(z)) of the posterior's latents."""
-        of_sites = chain.from_iterable(blocks(self.groups, 0, posterior.of))
-        parts = [part for part in of_sites if part[0] in self.latents]
-        return self.pair.sum([kl_of(self.pair, self._prior, part) for part in parts])
+        of_sites = []
+        for part in chain.from_iterable(blocks(self.groups, 0, posterior.of)):
+            if part[0] in self.latents:
+                kl = kl_of(self.pair, self._prior, part)
+                of_sites.append(kl)
+        return self.pair.sum(of_sites)
 
     def _ask_aggregate(self, coefficients: Mapping[Block, float]) -> None:
         """Ask for those blocks of q that are not known yet at once, with their coefficients."""
@@ -208,7 +213,8 @@ class Densities:
         told: dict[str, Any] = {}
         if takes_ahead(self.aggregate):
             share = self.pair.log_class.detach().exp() if self.pair.depth else 1.0
-            of_coefficient = {c: c * share for c in ahead.values()}  # many blocks have one
-            told["ahead"] = [of_coefficient[c] for c in ahead.values()]
+            by_block = ahead.values()
+            shares = {c: c * share for c in by_block}  # many blocks have one coefficient
+            told["ahead"] = [shares[c] for c in by_block]
         log_q = self.aggregate(self.q, wanted, self.batch_dim, **told)
         self._log_q.update(zip(wanted, log_q, strict=True))

@@ -92,7 +92,8 @@ def check_log_weights(name: str, logits: Tensor) -> None:
         return
     weights = plain(logits.detach())
     least, most = weights.aminmax()
-    _refuse_nan(name, logits, float(least))
+    if least.isnan():
+        _refuse_nan(name, logits)
     if not 0 <= float(least) < float(most) <= 1:
         return
     total = weights.sum(-1)
@@ -114,7 +115,8 @@ def check_log_odds(name: str, logits: Tensor) -> None:
     if not _is_due(name, "log odds", logits) or not logits.numel():
         return
     least, most = plain(logits.detach()).aminmax()
-    _refuse_nan(name, logits, float(least))
+    if least.isnan():
+        _refuse_nan(name, logits)
     if logits.numel() >= MANY and 0 < float(least) < float(most) < 1:
         warnings.warn(
             f"site {name!r}: all its logits lie between 0 and 1, as probabilities do, but log odds "
@@ -165,9 +167,9 @@ def _refuse_beyond(name: str, value: Tensor) -> None:
     )
 
 
-def _refuse_nan(name: str, logits: Tensor, least: float) -> None:
-    """Raise a ValueError if logits are constants and their least entry is NaN."""
-    if math.isnan(least) and _is_constant(logits):
+def _refuse_nan(name: str, logits: Tensor) -> None:
+    """Raise a ValueError if logits that hold NaN are constants."""
+    if _is_constant(logits):
         raise ValueError(
             f"site {name!r}: its logits are NaN; expected numbers: look at what they are computed "
             "from"
