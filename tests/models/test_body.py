@@ -10,7 +10,7 @@ from support.programs import same
 import unweave as uw
 from unweave.affine import heading
 from unweave.data.mouse import record
-from unweave.models.body import begin, steps, unwound
+from unweave.models.body import begin_body, steps, unwound
 from unweave.models.state_space import frames
 from unweave.trace.circle import wrapped
 
@@ -125,7 +125,7 @@ def begun():
     recording = record("train", 250, length=20, shortest=12)
     torch.manual_seed(0)
     model = uw.models.body_frame((20, 24, 24))
-    found = begin(model, torch.as_tensor(recording.x), starts=4)
+    found = begin_body(model, torch.as_tensor(recording.x), starts=4)
     return model, found
 
 

@@ -1,5 +1,6 @@
 """Families of models, a function each: an encoder fills the trace q and a decoder the trace p."""
 
+from .body import begin_body as begin_body
 from .body import body_frame as body_frame
 from .faces import faces as faces
 from .families import autoencoder as autoencoder

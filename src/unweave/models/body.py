@@ -8,8 +8,8 @@ The heading θ_0 is uniform on the circle, the states s are summed out exactly. 
 the body's frame, turned back by the heading that its moments measure, and drawn there, then turned:
 the networks never learn that a mouse to the left is a mouse. The law knows turns, and no heading.
 
-`begin` lets a model begin at what the classical pipeline finds (Wiltschko et al., 2015): principal
-components of aligned frames, and a switching regression fitted to them by EM.
+`begin_body` lets a model begin at what the classical pipeline finds (Wiltschko et al., 2015):
+principal components of aligned frames, and a switching regression fitted to them by EM.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch.distributions import (
 )
 
 from ..affine import Pose, heading, look, paint
+from ..arguments import Size
 from ..nets import mlp, scale
 from ..trace.circle import UniformCircle, wrapped
 from ..trace.trace import Trace
@@ -190,7 +191,7 @@ def _silence(network: nn.Sequential) -> None:
 
 
 @torch.no_grad()
-def begin(model: Model, x: Tensor, *, starts: int = 8, seed: int = 0) -> list[Found]:
+def begin_body(model: Model, x: Tensor, *, starts: int = 8, seed: int = 0) -> list[Found]:
     """Let a model begin at what the classical pipeline finds in sequences.
 
     Headings are measured by moments, z are the principal components of the aligned frames with
@@ -230,11 +231,13 @@ def begin(model: Model, x: Tensor, *, starts: int = 8, seed: int = 0) -> list[Fo
 
 
 @family
-def body_frame(shape: Sequence[int], normals: int = 3, hidden: int = 128, states: int = 6) -> Model:
+def body_frame(
+    shape: Sequence[Size], normals: Size = 3, hidden: Size = 128, states: Size = 6
+) -> Model:
     """An animal in its own frame, moving by syllables that are summed out exactly.
 
     Latents are heading_t, an angle, and z_t, the body, for each frame; `decoder.law()` is the law
-    of motion, which recovers syllables from `steps`. `begin(model, x)` lets it begin well.
+    of motion, which recovers syllables from `steps`. `begin_body(model, x)` lets it begin well.
 
     Args:
         shape: Frames T, height and width of a sequence.

@@ -26,7 +26,7 @@ Kind = Annotated[
 ]
 
 
-class _Size(NamedTuple):
+class _Settings(NamedTuple):
     """Settings of a kind of model where no flag says otherwise."""
 
     latents: int
@@ -34,8 +34,8 @@ class _Size(NamedTuple):
     epochs: int
 
 
-IN_BODY = _Size(latents=3, states=6, epochs=6)
-ON_FRAMES = _Size(latents=8, states=8, epochs=75)
+IN_BODY = _Settings(latents=3, states=6, epochs=6)
+ON_FRAMES = _Settings(latents=8, states=8, epochs=75)
 
 
 @recipe
@@ -76,7 +76,7 @@ def mouse(
     record = partial(uw.data.mouse, length=length, shortest=shortest(length))
     train, test = record("train", sequences), record("test", 16 if quick else 200)
     families: dict[str, Callable[..., Model]] = {
-        "body": partial(_begun, train, normals=latents, states=states, starts=starts, seed=seed),
+        "body": partial(uw.models.body_frame, normals=latents, states=states),
         "deep-markov": partial(uw.models.deep_markov, normals=latents),
         "switching": partial(uw.models.switching_linear, normals=latents, states=states),
         "static": partial(uw.models.static_frames, normals=latents),
@@ -92,6 +92,7 @@ def mouse(
         model=partial(families[model], train.shape),
         objective=uw.beta_vae(warm_up) if warms else uw.elbo,
         groups=_groups(length) if model == "body" else None,
+        start=partial(_begin, train, starts, seed) if model == "body" else None,
         epochs=epochs,
         batch=batch,
         lr=uw.ramp(lr, 0.1 * lr, first=steps // 2, last=steps),
@@ -108,17 +109,12 @@ def _groups(length: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(headings), tuple(bodies)
 
 
-def _begun(
-    data: Data, shape: Sequence[int], normals: int, states: int, starts: int, seed: int
-) -> Model:
-    """Build the model in the body's frame, begun at aligned components and EM."""
+def _begin(data: Data, starts: int, seed: int, model: Model) -> None:
+    """Let the model in the body's frame begin at aligned components and EM."""
     import torch
 
-    from unweave.models.body import begin
-
-    model = uw.models.body_frame(shape, normals, states=states)
-    begin(model, torch.as_tensor(data.floats()), starts=starts, seed=seed)
-    return model
+    x = torch.as_tensor(data.floats())
+    uw.models.begin_body(model, x, starts=starts, seed=seed)
 
 
 def _principal(data: Data, shape: Sequence[int], normals: int) -> Model:

@@ -57,8 +57,10 @@ def findings(model: Model, recipe: Recipe, *, kind: str, quick: bool) -> Sequenc
     states = recovered(model, recording)
     rand = {name: agreement(found, recording) for name, found in states.items()}
     best = next(iter(states))
-    if kind == "body":
-        rand[BEGINNING] = agreement(recovered(recipe.model(), recording)[best], recording)
+    if recipe.start is not None:
+        fresh = recipe.model().eval()
+        recipe.start(fresh)
+        rand[BEGINNING] = agreement(recovered(fresh, recording)[best], recording)
     together = _together(states[best], recording)
     unit = f"{best}; 1 is agreement, 0 chance"
     named = _named(together, best)
