@@ -89,7 +89,7 @@ class Law:
     def log_prob(self, steps: Steps) -> float:
         """Return log p(y | u) in nats a step."""
         evidence, _ = self.messages(steps)
-        return float(evidence.sum() / steps.there.sum())
+        return float(evidence.detach().sum() / steps.there.sum())
 
 
 def whitened(rest: Tensor, root: Tensor) -> Tensor:

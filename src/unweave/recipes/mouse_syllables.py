@@ -27,6 +27,24 @@ STICKINESS = (0.0, 100.0, 1000.0, 10_000.0)
 """Numbers of steps from each state to itself, added by the prior, that are compared."""
 
 
+def refitted_states(model: Model, x: Array, test: Array) -> Array:
+    """Return states of test sequences by EM on a model's codes of others, from its own states.
+
+    Args:
+        model: The trained model in the body's frame.
+        x: The sequences that EM is fitted to, (n, T, h, w).
+        test: The sequences whose states are returned, (m, T, h, w).
+
+    Returns:
+        (m, T − 1), −1 where there is no step.
+    """
+    from unweave.models.switching import climb
+
+    steps = moves(model, x)
+    _, log_states = lawful(model).messages(steps)
+    return states_by(climb(steps, log_states.exp()), moves(model, test))
+
+
 def syllable_findings(model: Model, x: Array, own: Array, *, quick: bool) -> Sequence[Finding]:
     """Return what users of such models ask for, from codes of the training sequences.
 
@@ -105,23 +123,26 @@ def _costs(names: Sequence[str], costs: Array) -> Table:
 def _motions(
     model: Model, law: Law, steps: Steps, names: Sequence[str], frames: int = 10
 ) -> Picture:
-    """Draw how each state goes on by itself, without noise, from a body that is its own."""
+    """Draw how each state goes on by itself, without noise, from two frames that are surely its."""
     import torch
 
     from unweave.models.body import before
 
     decoder: Any = model.decoder
     _, log_states = law.messages(steps)
-    weights = log_states.exp() * steps.there.unsqueeze(-1)  # (n, T, states)
-    weights = weights / weights.sum((0, 1))
-    typical = torch.einsum("ntk,ntd->kd", weights, steps.outputs[..., :-1])
-    path, angles = [typical], [torch.full((len(typical),), np.pi / 2, dtype=typical.dtype)]
-    own = torch.arange(len(typical))
-    for _ in range(frames - 1):
+    lasting = log_states[:, :-1] + log_states[:, 1:]  # two steps in a row, (n, T − 1, states)
+    lasting = lasting.where(steps.there[:, 1:, None], -np.inf).flatten(0, 1)
+    surest = lasting.argmax(0)  # (states,)
+    bodies = steps.outputs[..., :-1]
+    path = [bodies[:, :-1].flatten(0, 1)[surest], bodies[:, 1:].flatten(0, 1)[surest]]
+    own = torch.arange(len(surest))
+    upwards = torch.full((len(surest),), np.pi / 2, dtype=bodies.dtype)
+    angles = [upwards, upwards]
+    for _ in range(frames - 2):
         step = law.means(before(path))[own, own]  # (states, normals + 1)
         path.append(step[:, :-1])
         angles.append(angles[-1] + step[:, -1])
     with torch.no_grad():
         images = decoder.image(torch.stack(path, 1).float(), torch.stack(angles, 1).float())
-    note = "Each begins at its mean body, upwards, and goes on by its own law without noise."
+    note = "Each begins at two of its bodies, upwards, and goes on by its own law without noise."
     return Picture("What each state does", images.clip(0, 1).numpy(), rows=names, note=note)
