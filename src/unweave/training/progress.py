@@ -1,10 +1,11 @@
-"""The progress of training: a live bar in a terminal, a line an epoch elsewhere."""
+"""The progress of training: a live bar in a terminal or a notebook, a line an epoch elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -35,7 +36,7 @@ class Progress:
         self._bar: _Bar | None = None
         self._next = 0.0
         self._held_out = ""
-        if self.console.is_terminal and not quiet:
+        if _is_live(self.console) and not quiet:
             self._bar = _bar(self.console)
             self._task = self._bar.add_task(
                 recipe.name, total=self.steps, completed=step, epoch="", rate=0.0
@@ -117,6 +118,13 @@ def _bar(console: Console) -> _Bar:
         TimeRemainingColumn(compact=True),
         console=console,
     )
+
+
+def _is_live(console: Console) -> bool:
+    """Return true if a bar can move: in a terminal, and in a notebook that has ipywidgets."""
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return console.is_terminal
 
 
 def _words(terms: Mapping[str, Any]) -> str:
