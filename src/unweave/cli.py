@@ -638,7 +638,7 @@ def _pairs(given: list[str] | None, taken: Iterable[str] = ()) -> dict[str, Any]
 
 BENCHES = (
     *("step", "marginal", "classes", "evaluation", "metrics", "battery"),
-    *("import", "streaming", "ranks"),
+    *("import", "streaming", "ranks", "studies"),
 )
 """The names of what `bench` times."""
 
@@ -651,7 +651,7 @@ def bench(
             help="step: a training step. marginal: the estimator of q(z). classes: sums over "
             "enumerated classes. evaluation: sums over dependent sites. metrics: MIG and its kin. "
             "battery: all metrics with intervals. import: the start of a script. streaming: items "
-            "from a file. ranks: two processes."
+            "from a file. ranks: two processes. studies: the page of a thousand runs."
         ),
     ] = "step",
     threads: Threads = 1,
@@ -660,7 +660,7 @@ def bench(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="marginal, evaluation, metrics, battery: a minute's worth."),
+        typer.Option("--quick", help="marginal, evaluation, metrics, battery, studies: less work."),
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="marginal: larger batches, and how time grows.")
@@ -689,6 +689,11 @@ def bench(
         from .checks.bench_ranks import ranks
 
         ranks(repeats=repeats or 40)
+        return
+    if what == "studies":
+        from .checks.bench_studies import studies
+
+        studies(runs=40 if quick else 1000)
         return
     if what == "streaming":
         from .checks.bench_streaming import streaming
