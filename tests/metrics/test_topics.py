@@ -83,6 +83,56 @@ def test_windows_longer_than_documents_are_documents() -> None:
     assert np.array_equal(found.counts, topics.in_documents(held).counts)
 
 
+def context(word: int, words: list[int], shown: list[set[int]], least: float) -> list[float]:
+    """Return a word's NPMI with each word, from the windows that hold them."""
+    values = []
+    for other in words:
+        alone = sum(word in held for held in shown) / len(shown)
+        others = sum(other in held for held in shown) / len(shown)
+        both = sum(word in held and other in held for held in shown) / len(shown)
+        if alone * others == 0:
+            values.append(0.0)
+            continue
+        both = both or least
+        values.append(1.0 if both == 1 else math.log(both / (alone * others)) / -math.log(both))
+    return values
+
+
+def test_c_v_is_that_of_brute_force() -> None:
+    documents = [RNG.integers(-1, 8, n).tolist() for n in (1, 3, 9, 30, 14)]
+    documents[-1] = [7 if word == 6 else word for word in documents[-1]]
+    shown = []
+    for document in documents:
+        document[:] = [0 if word == 5 else word for word in document]  # word 5 is nowhere
+        starts = range(max(1, len(document) - 4 + 1))
+        shown += [set(document[start : start + 4]) for start in starts]
+    expected = []
+    for words in ([0, 1, 2, 3], [6, 7, 5, 0], [4, 6, 1, 8]):
+        vectors = [context(word, words, shown, 1e-12) for word in words]
+        whole = [sum(column) for column in zip(*vectors, strict=True)]
+        cosines = []
+        for vector in vectors:
+            length = math.hypot(*vector) * math.hypot(*whole)
+            product = sum(a * b for a, b in zip(vector, whole, strict=True))
+            cosines.append(product / length if length else 0.0)
+        expected.append(sum(cosines) / len(cosines))
+    together = topics.in_windows(documents, 9, window=4, corpus="windows of 4 words")
+    found = topics.c_v([[0, 1, 2, 3], [6, 7, 5, 0], [4, 6, 1, 8]], together)
+    assert np.allclose(found.parts["topics"], expected, rtol=1e-12)
+    rule = "pairs never together at probability 1e-12"
+    assert found.convention == f"windows of 4 words, 4 words a topic, {rule}"
+
+
+def test_c_v_of_words_that_are_only_seen_together_is_one() -> None:
+    half = np.array([[1, 1], [0, 0]])
+    assert topics.c_v([[0, 1]], topics.in_documents(half)).value == pytest.approx(1)
+    assert topics.c_v([[0, 1]], topics.in_documents(np.ones((2, 2)))).value == pytest.approx(1)
+
+
+def test_c_v_of_words_that_are_nowhere_is_zero() -> None:
+    assert topics.c_v([[0, 1]], topics.in_documents(np.array([[0, 0, 1]]))).value == 0
+
+
 def test_u_mass_is_that_of_brute_force() -> None:
     together = topics.in_documents(COUNTS)
     expected = []

@@ -32,6 +32,7 @@ from .score import Score as Score
 from .score import bootstrap as bootstrap
 from .separation import sap as sap
 from .stability import udr as udr
+from .topics import c_v as c_v
 from .topics import in_documents as in_documents
 from .topics import in_windows as in_windows
 from .topics import npmi as npmi

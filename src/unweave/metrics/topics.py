@@ -80,16 +80,9 @@ def in_windows(
         ids = np.asarray(document)
         if not len(ids):
             continue
-        n = max(1, len(ids) - window + 1)
-        shown = np.lib.stride_tricks.sliding_window_view(ids, min(window, len(ids)))  # (n, window)
-        row = np.repeat(np.arange(n), shown.shape[1])
-        column = shown.ravel()
-        pairs = np.unique(row[column >= 0] * words + column[column >= 0])
-        which, local = np.unique(pairs % words, return_inverse=True)
-        held = np.zeros((n, len(which)), np.float32)
-        held[pairs // words, local] = 1
+        which, held = _held(ids, window)
         total[np.ix_(which, which)] += held.T @ held
-        places += n
+        places += len(held)
     return Together(places, total, corpus)
 
 
@@ -118,15 +111,54 @@ def npmi(topics: ArrayLike, together: Together, unseen: float = -1.0) -> Score:
         first, second = np.triu_indices(len(words), 1)
         both = joint[words[first], words[second]]  # (pairs,)
         apart = single[words[first]] * single[words[second]]
-        seen = both > 0
-        each = np.full(len(both), float(unseen))
-        surprise = -np.log(both[seen])
-        gain = np.log(both[seen]) - np.log(apart[seen])
-        each[seen] = np.where(surprise > 0, gain / np.where(surprise > 0, surprise, 1), 1.0)
-        scores[k] = each.mean()
+        never = np.full(len(both), float(unseen))
+        scores[k] = _normalised(both, apart, never).mean()
     rule = f"pairs never together {unseen:g}"
     convention = f"{together.corpus}, {ids.shape[1]} words a topic, {rule}"
     return Score("NPMI", float(scores.mean()), convention, (-1, 1), {"topics": scores})
+
+
+def c_v(topics: ArrayLike, together: Together, least: float = 1e-12) -> Score:
+    r"""Compute C_V coherence: how alike words are in their NPMI with all words of their topic.
+
+    .. math:: \frac{1}{n} \sum_i \cos\Bigl(u_i, \sum_j u_j\Bigr), \qquad
+        u_{ij} = \mathrm{npmi}(v_i, v_j)
+
+    A word's NPMI with itself is 1. p(v, w) of a pair that is never seen together is taken as
+    `least`, and a word that is nowhere has no NPMI with any: its cosine is 0. The value is the mean
+    over topics. It is 1 if any two words of a topic are only seen together, and it is far from 0
+    for random words too, which `npmi` is not: the two go together.
+
+    Args:
+        topics: (topics, n), the numbers of each topic's words (`top_words`).
+        together: How words occur together: in sliding windows of 110 words, for figures that can be
+            compared with others' (`in_windows`).
+        least: The probability of pairs that are never seen together.
+
+    Source: Roeder, Both, Hinneburg, "Exploring the space of topic coherence measures" (2015).
+
+    >>> together = in_windows([[0, 1, 0, 1], [2]], 3, window=110)
+    >>> round(c_v([[0, 1]], together).value, 12)
+    1.0
+    """
+    ids = _checked(topics, together)
+    joint = together.counts / together.places
+    scores = np.empty(len(ids))
+    for k, words in enumerate(ids):
+        both = joint[np.ix_(words, words)]  # (n, n)
+        single = both.diagonal()
+        apart = np.outer(single, single)
+        known = apart > 0
+        never = np.zeros_like(both)
+        never[known] = np.log(least / apart[known]) / -np.log(least)
+        vectors = _normalised(both, apart, never)  # (n, n), a word's NPMI with each
+        whole = vectors.sum(0)
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(whole)
+        cosines = np.divide(vectors @ whole, lengths, where=lengths > 0, out=np.zeros(len(words)))
+        scores[k] = cosines.mean()
+    rule = f"pairs never together at probability {least:g}"
+    convention = f"{together.corpus}, {ids.shape[1]} words a topic, {rule}"
+    return Score("C_V", float(scores.mean()), convention, (-1, 1), {"topics": scores})
 
 
 def u_mass(topics: ArrayLike, together: Together, added: float = 1.0) -> Score:
@@ -178,6 +210,39 @@ def perplexity(log_probs: ArrayLike, lengths: ArrayLike) -> float:
     """
     total = np.sum(np.asarray(log_probs, dtype=np.float64))
     return float(np.exp(-total / np.sum(lengths)))
+
+
+def _held(ids: Ids, window: int) -> tuple[Ids, NDArray[np.float32]]:
+    """Return the words of a document, and 1 where a window holds one: (windows, words).
+
+    Each copy of a word adds the windows that hold it and no earlier copy: they follow one another.
+    """
+    n = max(1, len(ids) - window + 1)
+    order = np.argsort(ids, kind="stable")
+    again = np.flatnonzero(np.diff(ids[order]) == 0)
+    earlier = np.full(len(ids), -1)
+    earlier[order[again + 1]] = order[again]
+    place = np.arange(len(ids))
+    first = np.maximum(earlier + 1, place - window + 1)
+    last = np.minimum(place, n - 1)
+    adds = (ids >= 0) & (first <= last)
+    which, column = np.unique(ids[adds], return_inverse=True)
+    change = np.zeros((n + 1, len(which)), np.float32)
+    change[first[adds], column] += 1
+    change[last[adds] + 1, column] -= 1
+    return which, change[:n].cumsum(0)
+
+
+def _normalised(
+    both: NDArray[np.float64], apart: NDArray[np.float64], never: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the NPMI of pairs from p(v, w) and p(v) p(w); `never` where p(v, w) is 0."""
+    values = never.copy()
+    seen = both > 0
+    surprise = -np.log(both[seen])
+    gain = np.log(both[seen]) - np.log(apart[seen])
+    values[seen] = np.where(surprise > 0, gain / np.where(surprise > 0, surprise, 1), 1.0)
+    return values
 
 
 def _checked(topics: ArrayLike, together: Together) -> Ids:
