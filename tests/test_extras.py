@@ -60,7 +60,7 @@ NEEDS = [
     ("uw.metrics.mig", "unweave.metrics.information", "scipy", "metrics"),
     ("uw.data.dsprites()", "unweave.data.files", "pooch", "data"),
     ("uw.data.read('table.csv')", "unweave.data.delimited", "pyarrow", "data"),
-    ("uw.plots", "unweave.plots.codes", "matplotlib", "report"),
+    ("uw.plots", "unweave.plots.biases", "matplotlib", "report"),
     ("import unweave.cli", "unweave.cli", "typer", "cli"),
     ("uw.export(uw.models.vae((4,)), '.')", "unweave.export", "onnx", "export"),
 ]
