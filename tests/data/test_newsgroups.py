@@ -58,6 +58,12 @@ def test_an_archive_is_read_by_group_and_number(tmp_path: Path) -> None:
     assert [train.values[0][k] for k in train.factors[:, 0]] == ["sci.space"] * 2
     test = uw.data.newsgroups("test", tmp_path, source="archive")
     assert test.floats().tolist() == [[0, 1]]
+    texts = uw.data.newsgroups_texts("train", tmp_path)
+    assert texts == [["the", "and"], ["orbit"], ["moon", "moon", "orbit"]]
+    ordered = uw.data.in_order(texts, train.prepared["columns"])
+    assert [numbers.tolist() for numbers in ordered] == [[-1, -1], [1], [0, 0, 1]]
+    with pytest.raises(ValueError, match="no split 'all'"):
+        uw.data.newsgroups_texts("all", tmp_path)
 
 
 def test_wrong_words_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,12 @@ def corpus(folder: Path) -> None:
             rates[np.arange(n), 3 * groups + k] = 2.0
         sparse.save_npz(place / f"{split}_counts.npz", sparse.csr_matrix(RNG.poisson(rates)))
         np.save(place / f"{split}_labels.npy", groups)
+    with tarfile.open(place / "20news-bydate.tar.gz", "w:gz") as archive:
+        for number in range(40):
+            text = "\n\n" + " ".join(words[3 * (number % 20) :][:3])
+            member = tarfile.TarInfo(f"20news-bydate-test/sci.med/{number}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
 
 
 @pytest.mark.slow
@@ -38,7 +46,14 @@ def test_a_quick_run_reports_topics_and_baselines(tmp_path: Path) -> None:
     run = uw.fit(recipe, out=tmp_path / "run", quiet=True)
     assert run is not None
     page = (tmp_path / "run" / "report.html").read_text()
-    for expected in ("NPMI on test documents", "Topics that correlate most", "NMF on tf-idf"):
+    for expected in (
+        "NPMI on test documents",
+        "u_mass",
+        "NPMI by window",
+        "C_V",
+        "Topics that correlate most",
+        "NMF on tf-idf",
+    ):
         assert expected in page
     assert 'class="words"' in page
 

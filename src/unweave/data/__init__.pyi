@@ -7,6 +7,7 @@ from .cells import matching as matching
 from .data import Data as Data
 from .digits import digits as digits
 from .documents import documents as documents
+from .documents import in_order as in_order
 from .dsprites import dsprites as dsprites
 from .files import directory as directory
 from .files import fetch as fetch
@@ -19,6 +20,7 @@ from .multi_digits import compose as compose
 from .multi_digits import multi_digits as multi_digits
 from .multi_digits import windows as windows
 from .newsgroups import newsgroups as newsgroups
+from .newsgroups import newsgroups_texts as newsgroups_texts
 from .own import read as read
 from .programs import programs as programs
 from .sampling import correlated as correlated

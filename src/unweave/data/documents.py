@@ -142,6 +142,22 @@ def counted(documents: Iterable[Sequence[str]], words: Sequence[str]) -> Sparse:
     )
 
 
+def in_order(
+    documents: Iterable[Sequence[str]], words: Sequence[str]
+) -> list[npt.NDArray[np.int64]]:
+    """Return the numbers of each document's words in their order, −1 outside a vocabulary.
+
+    >>> [numbers.tolist() for numbers in in_order([["b", "a", "the"], []], ["a", "b"])]
+    [[1, 0, -1], []]
+    """
+    numbers = {word: i for i, word in enumerate(words)}
+    found = []
+    for document in documents:
+        ids = [numbers.get(word, -1) for word in document]
+        found.append(np.array(ids, np.int64))
+    return found
+
+
 def _folder(path: Path) -> tuple[list[str], list[str] | None]:
     """Read the texts of a folder, and the names of their subfolders if there are any."""
     files = sorted(path.rglob("*.txt"))

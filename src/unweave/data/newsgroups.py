@@ -74,8 +74,7 @@ def newsgroups(
         FileNotFoundError: If a file is not there; the error says where to get it and where to put
             it.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"newsgroups has no split {split!r}; expected 'train' or 'test'")
+    _check_split(split)
     if source == "archive":
         x, labels, words = _from_archive(split, root)
     elif source == "ecrtm5000":
@@ -102,6 +101,23 @@ def newsgroups(
     return whole.subset(np.diff(x.starts) > 0)
 
 
+def newsgroups_texts(split: str = "train", root: str | Path | None = None) -> list[list[str]]:
+    """Read the words of all posts of a split in their order (`words_of`), by group and number.
+
+    Windows of words need them (`metrics.in_windows`, by the numbers of `data.in_order`).
+
+    Args:
+        split: "train" or "test".
+        root: The data directory, if not the usual one. It has 20newsgroups/20news-bydate.tar.gz.
+
+    Raises:
+        ValueError: If the split has another name.
+        FileNotFoundError: If the file is not there; the error says where to get it.
+    """
+    _check_split(split)
+    return _posts(_file(ARCHIVE, root), split)[0]
+
+
 def words_of(post: str) -> list[str]:
     """Return the words of a post in their order, in lower case.
 
@@ -121,6 +137,11 @@ def words_of(post: str) -> list[str]:
             kept.append(line)
     text = ADDRESS.sub(" ", "\n".join(kept))
     return plain_words(text)
+
+
+def _check_split(split: str) -> None:
+    if split not in ("train", "test"):
+        raise ValueError(f"newsgroups has no split {split!r}; expected 'train' or 'test'")
 
 
 def _from_archive(

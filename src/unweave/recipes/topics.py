@@ -11,7 +11,7 @@ import unweave as uw
 from unweave.arguments import Positive, Share, Weight
 
 from .flags import Batch, Epochs, Folder, Quick, Rate, Seed, recipe
-from .topics_findings import findings
+from .topics_findings import Texts, findings
 from .word_vectors import centres_of, nmf, word_vectors
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def topics(
     if not all(part.strip().isdecimal() for part in parts):
         raise ValueError(f"blocks={blocks!r}: expected numbers of topics, such as 25,25")
     sizes = tuple(int(part) for part in parts)
+    texts = None if validate else _texts(data_dir)
     train = uw.data.newsgroups("train", data_dir, source=source)
     if validate:
         train, test = train.split(len(train) // 3)
@@ -114,8 +115,20 @@ def topics(
         lr=uw.Ramp(((0, 0.05 * lr), (first, lr), (last, lr), (steps + 1, 0.02 * lr))),
         seed=seed,
         logged=5,
-        findings=partial(findings, baselines=baselines),
+        findings=partial(findings, baselines=baselines, texts=texts),
     )
+
+
+def _texts(data_dir: str | None) -> Texts | None:
+    """Return what reads the test posts as texts, or None if their archive is not there."""
+    from unweave.data.files import placed
+    from unweave.data.newsgroups import ARCHIVE, FOLDER, PAGE
+
+    try:
+        placed(FOLDER, ARCHIVE, data_dir, page=PAGE)
+    except FileNotFoundError:
+        return None
+    return partial(uw.data.newsgroups_texts, "test", data_dir)
 
 
 def _begin_topics(data: uw.data.Data, start: Start, seed: int, model: Model) -> None:

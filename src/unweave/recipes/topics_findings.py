@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +30,23 @@ COHERENT = 0.15
 """NPMI from which on topics are listed as correlated."""
 
 
-def findings(model: Model, recipe: Recipe, *, baselines: bool) -> Sequence[Finding]:
+WINDOW = 110
+"""Words of a window, as C_V was published."""
+
+Texts = Callable[[], Iterable[Sequence[str]]]
+"""A function that reads documents: their words in order."""
+
+
+def findings(
+    model: Model, recipe: Recipe, *, baselines: bool, texts: Texts | None
+) -> Sequence[Finding]:
     """Return the numbers, tables and pictures of a run.
 
     Args:
         model: The trained model.
         recipe: Its recipe.
         baselines: Whether NMF, LDA and k-means are fitted, too.
+        texts: What reads the test documents as texts, if they are there.
     """
     from unweave.evaluation.encoded import posterior
 
@@ -56,10 +66,13 @@ def findings(model: Model, recipe: Recipe, *, baselines: bool) -> Sequence[Findi
     strongest = shares.argmax(1)
     information = _information(q)
     alive = information >= INFORMED
+    words = recipe.data.prepared["columns"]
     ours = _scores(weights, strongest, together, labels)
     raised = ((means - means.mean(0)) / means.std(0)).argmax(1)
     found: list[Finding] = [
         Number("NPMI on test documents", coherence.value, None, f"top {FIRST}, unseen −1", 1),
+        Number("u_mass", uw.metrics.u_mass(top, together).value, None, f"{corpus}, top {FIRST}", 1),
+        *(_in_windows(top, texts(), words) if texts else ()),
         Number("Topic diversity", ours[2], None, f"top {FIRST}", 1),
         Number("NMI with groups", ours[4], None, "strongest topic", 1),
         Number("NMI, most raised", uw.metrics.nmi(raised, labels), None, "by z in its own sds", 1),
@@ -71,7 +84,6 @@ def findings(model: Model, recipe: Recipe, *, baselines: bool) -> Sequence[Findi
     if len(decoder.blocks) == 1:
         blocks = np.arange(len(blocks)) * 2 // len(blocks)  # two halves, to compare with
     found += _correlation(draws, blocks, alive)
-    words = recipe.data.prepared["columns"]
     found.append(_heat_map(means, alive))
     found.append(_listed(weights, coherence.parts["topics"], words, shares, draws, alive, test))
     found.append(_triples(draws, blocks, alive, coherence.parts["topics"], top, words))
@@ -151,6 +163,19 @@ def _perplexity(model: Model, test: uw.data.Data) -> float:
             bounds.append(uw.elbo(q, p).numpy())
             lengths.append(x.sum(-1).numpy())
     return uw.metrics.perplexity(np.concatenate(bounds), np.concatenate(lengths))
+
+
+def _in_windows(
+    top: Array, texts: Iterable[Sequence[str]], words: Sequence[str]
+) -> tuple[Number, Number]:
+    """Score first words by sliding windows of texts, where all words take up places."""
+    ordered = uw.data.in_order(texts, words)
+    together = uw.metrics.in_windows(ordered, len(words), WINDOW)
+    unit = f"windows of {WINDOW} words of the test texts, top {FIRST}"
+    return (
+        Number("NPMI by window", uw.metrics.npmi(top, together).value, None, unit, 1),
+        Number("C_V", uw.metrics.c_v(top, together).value, None, unit, 1),
+    )
 
 
 # -- correlations ----------------------------------------------------------------------------------
