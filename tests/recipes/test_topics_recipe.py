@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 import unweave as uw
+from unweave.data.sparse import Sparse
 from unweave.recipes.word_vectors import word_vectors
 
 RNG = np.random.default_rng(0)
@@ -56,6 +57,37 @@ def test_a_quick_run_reports_topics_and_baselines(tmp_path: Path) -> None:
     ):
         assert expected in page
     assert 'class="words"' in page
+
+
+def folder_of_texts(path: Path, groups: int) -> None:
+    """Write 300 texts of three subjects, of six words each, in as many subfolders or in none."""
+    for number in range(300):
+        subject = "abc"[number % 3]
+        words = [f"{subject}{subject}{'uvwxyz'[k]}" for k in RNG.integers(0, 6, 12)]
+        place = path / subject if groups else path
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.txt").write_text(" ".join(words))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [0, 3])
+def test_own_documents_become_topics(tmp_path: Path, groups: int) -> None:
+    folder_of_texts(tmp_path / "texts", groups)
+    recipe = uw.recipes.topics(documents=str(tmp_path / "texts"), blocks="2,2", batch=40)
+    assert isinstance(recipe.data.x, Sparse)
+    assert recipe.test is not None
+    assert (len(recipe.data), len(recipe.test)) == (240, 60)
+    uw.fit(recipe, out=tmp_path / "run", quiet=True)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "NPMI on test documents" in page
+    assert ("NMI with groups" in page) == bool(groups)
+    assert "C_V" not in page  # there are no texts to read again
+
+
+def test_more_topics_than_words_are_refused(tmp_path: Path) -> None:
+    folder_of_texts(tmp_path, 0)
+    with pytest.raises(ValueError, match="50 topics of 240 documents with 18 words"):
+        uw.recipes.topics(documents=str(tmp_path))
 
 
 def test_words_of_a_group_have_vectors_close_together(tmp_path: Path) -> None:

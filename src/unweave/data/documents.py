@@ -14,6 +14,7 @@ import numpy.typing as npt
 from unweave.data.data import Data
 from unweave.data.labels import Say, classes
 from unweave.data.sparse import Sparse
+from unweave.data.tables import columns
 
 WORD = re.compile(r"[a-z]{3,}")
 
@@ -22,7 +23,8 @@ def documents(
     source: Any,
     *,
     words: int | Sequence[str] = 2000,
-    labels: Sequence[Any] | None = None,
+    column: str | None = None,
+    labels: Sequence[Any] | str | None = None,
     without: Iterable[str] | None = None,
     name: str | None = None,
     say: Say = print,
@@ -33,10 +35,13 @@ def documents(
 
     Args:
         source: Texts, such as a column of a data frame; a folder of .txt files, whose subfolders
-            are labels if there are any; or a matrix of counts (n, words), SciPy's or dense.
+            are labels if there are any; a .csv, .tsv or .parquet with a column of texts; a matrix
+            of counts (n, words), SciPy's or dense; or an .npz of `scipy.sparse.save_npz`, beside
+            which vocab.txt has the word of each column, one a line.
         words: The number of words to keep, those that most documents hold; or the vocabulary. A
             matrix needs its vocabulary, column by column.
-        labels: A label of each document.
+        column: The name of a table's column of texts.
+        labels: A label of each document, or the name of a table's column of them.
         without: Words that are left out of texts: scikit-learn's English stop words by default.
         name: The data's name.
         say: A function that is told each decision.
@@ -46,7 +51,10 @@ def documents(
         vocabulary under "columns".
 
     Raises:
-        ValueError: If there are no documents or no words, or sizes do not fit.
+        ValueError: If there are no documents or no words, sizes do not fit, or a column is not
+            named.
+        KeyError: If a table has no such column.
+        FileNotFoundError: If there is no such file or folder, or no vocab.txt beside an .npz.
 
     >>> data = documents(["a cat sat", "two cats", "the cat"], words=1, labels=["x", "y", "x"])
     1 of 3 documents hold none of the 1 words, and are left out
@@ -54,9 +62,25 @@ def documents(
     (Data(documents: 2 items of shape (1,); factors: label (1)), ['cat'], [[1.0], [1.0]])
     """
     called = name or "documents"
+    is_table = False
     if isinstance(source, str | Path):
-        source, found = _folder(Path(source))
-        labels = found if labels is None else labels
+        path = Path(source)
+        called = name or path.resolve().stem
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        is_table = path.is_file() and path.suffix != ".npz"
+        if path.suffix == ".npz":
+            source, words = _matrix(path, words)
+        elif is_table:
+            source, labels = _table(path, column, labels, say)
+        else:
+            source, found = _folder(path)
+            labels = found if labels is None else labels
+    if isinstance(labels, str) or (column is not None and not is_table):
+        raise ValueError(
+            f"column={column!r} and labels={labels!r}: only a .csv, .tsv or .parquet has columns "
+            "of such names; expected none, or a label of each document"
+        )
     if hasattr(source, "shape") and len(source.shape) == 2:
         x = Sparse.of(source)
         kept = _names(words, x.width)
@@ -78,10 +102,10 @@ def documents(
             f"{(~holds).sum():,} of {len(x):,} documents hold none of the {len(kept):,} words, and "
             "are left out"
         )
-    columns: dict[str, npt.NDArray[Any]] = {}
+    labelled: dict[str, npt.NDArray[Any]] = {}
     if labels is not None:
-        columns["label"] = np.asarray(labels)[holds]
-    factors, names, sizes, values = classes(columns, int(holds.sum()), say)
+        labelled["label"] = np.asarray(labels)[holds]
+    factors, names, sizes, values = classes(labelled, int(holds.sum()), say)
     prepared = {"columns": kept}
     return Data(x.take(holds), factors, names, sizes, values, called, prepared=prepared)
 
@@ -127,16 +151,16 @@ def counted(documents: Iterable[Sequence[str]], words: Sequence[str]) -> Sparse:
     """
     numbers = {word: i for i, word in enumerate(words)}
     values: list[int] = []
-    columns: list[int] = []
+    places: list[int] = []
     starts = [0]
     for document in documents:
         counts = Counter(numbers[word] for word in document if word in numbers)
-        columns += sorted(counts)
+        places += sorted(counts)
         values += [counts[column] for column in sorted(counts)]
         starts.append(len(values))
     return Sparse(
         np.array(values, np.float32),
-        np.array(columns, np.int32),
+        np.array(places, np.int32),
         np.array(starts, np.int64),
         len(words),
     )
@@ -167,6 +191,43 @@ def _folder(path: Path) -> tuple[list[str], list[str] | None]:
     groups = [file.relative_to(path).parts[0] for file in files]
     has_groups = all(len(file.relative_to(path).parts) > 1 for file in files)
     return texts, groups if has_groups else None
+
+
+def _table(
+    path: Path, column: str | None, labels: Sequence[Any] | str | None, say: Say
+) -> tuple[Sequence[Any], Any]:
+    """Read a table's column of texts, and its column of labels if that is named."""
+    found = columns(path, say=say)
+    if column is None:
+        raise ValueError(
+            f"{path} is a table of the columns {', '.join(found)}; expected the name of that with "
+            "texts: column=…"
+        )
+    for name in (column, labels):
+        if isinstance(name, str) and name not in found:
+            raise KeyError(f"{path} has no column {name!r}; its columns are {', '.join(found)}")
+    texts = ["" if text is None else text for text in found[column]]
+    return texts, found[labels] if isinstance(labels, str) else labels
+
+
+def _matrix(path: Path, words: int | Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """Read a matrix of counts, and its vocabulary if that is not given."""
+    from scipy import sparse
+
+    try:
+        matrix = sparse.load_npz(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path}: no sparse matrix ({error}); expected one by scipy.sparse.save_npz"
+        ) from None
+    if not isinstance(words, int):
+        return matrix, words
+    beside = path.with_name("vocab.txt")
+    if not beside.exists():
+        raise FileNotFoundError(
+            f"{beside} is not there; expected the words of the columns of {path.name}, one a line"
+        )
+    return matrix, beside.read_text("utf-8").split()
 
 
 def _names(words: int | Sequence[str], width: int) -> list[str]:

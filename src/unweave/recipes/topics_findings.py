@@ -51,7 +51,7 @@ def findings(
     from unweave.evaluation.encoded import posterior
 
     assert recipe.test is not None
-    test, labels = recipe.test, recipe.test.factors[:, 0]
+    test, labels = recipe.test, _labels(recipe.test)
     q = posterior(model, test)
     decoder: Any = model.decoder
     weights = decoder.log_topics().detach().exp().numpy()  # (topics, words)
@@ -74,9 +74,7 @@ def findings(
         Number("u_mass", uw.metrics.u_mass(top, together).value, None, f"{corpus}, top {FIRST}", 1),
         *(_in_windows(top, texts(), words) if texts else ()),
         Number("Topic diversity", ours[2], None, f"top {FIRST}", 1),
-        Number("NMI with groups", ours[4], None, "strongest topic", 1),
-        Number("NMI, most raised", uw.metrics.nmi(raised, labels), None, "by z in its own sds", 1),
-        Number("Purity", ours[5], None, "strongest topic", 1),
+        *_agreement(ours, raised, labels),
         Number("Perplexity", _perplexity(model, test), None, "upper bound, a test word", -1),
         Number("Topics alive", int(alive.sum()), None, f"{INFORMED:g} nats or more", 1),
     ]
@@ -89,17 +87,11 @@ def findings(
     found.append(_triples(draws, blocks, alive, coherence.parts["topics"], top, words))
     rows = [("this run", *ours)]
     if baselines:
-        rows += [(name, *row) for name, row in _baselines(recipe, together, labels)]
-    heads = (
-        "",
-        "NPMI, test",
-        "NPMI, training",
-        f"diversity, top {FIRST}",
-        "top 25",
-        "NMI",
-        "purity",
-    )
-    rows = [(name, a, _training(recipe, w), b, c, d, e) for name, a, w, b, c, d, e in rows]
+        rows += [(name, *row) for name, row in _baselines(recipe, together, labels, len(weights))]
+    heads = ["", "NPMI, test", "NPMI, training", f"diversity, top {FIRST}", "top 25"]
+    if labels is not None:
+        heads += ["NMI", "purity"]
+    rows = [(name, a, _training(recipe, w), *others) for name, a, w, *others in rows]
     found.append(Table("Beside models without a network", heads, rows, _HOW))
     return found
 
@@ -109,6 +101,25 @@ _HOW = (
     "purity: the strongest topic of each test document against its group; for k-means of words, "
     "the topic that most of the document's words are in."
 )
+
+
+def _labels(test: uw.data.Data) -> Array | None:
+    """Return the label of each document, or None if there are none, or one is missing."""
+    if not test.names or (test.factors[:, 0] < 0).any():
+        return None
+    return test.factors[:, 0]
+
+
+def _agreement(ours: Sequence[Any], raised: Array, labels: Array | None) -> Sequence[Number]:
+    """Compare the strongest topic of each document, and the one most raised, with its label."""
+    if labels is None:
+        return ()
+    nmi, purity = ours[4:]
+    return (
+        Number("NMI with groups", nmi, None, "strongest topic", 1),
+        Number("NMI, most raised", uw.metrics.nmi(raised, labels), None, "by z in its own sds", 1),
+        Number("Purity", purity, None, "strongest topic", 1),
+    )
 
 
 def _side_by_side(q: Trace) -> tuple[Array, Array]:
@@ -131,17 +142,21 @@ def _information(q: Trace) -> Array:
     return np.concatenate(parts)
 
 
-def _scores(weights: Array, strongest: Array, together: Together, labels: Array) -> tuple[Any, ...]:
-    """Return NPMI, the first words, diversity of 10 and 25, NMI and purity."""
+def _scores(
+    weights: Array, strongest: Array, together: Together, labels: Array | None
+) -> tuple[Any, ...]:
+    """Return NPMI, the first words, diversity of 10 and 25; with labels also NMI and purity."""
     top = uw.metrics.top_words(weights, FIRST)
-    return (
+    longer = uw.metrics.top_words(weights, min(25, weights.shape[1]))
+    scores = (
         uw.metrics.npmi(top, together).value,
         top,
         uw.metrics.topic_diversity(top).value,
-        uw.metrics.topic_diversity(uw.metrics.top_words(weights, 25)).value,
-        uw.metrics.nmi(strongest, labels),
-        uw.metrics.purity(strongest, labels),
+        uw.metrics.topic_diversity(longer).value,
     )
+    if labels is None:
+        return scores
+    return *scores, uw.metrics.nmi(strongest, labels), uw.metrics.purity(strongest, labels)
 
 
 def _training(recipe: Recipe, top: Array) -> float:
@@ -247,7 +262,7 @@ def _listed(
 ) -> Words:
     """List topics by coherence: words by weight, their documents and groups, correlated topics."""
     top = uw.metrics.top_words(weights, FIRST)
-    labels, strongest = test.factors[:, 0], shares.argmax(1)
+    labels, strongest = _labels(test), shares.argmax(1)
     r = np.corrcoef(draws.T) - 2 * np.eye(len(top))
     r[:, ~alive] = -2
     names, lines, sizes, about = [], [], [], []
@@ -257,11 +272,11 @@ def _listed(
         lines.append([words[w] for w in top[k]])
         sizes.append((heavy / heavy.max()).tolist())
         near = ", ".join(f"{j + 1} ({r[k, j]:.2f})" for j in np.argsort(-r[k])[:3])
-        its = labels[strongest == k]
-        known = f"NPMI {coherence[k]:.2f}; strongest in {len(its):,} documents"
-        if len(its):
-            counts = np.bincount(its)
-            known += f", {counts.max() / len(its):.0%} of {test.values[0][counts.argmax()]}"
+        its = strongest == k
+        known = f"NPMI {coherence[k]:.2f}; strongest in {its.sum():,} documents"
+        if labels is not None and its.any():
+            counts = np.bincount(labels[its])
+            known += f", {counts.max() / its.sum():.0%} of {test.values[0][counts.argmax()]}"
         most = _words_of(test, int(shares[:, k].argmax()), words)
         about.append(f"{known}; correlates with {near}; the document with most of it: {most}")
     note = (
@@ -281,16 +296,15 @@ def _words_of(test: uw.data.Data, document: int, words: Sequence[str]) -> str:
 
 
 def _baselines(
-    recipe: Recipe, together: Together, labels: Array
+    recipe: Recipe, together: Together, labels: Array | None, n: int
 ) -> list[tuple[str, tuple[Any, ...]]]:
-    """Fit NMF on tf-idf, LDA, and k-means of word vectors; return the scores of each."""
+    """Fit NMF on tf-idf, LDA, and k-means of word vectors, n topics each; return their scores."""
     from sklearn.decomposition import LatentDirichletAllocation
     from sklearn.feature_extraction.text import TfidfTransformer
 
     assert recipe.test is not None
     counts = recipe.data.x.csr()  # type: ignore[union-attr]
     tests = recipe.test.x.csr()  # type: ignore[union-attr]
-    n = 50
     parts = nmf(counts, n, recipe.seed)
     scaled = TfidfTransformer().fit(counts).transform(tests)
     lda = LatentDirichletAllocation(n, learning_method="online", random_state=recipe.seed)
