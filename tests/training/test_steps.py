@@ -67,7 +67,7 @@ def test_training_begins_with_the_weights_of_a_run(tmp_path):
     first = fit(tiny(epochs=1), tmp_path / "first", evaluate=False, quiet=True)
     origin = str(first.folder)
     trainer = Trainer(tiny(from_run=origin, objective=uw.elbo))
-    trainer._start()
+    trainer.begin()
     for name, weight in trainer.model.state_dict().items():
         assert torch.equal(weight, first.model.state_dict()[name])
     assert trainer.model.training

@@ -70,6 +70,7 @@ def train(
     with _interruptible() as asked, Progress(trainer.recipe, trainer.step, quiet) as progress:
         if trainer.recipe.start and not trainer.step:
             progress.say("giving the model its start")
+        trainer.begin()
         while not trainer.done:
             due = time.monotonic() + MINUTE
 

@@ -74,6 +74,7 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.stale = 0
         self.stopped = False
+        self.begun = False
         self.alarmed: list[str] = []
         self.alarms: dict[str, str] = {}
         self.factorises = True
@@ -136,8 +137,7 @@ class Trainer:
             stop: A question that is asked after each step; all ranks must answer alike.
             shown: A function that is called after each step.
         """
-        if not self.step:
-            self._start()
+        self.begin()
         rank, ranks = world()
         order = self.epoch_order(self.epoch).chunk(ranks, 1)[rank]  # (steps, the rank's batch)
         for items in self.train.ahead(order[self.step % self.per_epoch :]):
@@ -146,8 +146,11 @@ class Trainer:
             if self.step % self.per_epoch == 0 or stop():
                 return
 
-    def _start(self) -> None:
-        """Give the model its start; training's noise stays as it is."""
+    def begin(self) -> None:
+        """Give the model its start once, before the first step; training keeps its noise."""
+        if self.begun or self.step:
+            return
+        self.begun = True
         recipe = self.recipe
         if recipe.from_run is not None:
             artifact.load(recipe.from_run, self.model).train()
