@@ -58,9 +58,9 @@ def sprites(
     turned; the objectives of `dsprites` are not told this. It sees no label. Templates begin as
     three of 256 training images, the medoids of the aligned images.
 
-    Measured, mean ± sd over seeds 0 to 4 (`unweave study sprites`): MIG 0.819 ± 0.001, DCI
-    disentanglement 0.866 ± 0.001, FactorVAE score 0.948 ± 0.018, accuracy of y 1.000 ± 0.000, ELBO
-    −40.4 ± 0.1 nats on test images. docs/results/sprites.md says what the program is told.
+    Measured, mean ± sd over seeds 0 to 4 (`unweave study sprites`): MIG 0.820 ± 0.001, DCI
+    disentanglement 0.865 ± 0.002, FactorVAE score 0.947 ± 0.018, accuracy of y 1.000 ± 0.000, ELBO
+    −40.5 ± 0.1 nats on test images. docs/results/sprites.md says what the program is told.
     """
     held = 500 if quick else 10_000
     if quick:
