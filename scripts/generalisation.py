@@ -26,6 +26,7 @@ from unweave.models.model import seeded
 from unweave.runs.files import replacing
 from unweave.runs.findings import Finding, Number, Picture, packed, unpacked
 from unweave.studies.grid import Job, read
+from unweave.studies.results import text
 from unweave.studies.statistics import Estimate, estimate, paired
 from unweave.training.trainer import trained
 
@@ -114,9 +115,7 @@ def row(cells: Sequence[str]) -> str:
 
 def shown(found: Estimate) -> str:
     """Return a mean with half of its interval."""
-    digits = 1 if (found.mean or 0) > 3 else 2
-    half = "" if found.half is None else f" ± {found.half:.{digits}f}"
-    return f"{found.mean:.{digits}f}{half}".replace("-", "−")
+    return text(found, 1 if (found.mean or 0) > 3 else 2)
 
 
 # -- the picture -----------------------------------------------------------------------------------

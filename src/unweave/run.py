@@ -15,7 +15,6 @@ import torch
 from .models import Model
 from .ranks import alone, first, joined
 from .runs import config
-from .runs.artifact import load
 from .runs.files import read_lines
 from .runs.lock import held
 from .shown import as_html, as_text
@@ -165,7 +164,7 @@ def fit(
             quiet = quiet or rank > 0
             trainer = Trainer(recipe, device)
             if recipe.from_run is not None and not resume:
-                load(recipe.from_run, trainer.model)  # weights that do not fit are refused
+                trainer.begin()  # weights that do not fit are refused
             settings = describe(recipe, trainer.model, trainer.device)
             first(partial(stack.enter_context, held(folder)))
             place = folder

@@ -37,7 +37,7 @@ def leave_out(data: Data, where: Callable[..., npt.ArrayLike]) -> tuple[Data, Da
     16
     """
     named = inspect.signature(where).parameters
-    classes = {name: data.factors[:, _column(data, name)] for name in named}
+    classes = {name: data.factors[:, data.column(name)] for name in named}
     out: npt.NDArray[Any] = np.asarray(where(**classes))
     if out.dtype != bool or out.shape != (len(data),):
         raise ValueError(
@@ -77,18 +77,10 @@ def matching(data: Data, other: Data, names: Sequence[str]) -> Data:
     >>> np.unique(squares_on_the_left.factors[:, 0]).tolist()
     [0]
     """
-    columns = [_column(data, name) for name in names]
+    columns = [data.column(name) for name in names]
     rows = data.factors[:, columns]  # (n, names)
     wanted = other.factors[:, columns]  # (m, names)
     sizes = [data.sizes[column] + 1 for column in columns]  # missing classes are −1
     cell = np.ravel_multi_index(tuple((rows + 1).T), sizes)  # (n,)
     wanted_cell = np.ravel_multi_index(tuple((wanted + 1).T), sizes)  # (m,)
     return data.subset(np.isin(cell, wanted_cell))
-
-
-def _column(data: Data, name: str) -> int:
-    """Return the number of a factor."""
-    if name not in data.names:
-        known = ", ".join(map(repr, data.names)) or "none"
-        raise KeyError(f"{data.name} has no factor {name!r}; its factors are: {known}")
-    return data.names.index(name)

@@ -155,6 +155,17 @@ class Data:
         held_out[some(len(self), n_held_out, seed)] = True
         return self.subset(~held_out), self.subset(held_out)
 
+    def column(self, factor: str) -> int:
+        """Return the column of `factors` that has a factor.
+
+        Raises:
+            KeyError: If there is no such factor.
+        """
+        if factor not in self.names:
+            names = ", ".join(map(repr, self.names)) or "none"
+            raise KeyError(f"{self.name} has no factor {factor!r}; its factors are: {names}")
+        return self.names.index(factor)
+
     def with_labels(self, factor: str, n: int, seed: int = 0) -> Data:
         """Keep `n` labels of a factor, as many of each class; the other labels become −1.
 
@@ -178,10 +189,7 @@ class Data:
         >>> np.bincount(few.factors[few.factors >= 0]).tolist()
         [10, 10, 10, 10, 10, 10, 10, 10, 10, 10]
         """
-        if factor not in self.names:
-            names = ", ".join(map(repr, self.names)) or "none"
-            raise KeyError(f"{self.name} has no factor {factor!r}; its factors are: {names}")
-        column = self.names.index(factor)
+        column = self.column(factor)
         size = self.sizes[column]
         labels = self.factors[:, column]
         order = shuffled(len(self), seed)

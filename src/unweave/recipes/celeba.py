@@ -12,8 +12,6 @@ from .celeba_findings import findings
 from .flags import Batch, Epochs, Folder, Formula, Latents, Quick, Rate, Seed, recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from unweave.models import Model
     from unweave.training.recipe import Recipe
 
@@ -75,7 +73,8 @@ def celeba(
         name="celeba",
         data=train,
         test=test,
-        model=partial(_begun, build),
+        model=build,
+        start=_begin_scales,
         objective=uw.formula(objective),
         groups=("y", "z") if classes else ("z",),
         epochs=epochs,
@@ -87,9 +86,7 @@ def celeba(
     )
 
 
-def _begun(build: Callable[[], Model]) -> Model:
-    """Build the model with scales that are no larger than pixels are."""
-    model = build()
+def _begin_scales(model: Model) -> None:
+    """Let the scales begin no larger than pixels are."""
     decoder: Any = model.decoder
     decoder.x_log_scale.data.fill_(BEGIN)
-    return model

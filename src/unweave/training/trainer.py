@@ -158,6 +158,8 @@ class Trainer:
         elif recipe.start is not None:
             with torch.random.fork_rng():
                 recipe.start(self.model)
+        else:
+            return
         share(self.model.state_dict().values())
 
     def one_step(self, items: Tensor) -> None:
