@@ -84,6 +84,10 @@ def test_wrong_questions_are_told_so(client, question, said):
     assert said in asked(client, question)["text"]
 
 
+def send(socket, message):
+    return (socket.send_bytes if isinstance(message, bytes) else socket.send_text)(message)
+
+
 DEEP = '{"x": ' + 100_000 * "["
 
 
@@ -92,10 +96,7 @@ DEEP = '{"x": ' + 100_000 * "["
 )
 def test_what_is_no_json_is_told_so_and_the_page_may_ask_on(client, message):
     with client.websocket_connect("/ask", headers=OWN) as socket:
-        if isinstance(message, bytes):
-            socket.send_bytes(message)
-        else:
-            socket.send_text(message)
+        send(socket, message)
         assert socket.receive_json()["id"] is None
         socket.send_json({"ask": "run", "id": 1})
         assert "Invalid value 'run'" in socket.receive_json()["error"]
@@ -154,10 +155,7 @@ QUESTIONS = st.fixed_dictionaries(
 def test_every_message_is_answered_and_the_page_may_ask_on(client, message):
     """Whatever it is; NaN and infinity, which JSON lacks, are among the codes."""
     with client.websocket_connect("/ask", headers=OWN) as socket:
-        if isinstance(message, bytes):
-            socket.send_bytes(message)
-        else:
-            socket.send_text(message)
+        send(socket, message)
         assert socket.receive()["type"] == "websocket.send"
         socket.send_json({"ask": "run", "id": 1})
         assert "Invalid value 'run'" in socket.receive_json()["error"]
