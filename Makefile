@@ -13,8 +13,9 @@ READY := .venv/.ready
 demo: setup
 	$(BIN)/unweave train digits --out runs/digits --overwrite
 
+# A process for each core; `$(BIN)/pytest` alone runs the tests one after another.
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -57,7 +57,10 @@ Overwrite = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda where there is one.")]
 Precision = Annotated[
     Literal["float32", "bf16"],
-    typer.Option(help="bf16: networks multiply in bfloat16 in training; log-densities do not."),
+    typer.Option(
+        help="bf16: networks multiply in bfloat16 in training; log-densities do not. Slow on "
+        "processors without such arithmetic."
+    ),
 ]
 Compile = Annotated[
     bool,
