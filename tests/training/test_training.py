@@ -48,7 +48,7 @@ from unweave.training import loop, settings
 from unweave.training.checkpoints import load_checkpoint
 from unweave.training.faults import NonFinite
 from unweave.training.loop import Interrupted
-from unweave.training.trainer import Trainer
+from unweave.training.trainer import Trainer, trained
 
 
 @pytest.fixture(autouse=True)
@@ -940,6 +940,26 @@ def test_a_start_is_given_once_and_leaves_the_noise_as_it_is():
     again.run_epoch(lambda: False, lambda _: None)
     assert given == [trainer.model]
     same_weights(trainer.model, plain.model)
+
+
+def test_a_finish_is_given_to_the_trained_model_and_never_to_checkpoints(tmp_path):
+    """A run that goes on trains on from what its steps made, and ends with one finish."""
+
+    def finish(model):
+        assert not model.training
+        for weight in model.parameters():
+            weight.data += 1
+
+    plain = fit(tiny(epochs=2), tmp_path / "plain", evaluate=False, quiet=True)
+    fit(tiny(epochs=1, finish=finish), tmp_path / "run", evaluate=False, quiet=True)
+    longer = tiny(epochs=2, finish=finish)
+    run = fit(longer, tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    again = fit(longer, tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    in_memory = trained(longer)
+    for finished in (run.model, again.model, in_memory):
+        weights = zip(plain.model.parameters(), finished.parameters(), strict=True)
+        assert all(torch.equal(before + 1, after) for before, after in weights)
+    same_weights(uw.load(tmp_path / "run"), run.model)
 
 
 @pytest.mark.slow

@@ -97,6 +97,7 @@ def train(
                 )
     if trainer.best is not None:
         trainer.model.load_state_dict(trainer.best["model"])
+    trainer.finish()
     # Batch normalisation has seen other items at other ranks.
     share(trainer.model.state_dict().values())
     first(partial(complete, folder, trainer.model, trainer.seconds, trainer.epoch))

@@ -93,6 +93,8 @@ class Recipe:
         flags: The command line's flags that build the same recipe.
         start: A function that gives the model, before its first step, a better start than random
             weights. A run that goes on from a checkpoint does not call it again.
+        finish: A function that improves the model once more after its last step. Checkpoints hold
+            the model before it, so that more epochs go on from there.
         from_run: The folder of a run, or of a saved model, whose weights are the start instead.
         findings: A function (model, recipe) -> findings, which evaluation and the report show
             beside those of every run.
@@ -126,6 +128,7 @@ class Recipe:
     points: int = 2000
     flags: Mapping[str, Any] = field(default_factory=dict)
     start: Callable[[Model], None] | None = None
+    finish: Callable[[Model], None] | None = None
     from_run: str | None = None
     findings: Callable[[Model, Recipe], Sequence[Finding]] | None = None
 

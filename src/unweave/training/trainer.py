@@ -212,6 +212,13 @@ class Trainer:
             lr = self.recipe.lr_at(self.step)
             raise NonFinite(diagnose(self.model, d, part, items, step=self.step, lr=lr))
 
+    def finish(self) -> None:
+        """Give the model its finish, after the last step; a checkpoint holds the model before."""
+        self.model.eval()
+        if self.recipe.finish is not None:
+            with torch.random.fork_rng():
+                self.recipe.finish(self.model)
+
     # -- the log -----------------------------------------------------------------------------------
 
     def terms(self, d: Densities) -> dict[str, Tensor]:
@@ -364,4 +371,5 @@ def trained(recipe: Recipe) -> Model:
         trainer = Trainer(recipe, "cpu")
         while not trainer.done:
             trainer.run_epoch(lambda: False, lambda _: None)
-    return trainer.model.eval()
+        trainer.finish()
+    return trainer.model
