@@ -10,7 +10,8 @@ from support.programs import same
 import unweave as uw
 from unweave.affine import heading
 from unweave.data.mouse import record
-from unweave.models.body import begin_body, steps, unwound
+from unweave.models.body import begin_body, refit_law, steps, unwound
+from unweave.models.body import read as reading
 from unweave.models.state_space import frames
 from unweave.trace.circle import wrapped
 
@@ -115,6 +116,27 @@ def test_models_encode_decode_sample_and_are_rebuilt(tmp_path):
     assert model.sample(3).shape == model.reconstruct(x[:3]).shape == (3, *SHAPE)
     uw.save(model, tmp_path / "m")
     torch.testing.assert_close(uw.load(tmp_path / "m").encode(x), model.encode(x))
+
+
+def test_a_refitted_law_says_best_what_the_model_reads_and_nothing_else_moves():
+    model = built()
+    x = torch.as_tensor(record("train", 60, length=5, size=12, shortest=3).x)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    seen = reading(model, x)
+
+    def nats():
+        return model.decoder.law().double().log_prob(seen)
+
+    began = nats()
+    refit_law(model, x)
+    once = nats()
+    assert once > began + 0.3
+    refit_law(model, x)
+    assert abs(nats() - once) < 0.01 * (once - began)
+    law = {"weights", "below", "log_spread", "log_initial", "log_transition"}
+    for name, weight in model.state_dict().items():
+        of_law = name.removeprefix("decoder.") in law
+        assert torch.equal(weight, before[name]) != of_law, name
 
 
 # -- what it finds ---------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ recipe.
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from unweave.evaluation.encoded import encoded
 from unweave.models.chains import Quadratic, combined, forward_backward, linear_messages, viterbi
 from unweave.models.state_space import frames, lasting
 from unweave.recipes import mouse_measures as measures
-from unweave.training.trainer import Trainer
+from unweave.training.trainer import trained
 
 
 @pytest.fixture
@@ -324,15 +325,19 @@ def test_lengths_differ_and_missing_frames_are_declared():
 @pytest.mark.parametrize("kind", ["body", "deep-markov", "switching", "static", "linear"])
 def test_the_recipe_trains_and_shows_what_it_found(kind):
     recipe = uw.recipes.mouse(model=kind, quick=True)
-    trainer = Trainer(recipe)
-    while not trainer.done:
-        trainer.run_epoch(lambda: False, lambda _: None)
     with torch.no_grad():
-        found = recipe.findings(trainer.model.eval(), recipe)
+        found = recipe.findings(trained(recipe), recipe)
     titles = [finding.title for finding in found]
     assert "Held-out log p(x) a frame" in titles
     assert ("Forecasts" in titles) == (kind != "static")
     assert ("Costs of mergers" in titles) == (kind == "body")
+
+
+def test_the_law_of_a_trained_mouse_is_fitted_to_its_codes():
+    recipe = uw.recipes.mouse(quick=True)
+    model, lagging = trained(recipe), trained(replace(recipe, finish=None))
+    codes = measures.moves(model, recipe.data.floats())
+    assert measures.lawful(model).log_prob(codes) > measures.lawful(lagging).log_prob(codes) + 0.05
 
 
 def test_the_bound_of_the_linear_model_is_its_likelihood():

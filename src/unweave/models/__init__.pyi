@@ -2,6 +2,7 @@
 
 from .body import begin_body as begin_body
 from .body import body_frame as body_frame
+from .body import refit_law as refit_law
 from .faces import faces as faces
 from .families import autoencoder as autoencoder
 from .families import hfvae as hfvae

@@ -9,7 +9,8 @@ the body's frame, turned back by the heading that its moments measure, and drawn
 the networks never learn that a mouse to the left is a mouse. The law knows turns, and no heading.
 
 `begin_body` lets a model begin at what the classical pipeline finds (Wiltschko et al., 2015):
-principal components of aligned frames, and a switching regression fitted to them by EM.
+principal components of aligned frames, and a switching regression fitted to them by EM. `refit_law`
+fits the law to the codes once more when all is trained.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ..trace.trace import Trace
 from .chains import passed
 from .model import Model, family
 from .state_space import frames, lasting, observe
-from .switching import Found, Law, Steps, fit, lagged, whitened
+from .switching import Found, Law, Steps, climb, fit, lagged, whitened
 
 LAGS = 2
 """Frames before on which the next one depends: a gait needs its position and its speed."""
@@ -228,6 +229,40 @@ def begin_body(model: Model, x: Tensor, *, starts: int = 8, seed: int = 0) -> li
     found = fit(whole.of(slice(cut)), whole.of(slice(cut, None)), len(p.log_initial), seeds=seeds)
     p.take(found[0].law)
     return found
+
+
+def read(model: Model, x: Tensor) -> Steps:
+    """Return the steps of bodies and headings that a model reads in sequences: posterior means.
+
+    Args:
+        model: A model of `body_frame`.
+        x: Sequences (n, T, h, w), NaN beyond their end.
+    """
+    q = model.posterior(x)
+
+    def means(site: str) -> Tensor:
+        dists: list[Any] = [q[f"{site}_{t}"].dist for t in range(x.shape[1])]
+        return torch.stack([dist.mean for dist in dists], 1).double()  # (n, T, units)
+
+    seen = frames(x)[1]
+    return steps(means("z"), means("heading").squeeze(-1), seen)
+
+
+def refit_law(model: Model, x: Tensor) -> None:
+    """Fit the law of motion to what the model reads in sequences: EM from its own states.
+
+    Encoder and image stay as they are. Training fits the law to draws, whose noise it takes for the
+    animal's; posterior means have less of it.
+
+    Args:
+        model: A trained model of `body_frame`.
+        x: Sequences (n, T, h, w), NaN beyond their end.
+    """
+    p = model.decoder
+    assert isinstance(p, _Moving)
+    seen = read(model, x)
+    _, log_states = p.law().double().messages(seen)
+    p.take(climb(seen, log_states.exp()))
 
 
 @family

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import NamedTuple
 
@@ -67,6 +67,10 @@ class Law:
     root: Tensor
     log_initial: Tensor
     log_transition: Tensor
+
+    def double(self) -> Law:
+        """Return the law in double precision, without gradients."""
+        return Law(*(getattr(self, part.name).detach().double() for part in fields(self)))
 
     def means(self, inputs: Tensor) -> Tensor:
         """Return W_s u_t of all states, (…, states, outputs)."""
@@ -216,7 +220,7 @@ def climb(steps: Steps, start: Tensor, *, stickiness: float = 0.0, rounds: int =
     noise = prior_noise(steps)
     weights = start * steps.there.unsqueeze(-1)
     states = start.shape[-1]
-    stays = 1 + 10 * torch.eye(states, dtype=start.dtype)
+    stays = 1 + 10 * torch.eye(states).to(start)
     law = Statistics.sums(steps, weights, stays).law(noise, stickiness)
     last = -math.inf
     for _ in range(rounds):

@@ -96,6 +96,7 @@ def mouse(
         objective=uw.beta_vae(warm_up) if warms else uw.elbo,
         groups=_groups(length) if model == "body" else None,
         start=partial(_begin, train, starts, seed) if model == "body" else None,
+        finish=partial(_refit, train) if model == "body" else None,
         epochs=epochs,
         batch=batch,
         lr=uw.ramp(lr, 0.1 * lr, first=steps // 2, last=steps),
@@ -118,6 +119,13 @@ def _begin(data: Data, starts: int, seed: int, model: Model) -> None:
 
     x = torch.as_tensor(data.floats())
     uw.models.begin_body(model, x, starts=starts, seed=seed)
+
+
+def _refit(data: Data, model: Model) -> None:
+    """Fit the law of the model in the body's frame to the codes of the training sequences."""
+    import torch
+
+    uw.models.refit_law(model, torch.as_tensor(data.floats()))
 
 
 def _principal(data: Data, shape: Sequence[int], normals: int) -> Model:

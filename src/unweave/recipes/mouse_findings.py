@@ -11,7 +11,7 @@ from unweave.data.mouse import SYLLABLES, Recording, record
 from unweave.runs.findings import Array, Film, Finding, Lines, Number, Picture, Table
 
 from .mouse_measures import NOISE, agreement, errors, forecast, likelihood, recovered
-from .mouse_syllables import refitted_states, syllable_findings
+from .mouse_syllables import syllable_findings
 
 if TYPE_CHECKING:
     from unweave.models import Model
@@ -61,8 +61,6 @@ def findings(model: Model, recipe: Recipe, *, kind: str, quick: bool) -> Sequenc
         fresh = recipe.model().eval()
         recipe.start(fresh)
         rand[BEGINNING] = agreement(recovered(fresh, recording)[best], recording)
-        refitted = refitted_states(model, recipe.data.floats(), recording.x)
-        rand["EM on the model's codes, from its states"] = agreement(refitted, recording)
     together = _together(states[best], recording)
     unit = f"{best}; 1 is agreement, 0 chance"
     named = _named(together, best)

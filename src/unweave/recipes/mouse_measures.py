@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,32 +63,29 @@ def _mean(each: Array, weight: Array) -> tuple[float, float]:
     return mean, float(error / weight.sum())
 
 
-def path(model: Model, x: Array, *, seed: int = 0, of: str = "z") -> Tensor:
+def path(model: Model, x: Array, *, seed: int = 0) -> Tensor:
     """Return posterior means along sequences, (n, T, units): each given the draws before.
 
     Args:
         model: A model of sequences, or of single frames.
         x: Sequences (n, T, h, w).
         seed: Seed of the draws.
-        of: The name of the sites, which a number follows in models of sequences.
     """
     import torch
 
     q = model.posterior(x, seed=seed)
-    sites = [node for name, node in q.items() if name == of or name.startswith(f"{of}_")]
+    sites = [node for name, node in q.items() if name == "z" or name.startswith("z_")]
     means = [node.dist.mean for node in sites if node.dist is not None]
-    return means[0] if of in q else torch.stack(means, 1)
+    return means[0] if "z" in q else torch.stack(means, 1)
 
 
 def moves(model: Model, x: Array) -> Steps:
     """Return the steps of bodies and headings that a model in the body's frame reads off x."""
     import torch
 
-    from unweave.models.body import steps
+    from unweave.models.body import read
 
-    there = torch.as_tensor(~np.isnan(x).any((-2, -1)))  # (n, T)
-    z, heading = path(model, x), path(model, x, of="heading").squeeze(-1)
-    return steps(z.double(), heading.double(), there)
+    return read(model, torch.as_tensor(x))
 
 
 def states_by(law: Law, steps: Steps) -> Array:
@@ -128,14 +124,9 @@ def recovered(model: Model, recording: Recording) -> dict[str, Array]:
 
 def lawful(model: Model) -> Law:
     """Return the law of motion of a model in the body's frame, in double precision."""
-    import torch
-
-    from unweave.models.switching import Law
-
     decoder: Any = model.decoder
-    with torch.no_grad():
-        law = decoder.law()
-    return Law(*(getattr(law, part.name).double() for part in fields(law)))
+    law: Law = decoder.law()
+    return law.double()
 
 
 def _by_k_means(points: Array, there: Array) -> Array:

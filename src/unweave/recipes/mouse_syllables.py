@@ -27,24 +27,6 @@ STICKINESS = (0.0, 100.0, 1000.0, 10_000.0)
 """Numbers of steps from each state to itself, added by the prior, that are compared."""
 
 
-def refitted_states(model: Model, x: Array, test: Array) -> Array:
-    """Return states of test sequences by EM on a model's codes of others, from its own states.
-
-    Args:
-        model: The trained model in the body's frame.
-        x: The sequences that EM is fitted to, (n, T, h, w).
-        test: The sequences whose states are returned, (m, T, h, w).
-
-    Returns:
-        (m, T − 1), −1 where there is no step.
-    """
-    from unweave.models.switching import climb
-
-    steps = moves(model, x)
-    _, log_states = lawful(model).messages(steps)
-    return states_by(climb(steps, log_states.exp()), moves(model, test))
-
-
 def syllable_findings(model: Model, x: Array, own: Array, *, quick: bool) -> Sequence[Finding]:
     """Return what users of such models ask for, from codes of the training sequences.
 
