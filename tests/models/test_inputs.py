@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import unweave as uw
+from unweave.data.sparse import Sparse
 from unweave.models.inputs import Inputs
+from unweave.training.items import inputs_of
 from unweave.training.trainer import trained
 
 RNG = np.random.default_rng(0)
@@ -169,6 +171,16 @@ def test_far_outliers_of_a_column_are_said_and_encoded(of_table):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         of_table.encode({**TABLE, "age": TABLE["age"] * 1.5})
+
+
+def test_words_that_are_counted_more_often_than_in_training_go_unsaid():
+    counts = Sparse.of(np.array([[3, 0, 90], [0, 1, 0]]))
+    none = np.zeros((2, 0), np.int64)
+    words = {"columns": ["space", "aids", "use"]}
+    data = uw.data.Data(counts, none, (), (), (), "documents", prepared=words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inputs_of(data).tensor(np.array([[0, 52, 0]]), torch.zeros(()))
 
 
 # -- what is refused -------------------------------------------------------------------------------

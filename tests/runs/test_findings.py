@@ -344,12 +344,13 @@ def test_a_recipes_pictures_are_one_picture(tmp_path):
     described, arrays = packed(ALL)
     (tmp_path / "scores.json").write_text(json.dumps({"findings": described}))
     np.savez(tmp_path / "evaluation.npz", **arrays)
-    with Image.open(pictures.findings(tmp_path, tmp_path / "out.png")) as drawn:
-        image = np.asarray(drawn.convert("L"))
-    assert image.shape[1] == 990
-    assert image.std() > 10
+    for runs, width in (([tmp_path], 990), ([tmp_path, tmp_path], 1188)):
+        with Image.open(pictures.findings(runs, tmp_path / "out.png")) as drawn:
+            image = np.asarray(drawn.convert("L"))
+        assert image.shape[1] == width
+        assert image.std() > 10
     (tmp_path / "scores.json").write_text("{}")
     with pytest.raises(
         ValueError, match="has no pictures of its recipe's own: draw its units or codes"
     ):
-        pictures.findings(tmp_path, tmp_path / "out.png")
+        pictures.findings([tmp_path], tmp_path / "out.png")

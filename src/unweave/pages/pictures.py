@@ -129,13 +129,36 @@ def _ablated_draws(scores: Scores, arrays: Arrays, ax: Axes) -> None:
     ax.set_title(f"draws of the prior   KL(q(z) ‖ p(z)) {outside:.2f}", fontsize=9)
 
 
-def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
-    """Draw the pictures that a recipe makes of its own run, one under another.
+def findings(runs: Sequence[str | Path], out: str | Path, steps: int = 10) -> Path:
+    """Draw the pictures that a recipe makes of its own runs, one under another.
 
-    A film is drawn as its first column over time.
+    Several runs stand side by side. A film is drawn as its first column over time.
 
     Raises:
-        ValueError: If the run has none.
+        ValueError: If a run has none.
+    """
+    shown = [_own(run, steps) for run in runs]
+    grids = [[_grid(picture.images) for picture in own] for own in shown]
+    width = 7.2 if len(runs) == 1 else 3.6
+    heights = [width * _slope(grid) for grid in max(grids, key=len)]
+    titles = 0.62 * len(heights)
+    figure = _figure((width + 1.8) * len(runs), sum(heights) + titles)
+    panels = figure.subplots(len(heights), len(runs), squeeze=False, height_ratios=heights)
+    for ax in panels.ravel():
+        ax.set_axis_off()
+    for column, run in enumerate(runs):
+        beside = "" if len(runs) == 1 else f", {Path(run).name}"
+        for ax, picture, grid in zip(panels[:, column], shown[column], grids[column], strict=False):
+            ax.set_axis_on()
+            _show_named(picture, grid, f"{picture.title}{beside}", ax)
+    return _save(figure, out)
+
+
+def _own(run: str | Path, steps: int) -> list[Picture]:
+    """Return the pictures that a recipe made of its run.
+
+    Raises:
+        ValueError: If there are none.
     """
     described = run_scores.read(run).findings or ()
     arrays = run_arrays.flat(run_arrays.read(run))
@@ -150,22 +173,15 @@ def findings(run: str | Path, out: str | Path, steps: int = 10) -> Path:
             f"{run} has no pictures of its recipe's own: draw its units or codes, or look at its "
             "report"
         )
-    grids = [_grid(picture.images) for picture in shown]
-    heights = [7.2 * _slope(grid) for grid in grids]
-    titles = 0.62 * len(grids)
-    figure = _figure(9, sum(heights) + titles)
-    panels = figure.subplots(len(grids), 1, squeeze=False, height_ratios=heights)
-    for ax, picture, grid in zip(panels[:, 0], shown, grids, strict=True):
-        _show_named(picture, grid, ax)
-    return _save(figure, out)
+    return shown
 
 
-def _show_named(picture: Picture, grid: Array, ax: Axes) -> None:
+def _show_named(picture: Picture, grid: Array, title: str, ax: Axes) -> None:
     """Draw a grid of images with the names of its rows and columns beside it."""
     rows, columns = picture.images.shape[:2]
     ax.imshow(grid, interpolation="nearest", extent=(0, columns, rows, 0))
     ax.set_aspect(_slope(grid) * columns / rows)
-    ax.set_title(picture.title, fontsize=10, loc="left", weight="bold", pad=6)
+    ax.set_title(title, fontsize=10, loc="left", weight="bold", pad=6)
     across = np.arange(len(picture.columns)) + 0.5
     down = np.arange(len(picture.rows)) + 0.5
     ax.set_xticks(across, picture.columns, fontsize=8)
@@ -241,7 +257,7 @@ PICTURES: dict[str, Callable[[Sequence[Path], Path], Path]] = {
     "codes": codes,
     "curves": curves,
     "ablation": ablation,
-    "findings": lambda runs, out: findings(runs[0], out),
+    "findings": findings,
 }
 """The pictures that `unweave picture` can draw, by name."""
 

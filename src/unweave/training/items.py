@@ -211,7 +211,7 @@ def inputs_of(data: Data) -> Inputs:
         kept: Literal["bits", "bytes"] = "bits" if isinstance(data.x, Bits) else "bytes"
         return Inputs(shape, kept, 0.0, 1.0, data.missing, prepared)
     low, high = data.extremes
-    if "columns" not in prepared:
+    if "columns" not in prepared or isinstance(data.x, Sparse):  # counts have one scale
         low, high = low.min(), high.max()
     return Inputs(shape, "floats", low.tolist(), high.tolist(), data.missing, prepared)
 
