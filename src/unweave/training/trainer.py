@@ -156,11 +156,16 @@ class Trainer:
             artifact.load(recipe.from_run, self.model).train()
             self.model.inputs = inputs_of(recipe.data)
         elif recipe.start is not None:
-            with torch.random.fork_rng():
-                recipe.start(self.model)
+            self._improve(recipe.start)
         else:
             return
         share(self.model.state_dict().values())
+
+    def _improve(self, improve: Callable[[Model], None]) -> None:
+        """Let a function change the model, which lies on the CPU then; training keeps its noise."""
+        with torch.random.fork_rng():
+            improve(self.model.cpu())
+        self.model.to(self.device)
 
     def one_step(self, items: Tensor) -> None:
         """Take one step on these items, this rank's part of the batch.
@@ -216,8 +221,7 @@ class Trainer:
         """Give the model its finish, after the last step; a checkpoint holds the model before."""
         self.model.eval()
         if self.recipe.finish is not None:
-            with torch.random.fork_rng():
-                self.recipe.finish(self.model)
+            self._improve(self.recipe.finish)
 
     # -- the log -----------------------------------------------------------------------------------
 
