@@ -60,7 +60,7 @@ def test_competing_topics_leave_a_shared_word_to_the_closest() -> None:
     vectors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0.1]])
     heavy = []
     for competition in (0.0, 3.0):
-        topics = Topics(3, 2, 3, 4.0, 1.0, competition, 1.0)
+        topics = Topics(3, 2, 3, 4.0, 1.0, competition, 1.0, 0.7, 3.0)
         topics.vectors.copy_(torch.nn.functional.normalize(vectors, dim=-1))
         topics.begun.copy_(torch.tensor([[1.0, 0.2, 0], [0.2, 1, 0]]))
         heavy.append(topics().exp()[:, 2])
@@ -68,8 +68,20 @@ def test_competing_topics_leave_a_shared_word_to_the_closest() -> None:
     assert (heavy[1] < heavy[0]).all()
 
 
+def test_a_background_leans_towards_its_topic() -> None:
+    torch.manual_seed(0)
+    straight, leaning = (Topics(6, 2, 4, 4.0, 1.0, 1.0, 1.0, 0.7, lean) for lean in (0.0, 3.0))
+    leaning.load_state_dict(straight.state_dict())
+    corpus = straight.log_frequency.exp()
+    assert torch.allclose(straight.words(), 0.3 * straight().exp() + 0.7 * corpus)
+    assert torch.allclose(leaning.words().sum(-1), torch.ones(2))
+    assert torch.equal(leaning(), straight())
+    around = leaning.words() - 0.3 * leaning().exp()
+    assert torch.equal(around.argsort(-1), leaning.cosines.argsort(-1))
+
+
 def test_topics_move_slowly() -> None:
-    fast, slow = Topics(6, 2, 4, 4.0, 1.0, 1.0, 1.0), Topics(6, 2, 4, 4.0, 1.0, 1.0, 0.1)
+    fast, slow = (Topics(6, 2, 4, 4.0, 1.0, 1.0, share, 0.7, 3.0) for share in (1.0, 0.1))
     slow.load_state_dict(fast.state_dict())
     for topics in (fast, slow):
         topics()[0, 0].backward()

@@ -96,6 +96,11 @@ class Topics(nn.Module):
     of a word that falls to topic k. The exponent c makes topics compete: a word that is close to
     several topics counts less in each, so that their first words differ.
 
+    Such words are few, and most of a document's are none. They come from the topic's background,
+    all the corpus' words, of which those that lie closer are more frequent:
+
+    .. math:: \log γ_{kv} ∝ \log f_v + l \cos(t_k, w_v)
+
     Args:
         words, topics: V and K.
         size: The size of the vectors, D.
@@ -104,6 +109,8 @@ class Topics(nn.Module):
         competition: c.
         slow: The learning rate of topics, as a share of that of other weights. The bound alone
             would let topics drift to the words that are everywhere.
+        background: The probability that a word comes from the background.
+        lean: l, how far the background leans towards the topic.
     """
 
     vectors: Tensor
@@ -119,10 +126,13 @@ class Topics(nn.Module):
         frequent: float,
         competition: float,
         slow: float,
+        background: float,
+        lean: float,
     ) -> None:
         super().__init__()
         self.sharpness, self.frequent = sharpness, frequent
         self.competition, self.slow = competition, slow
+        self.background, self.lean = background, lean
         self.register_buffer("begun", nn.functional.normalize(torch.randn(topics, size), dim=-1))
         self.moved = nn.Parameter(torch.zeros(topics, size))
         self.register_buffer("vectors", nn.functional.normalize(torch.randn(words, size), dim=-1))
@@ -133,10 +143,23 @@ class Topics(nn.Module):
         """The topics' directions t, (K, D): where they began, and `slow` times how they moved."""
         return self.begun + self.slow * self.moved
 
+    @property
+    def cosines(self) -> Tensor:
+        """The cosines of topics and words, (K, V)."""
+        return nn.functional.normalize(self.centres, dim=-1) @ self.vectors.T
+
+    def words(self) -> Tensor:
+        """Return the probability of each word, be it a topic's own or of its background, (K, V)."""
+        cosines = self.cosines
+        around = (self.log_frequency + self.lean * cosines).softmax(-1)
+        return (1 - self.background) * self._own(cosines).exp() + self.background * around
+
     def forward(self) -> Tensor:
         """Return log β, (K, V)."""
-        cosine = nn.functional.normalize(self.centres, dim=-1) @ self.vectors.T  # (K, V)
-        closeness = self.sharpness * cosine
+        return self._own(self.cosines)
+
+    def _own(self, cosines: Tensor) -> Tensor:
+        closeness = self.sharpness * cosines
         shared = self.competition * closeness.log_softmax(0)
         often = self.frequent * self.log_frequency
         return (closeness + often + shared).log_softmax(-1)
@@ -158,6 +181,7 @@ class _Decoder(nn.Module):
         competition: float,
         slow: float,
         background: float,
+        lean: float,
     ) -> None:
         super().__init__()
         self.blocks, self.spread = tuple(blocks), spread
@@ -165,8 +189,9 @@ class _Decoder(nn.Module):
         total = sum(blocks)
         self.priors = nn.ModuleList(Prior(prior, n) for n in blocks if prior != "standard")
         if decoding == "words":
-            self.topics = Topics(words, total, size, sharpness, frequent, competition, slow)
-            self.background = background
+            self.topics = Topics(
+                words, total, size, sharpness, frequent, competition, slow, background, lean
+            )
         else:
             self.logits = nn.Parameter(torch.empty(total, words))
             nn.init.xavier_uniform_(self.logits)
@@ -203,10 +228,8 @@ class _Decoder(nn.Module):
             flat = self.norm(logits.flatten(0, -2))
             normed: Tensor = flat.view_as(logits)
             return normed.log_softmax(-1)
-        mixed = theta @ self.log_topics().exp()  # (…, V)
-        if self.decoding == "words":
-            share = self.background
-            mixed = (1 - share) * mixed + share * self.topics.log_frequency.exp()
+        topics = self.topics.words() if self.decoding == "words" else self.log_topics().exp()
+        mixed = theta @ topics  # (…, V)
         return mixed.clamp(min=1e-12).log()
 
 
@@ -224,11 +247,12 @@ def topics(
     spread: Positive = 3.0,
     prior: PriorKind = "standard",
     size: Size = 100,
-    sharpness: Positive = 15.0,
+    sharpness: Positive = 8.0,
     frequent: Weight = 2.0,
-    competition: Weight = 8.0,
-    slow: Weight = 0.05,
+    competition: Weight = 22.0,
+    slow: Weight = 0.02,
     background: Share = 0.7,
+    lean: Weight = 4.0,
     dropout: Share = 0.3,
 ) -> Model:
     r"""Documents as bags of words: Normal latents, of which softmax makes the shares of topics.
@@ -240,11 +264,12 @@ def topics(
         shape: The number of words, (V,).
         blocks: The number of topics of each block of latents.
         decoding: "words" has topics that are directions among word vectors (`Topics`; see
-            `begin_topics`), and a background: a word comes from the corpus' frequencies with a
-            fixed probability, so that topics need not hold what is everywhere
-            (Chemudugunta et al., 2006). "gsm" has free topics, softmax over words (Miao et al.,
-            2017). "prodlda" multiplies topics instead of mixing them, with batch normalisation of
-            the logits, without which topics collapse (Srivastava and Sutton, 2017).
+            `begin_topics`), and a background: a word comes from the corpus with a fixed
+            probability, so that topics need not hold what is everywhere (Chemudugunta et al.,
+            2006), and the background leans towards the document's topics. "gsm" has free topics,
+            softmax over words (Miao et al., 2017). "prodlda" multiplies topics instead of mixing
+            them, with batch normalisation of the logits, without which topics collapse (Srivastava
+            and Sutton, 2017).
         hidden: Units of the encoder's hidden layers.
         spread: s. The larger, the fewer topics a document has a priori.
         prior: p(z) of a block, standard Normal or learned, see `families.Prior`.
@@ -254,6 +279,8 @@ def topics(
         slow: The learning rate of topics of "words", as a share of that of other weights.
         background: The probability that a word of "words" comes from the background. If it is
             learned, it grows until documents hardly need topics.
+        lean: How far the background of "words" leans towards a document's topics; 0 for one
+            background of all documents.
         dropout: The share of words that the encoder does not see, while it is trained.
 
     Groups: ("z1", "z2", …) of several blocks, ("z",) of one.
@@ -273,6 +300,7 @@ def topics(
             competition,
             slow,
             background,
+            lean,
         ),
     )
 

@@ -53,16 +53,19 @@ def topics(
     prior: Annotated[
         Literal["standard", "learned", "correlated"], "p(z) of each block."
     ] = "standard",
-    sharpness: Annotated[Positive, "Of `words`: how close words of a topic lie."] = 15.0,
+    sharpness: Annotated[Positive, "Of `words`: how close words of a topic lie."] = 8.0,
     frequent: Annotated[Weight, "Of `words`: the exponent of the words' frequency."] = 2.0,
-    competition: Annotated[Weight, "Of `words`: how much topics compete for words."] = 8.0,
+    competition: Annotated[Weight, "Of `words`: how much topics compete for words."] = 22.0,
     start: Annotated[
         Start, "Of `words`: topics begin at those of NMF, or at centres of k-means of words."
     ] = "nmf",
-    slow: Annotated[Weight, "Of `words`: topics' learning rate, as a share of the others'."] = 0.05,
+    slow: Annotated[Weight, "Of `words`: topics' learning rate, as a share of the others'."] = 0.02,
     background: Annotated[
-        Share, "Of `words`: the probability that a word comes from the corpus' frequencies."
+        Share, "Of `words`: the probability that a word comes from the corpus, not from a topic."
     ] = 0.7,
+    lean: Annotated[
+        Weight, "Of `words`: how far that background leans towards the document's topics."
+    ] = 4.0,
     baselines: Annotated[bool, "Fit NMF, LDA and k-means of word vectors, too."] = False,
     epochs: Epochs = 12,
     batch: Batch = 200,
@@ -120,6 +123,7 @@ def topics(
         competition=competition,
         slow=slow,
         background=background,
+        lean=lean,
     )
     first = min(50, max(1, steps // 10))
     last = max(first + 1, steps * 6 // 10)
