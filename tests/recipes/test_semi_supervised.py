@@ -139,17 +139,23 @@ def test_validation_digits_are_training_digits(mnist):
     assert made.test.name == semi_supervised(**mnist).data.name
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ({"method": "m1m2"}, "need the codes of a VAE: run `unweave train"),
-        ({"neighbours": True}, "need the codes of a VAE: run `unweave train"),
-        ({"code": "runs/vae-seed0"}, "'views' uses no codes: say neighbours=True"),
-    ],
-)
-def test_codes_are_given_where_they_are_needed(mnist, flags, words):
-    with pytest.raises(ValueError, match=words):
-        semi_supervised(**flags, **mnist)
+def test_a_code_that_nothing_reads_is_refused(mnist):
+    with pytest.raises(ValueError, match="'views' uses no codes: say neighbours=True"):
+        semi_supervised(code="runs/vae-seed0", **mnist)
+
+
+def test_m1_is_trained_once(mnist, tmp_path, monkeypatch, capsys):
+    """The same VAE is asked for three times, another one by another seed."""
+    monkeypatch.setenv("UNWEAVE_CACHE", str(tmp_path))
+    first = semi_supervised(method="m1m2", **mnist)
+    assert "trained once" in capsys.readouterr().err
+    second = semi_supervised(method="m1m2", **mnist)
+    semi_supervised(method="yz", neighbours=True, **mnist)
+    assert not capsys.readouterr().err
+    weights = [recipe.model().encoder.below.state_dict() for recipe in (first, second)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    semi_supervised(method="m1m2", seed=1, **mnist)
+    assert "trained once" in capsys.readouterr().err
 
 
 def test_the_classifier_alone_sees_labelled_items_only(mnist):

@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 def cache() -> Path:
     """Return the folder of prepared arrays: the environment's UNWEAVE_CACHE, else the user's cache.
 
-    The arrays in it may be removed.
+    All that is in it may be removed, and is made again.
     """
     import pooch
 

@@ -17,6 +17,7 @@ from unweave.data.data import some
 from unweave.runs.findings import Array, Finding, Number, Picture, Scatter, Table
 
 from .flags import Batch, Discrete, Epochs, Folder, Latents, Quick, Rate, Samples, recipe
+from .m1 import m1, m1_kept
 from .neighbours import named_by_neighbours
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def semi_supervised(
         bool, "Train the classifier q(y|x) alone, on the labelled digits and their labels."
     ] = False,
     code: Annotated[
-        str | None, "Folder of a run of `--method m1`, whose codes m1m2 and neighbours need."
+        str | None,
+        "Folder of a run of `--method m1`, whose codes m1m2 and neighbours need.  Default: a VAE "
+        "of this seed, which is trained once and kept.",
     ] = None,
     neighbours: Annotated[
         bool, "Let digits pass their labels on to neighbours in these codes: all are then known."
@@ -132,9 +135,16 @@ def semi_supervised(
     if validate:
         train, test = train.split(500 if quick else VALIDATED)
     if method == "m1":
-        return _m1(train, test, latents, epochs, batch, lr, seed)
+        return m1(train, test, latents=latents, epochs=epochs, batch=batch, lr=lr, seed=seed)
+    coder = None
+    if neighbours or method == "m1m2":
+        coder = uw.load(code) if code else m1_kept(train, seed, quick=quick)
+    elif code is not None:
+        raise ValueError(
+            f"code={code!r} is given, but method={method!r} uses no codes: say neighbours=True "
+            "(--neighbours) or method='m1m2', or leave it out"
+        )
     train = train.with_labels("digit", labels, seed)
-    coder = _coder(code, method, neighbours=neighbours)
     if coder is not None and neighbours:
         train = named_by_neighbours(train, coder)
     if alone:
@@ -170,30 +180,6 @@ def semi_supervised(
     )
 
 
-def _m1(
-    train: uw.data.Data,
-    test: uw.data.Data,
-    latents: int,
-    epochs: int,
-    batch: int,
-    lr: float,
-    seed: int,
-) -> Recipe:
-    """Return the recipe of a VAE with one hidden layer, which keeps neighbours in its codes."""
-    steps = epochs * (len(train) // batch)
-    return uw.Recipe(
-        name="semi-supervised",
-        data=train,
-        test=test,
-        model=partial(uw.models.vae, (28, 28), hidden=(500,), normals=latents),
-        objective=uw.elbo,
-        epochs=epochs,
-        batch=batch,
-        lr=uw.Ramp(((0, lr), (int(0.7 * steps), lr), (steps, 0.1 * lr))),
-        seed=seed,
-    )
-
-
 def _stacked(coder: Model | None, **sizes: Any) -> Model:
     """Build a model of the class and the style of a VAE's code."""
     from unweave.models.stacked import on
@@ -202,27 +188,6 @@ def _stacked(coder: Model | None, **sizes: Any) -> Model:
     assert coder.config is not None
     below, code = coder.config["hidden"], coder.config["normals"]
     return on(uw.models.stacked(**sizes, below=below, code=code), coder)
-
-
-def _coder(code: str | None, method: str, *, neighbours: bool) -> Model | None:
-    """Return the VAE whose codes a recipe needs, None if it needs none.
-
-    Raises:
-        ValueError: A VAE is needed and not given, or given and not needed.
-    """
-    needed = neighbours or method == "m1m2"
-    if needed == (code is not None):
-        return None if code is None else uw.load(code)
-    if needed:
-        raise ValueError(
-            f"method={method!r}, neighbours={neighbours} need the codes of a VAE: run `unweave "
-            "train semi-supervised --method m1 --latents 50 --epochs 20 --batch 200`, and give "
-            "the run's folder as code (--code runs/semi-supervised-seed0)"
-        )
-    raise ValueError(
-        f"code={code!r} is given, but method={method!r} uses no codes: say neighbours=True "
-        "(--neighbours) or method='m1m2', or leave it out"
-    )
 
 
 def errors_by_pass(recipe: Recipe) -> list[float]:
