@@ -1,6 +1,7 @@
 """One typed function per published experiment: its arguments are the flags of `unweave train NAME`.
 
-Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs/x")` does.
+Building a recipe trains nothing: `uw.fit(uw.recipes.digits(epochs=5), out="runs/x")` does. The one
+exception is M1, whose codes `semi_supervised` may need for its labels, if no run of it is given.
 """
 
 from .celeba import celeba as celeba
