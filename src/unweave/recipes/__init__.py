@@ -58,7 +58,7 @@ PURPOSES = {
         "digits_hfvae": "26 s",
         "dsprites": "",
         "celeba": "",
-        "topics": "36 to 124 s",
+        "topics": "98 to 273 s",
         "programs": "",
     },
     "Programs": {
