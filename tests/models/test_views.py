@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from unweave.models.views import Views
+from unweave.models.views import Views, _largest
 
 
 @pytest.fixture
@@ -44,3 +45,8 @@ def test_images_without_colours_keep_their_shape():
 def test_what_is_no_view_is_refused(text):
     with pytest.raises(ValueError, match="is no view; expected some of rotation, shear, zoom"):
         Views.named(text)
+
+
+def test_strokes_grow_by_the_largest_of_each_pixel_and_its_neighbours(photos):
+    planes = photos.movedim(-1, 1)  # (batch, channels, h, w)
+    assert torch.equal(_largest(planes), F.max_pool2d(planes, 3, 1, 1))

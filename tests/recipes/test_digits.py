@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.real import real
 
 import unweave as uw
 from unweave.models.views import Views, _bends
-from unweave.recipes import digits_findings, images
+from unweave.recipes import clusters, digits_findings
 from unweave.training.trainer import trained
 
 
@@ -51,7 +52,7 @@ def test_the_start_that_tells_most_is_kept():
     told = {}
     for seed in (0, 1):
         small = trained(replace(alone, seed=seed))
-        told[images._told(alone, small)] = small.encoder.y.state_dict()
+        told[clusters._told(alone, small)] = small.encoder.y.state_dict()
     model = recipe.model()
     recipe.start(model)
     kept = model.encoder.y.state_dict()
@@ -107,3 +108,16 @@ def test_units_are_named_by_what_they_move_most_each_feature_once():
     effects = {"slant": np.array([2.0, -3.0, 9.0, 0.4]), "width": np.array([-1.0, 2.5, 0.0, 0.1])}
     assert digits_findings._names(effects, [0, 1, 3]) == ["width", "slant", "shape"]
     assert digits_findings._names(effects, []) == []
+
+
+def test_the_class_of_mnist_is_found_by_strong_views_and_its_style_beside_gentle_ones():
+    folder = real("mnist", "train-images-idx3-ubyte.gz")
+    recipe = uw.recipes.clustering(epochs=5, data_dir=str(folder))
+    alone, starts = recipe.start.args
+    assert (starts, alone.epochs, recipe.epochs) == (1, 3, 5)
+    assert alone.model().encoder.view == Views()
+    assert recipe.model().encoder.view == Views(rotation=12.0, shear=0.15, zoom=0.1, shift=1.5)
+    for step, beta in ((0, 1), (110, 1), (220, 13), (330, 25), (549, 25)):
+        classes = "11*mi.of('y') - 49*kl[0].of('y') + 10*label"
+        expected = uw.formula(f"hfvae(1, {beta}, 1) + {classes}")
+        assert str(recipe.objective_at(step)) == str(expected)

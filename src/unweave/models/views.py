@@ -162,12 +162,26 @@ def _bends(x: Tensor, height: int, width: int, most: float, knots: int = 3) -> T
 
 def _stroked(seen: Tensor, stroke: Tensor) -> Tensor:
     """Make strokes of images (batch, channels, h, w) bolder, or thinner where it is negative."""
-    bolder = F.max_pool2d(seen, 3, 1, 1)
-    thinner = 0.3 * seen - 0.7 * F.max_pool2d(-seen, 3, 1, 1)
+    bolder = _largest(seen)
+    thinner = 0.3 * seen - 0.7 * _largest(-seen)
     stroke = stroke.reshape(-1, 1, 1, 1)
     outwards = stroke.clamp_min(0) * (bolder - seen)
     inwards = (-stroke).clamp_min(0) * (thinner - seen)
     return seen + outwards + inwards
+
+
+def _largest(seen: Tensor) -> Tensor:
+    """Return the largest of each pixel and its neighbours, row by row and then across.
+
+    `max_pool2d` says the same, and is many times slower on images of one channel.
+    """
+    for dim in (-2, -1):
+        beside = (0, 0, 1, 1) if dim == -2 else (1, 1)
+        padded = F.pad(seen, beside, value=-math.inf)
+        length = seen.shape[dim]
+        before, after = padded.narrow(dim, 0, length), padded.narrow(dim, 2, length)
+        seen = torch.maximum(seen, torch.maximum(before, after))
+    return seen
 
 
 def _mass(x: Tensor, roomy: float = 2.2) -> tuple[Tensor, Tensor]:
@@ -201,7 +215,7 @@ def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
         return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
 
     height, width = (math.ceil(side / 8) for side in shape)
-    return nn.Sequential(
+    layers = nn.Sequential(
         nn.Unflatten(1, (1, shape[0])),
         *block(1, 16, 5),
         *block(16, 32, 3),
@@ -212,6 +226,7 @@ def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(128, classes),
     )
+    return layers.to(memory_format=torch.channels_last)  # faster on CPUs
 
 
 class _Encoder(nn.Module):

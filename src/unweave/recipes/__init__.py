@@ -5,14 +5,14 @@ exception is M1, whose codes `semi_supervised` may need for its labels, if no ru
 """
 
 from .celeba import celeba as celeba
+from .clusters import clustering as clustering
+from .clusters import digits as digits
 from .counting import counting as counting
 from .dsprites import dsprites as dsprites
 from .generalisation import generalisation as generalisation
 from .images import ablation as ablation
 from .images import autoencoder as autoencoder
 from .images import beta_vae as beta_vae
-from .images import clustering as clustering
-from .images import digits as digits
 from .images import digits_hfvae as digits_hfvae
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist

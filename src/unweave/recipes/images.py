@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import unweave as uw
-from unweave.arguments import Size, Weight
+from unweave.arguments import Weight
 
-from .digits_findings import findings
 from .flags import (
     Batch,
     Discrete,
@@ -33,29 +31,7 @@ from .flags import (
 if TYPE_CHECKING:
     from unweave.models import Model
     from unweave.objective.objective import Objective
-    from unweave.objective.schedule import Ramp
     from unweave.training.recipe import Recipe
-
-
-DEMO_CLASSES = "10*label - 60*kl[0].of('y')"
-"""The objective of the demo's classifiers alone: views agree, and classes are equally frequent."""
-
-DEMO = (
-    "hfvae(1, ramp(1, 7, first={first}, last={last}), 1) + recon "
-    "+ mi.of('y') - 59*kl[0].of('y') + 10*label"
-)
-"""The objective of the demo; `first` and `last` are the steps after a half and nine tenths."""
-
-DEMO_VIEWS = {
-    "rotation": 12.0,
-    "shear": 0.15,
-    "zoom": 0.2,
-    "shift": 0.7,
-    "width": 0.35,
-    "dim": 0.2,
-    "bend": 0.7,
-}
-"""Changes of an 8x8 digit that keep its class."""
 
 
 def structured(
@@ -80,7 +56,7 @@ def structured(
     model = partial(uw.models.hfvae, prior=prior)
     if discrete == "categorical":
         model = partial(model, temperature=None)
-    return _images(
+    return of_images(
         name=data,
         data=data,
         family=model,
@@ -95,96 +71,6 @@ def structured(
         seed=seed,
         data_dir=data_dir,
     )
-
-
-@recipe
-def digits(
-    *,
-    objective: Annotated[
-        str | None, "The objective to maximise, as a formula.  Default: that of the demo."
-    ] = None,
-    latents: Latents = 6,
-    starts: Annotated[Size, "Classifiers that are trained first, of which the best is kept."] = 3,
-    epochs: Epochs = 100,
-    batch: Batch = 130,
-    lr: Rate = 2e-3,
-    patience: Patience = None,
-    seed: Seed = 0,
-) -> Recipe:
-    """Digits found without labels in scikit-learn's 1,797 real 8x8 digits: the demo.
-
-    Three classifiers q(y|x) begin alone, and the one whose class tells most about the training
-    digits goes on with a style z. A weight on tc[0] then takes the digit out of z.
-
-    Measured, mean ± sd over seeds 0 to 4 (`unweave study digits`), nats per item: accuracy of y
-    0.960 ± 0.006 (Hungarian; 0.950 to 0.964), ELBO −24.0 ± 0.1 and reconstruction −19.4 ± 0.1 on
-    the test data; exact I(x;z) 4.37 ± 0.06, total correlation 0.16 ± 0.02 between y and z and 0.08
-    ± 0.02 within z; I(digit;y) 2.12 ± 0.02 of 2.30 and I(digit;z) 0.19 ± 0.02. Five or six Normals
-    are in use. docs/clustering.md says what failed.
-    """
-    small = partial(uw.models.invariant, hidden=(), normals=1, views=DEMO_VIEWS)
-    alone = _images(
-        "digits",
-        "digits",
-        small,
-        uw.formula(DEMO_CLASSES),
-        ("y", "z"),
-        epochs=min(epochs, 70),
-        batch=batch,
-        lr=lr,
-        patience=None,
-        seed=seed,
-        data_dir=None,
-    )
-    alone = replace(alone, lr=_warmed(lr, alone.epochs * alone.per_epoch), logged=0)
-    model = partial(uw.models.invariant, (8, 8), (400,), normals=latents, views=DEMO_VIEWS)
-    steps = epochs * alone.per_epoch
-    form = objective or DEMO.format(first=steps // 2, last=9 * steps // 10)
-    return replace(
-        alone,
-        model=model,
-        start=partial(_begin_classifier, alone, starts),
-        objective=uw.formula(form),
-        epochs=epochs,
-        lr=_warmed(lr, steps),
-        patience=patience,
-        logged=1,
-        findings=findings,
-    )
-
-
-def _begin_classifier(alone: Recipe, starts: int, model: Model) -> None:
-    """Give a model the best of several classifiers that are trained alone.
-
-    The best is the one whose class tells most about the training items, which takes no label.
-
-    Args:
-        alone: The plan by which a small model with the same classifier is trained.
-        starts: How many are trained.
-        model: The model, which is changed.
-    """
-    from unweave.training.trainer import trained
-
-    most, best = -math.inf, None
-    for start in range(starts):
-        plan = replace(alone, seed=alone.seed * starts + start)
-        small = trained(plan)
-        told = _told(plan, small)
-        if told > most:
-            most, best = told, small
-    if best is not None:
-        classifier: Any = model.encoder.y
-        classifier.load_state_dict(best.encoder.y.state_dict())  # type: ignore[union-attr]
-
-
-def _told(plan: Recipe, model: Model) -> float:
-    """Return the nats that the class tells about the training items, I(x;y)."""
-    from unweave.evaluation.codes import discreteness
-
-    train, _ = plan.parts()
-    found = discreteness(model.posterior(train.floats()))
-    told: float = found["discrete_information"]["y"]
-    return told
 
 
 @recipe
@@ -254,7 +140,7 @@ def beta_vae(
     accuracy 0.28 ± 0.04 and 0.29 ± 0.06). 227 s a run on average, one thread of a 2-core AMD EPYC
     that trained another run beside it.
     """
-    return _images(
+    return of_images(
         "beta-vae",
         data,
         uw.models.hfvae,
@@ -287,7 +173,7 @@ def vae(
     −141.4, reconstruction −134.7, 163 s; 50 latents ELBO −101.6, reconstruction −81.4, 113 s; one
     thread, as for `beta_vae`.
     """
-    return _images(
+    return of_images(
         "vae",
         data,
         partial(uw.models.vae, normals=latents),
@@ -319,7 +205,7 @@ def autoencoder(
     Measured on MNIST, one run each with seed 0, nats per item on the test data: reconstruction
     −132.6 with 2 latents (134 s) and −59.4 with 50 (85 s); one thread, as for `beta_vae`.
     """
-    return _images(
+    return of_images(
         "autoencoder",
         data,
         partial(uw.models.autoencoder, normals=latents),
@@ -332,55 +218,6 @@ def autoencoder(
         seed=seed,
         data_dir=data_dir,
     )
-
-
-@recipe
-def clustering(
-    *,
-    data: Annotated[Literal["mnist", "fashion-mnist"], "Images to train on."] = "mnist",
-    objective: Formula = "elbo + 11*mi.of('y') - 49*kl[0].of('y') + 10*label",
-    views: Annotated[
-        Literal["all", "affine", "none"], "The changes of an image that keep its class."
-    ] = "all",
-    latents: Latents = 10,
-    epochs: Epochs = 10,
-    batch: Batch = 500,
-    lr: Rate = 1e-3,
-    patience: Patience = None,
-    seed: Seed = 0,
-    data_dir: Folder = None,
-) -> Recipe:
-    """Digits found without labels: ten classes that views of an image agree on, and their style.
-
-    The objective is the ELBO with y summed out, a reward of 10 for the information I(x;y), for
-    which the ELBO pays 1, a weight of 50 on KL(q(y) ‖ p(y)), which keeps the classes equally
-    frequent, and of 10 on the class in a second view. The learning rate rises for 50 steps and
-    falls to a twentieth.
-
-    Measured on MNIST, mean ± sd over seeds 0 to 4 (`unweave compare runs/clustering-seed*`), nats
-    per item: accuracy of y 0.975 ± 0.006 (Hungarian; 0.970 to 0.983), H(y|x) 0.026 ± 0.001, ELBO
-    −120.8 ± 0.4 and reconstruction −104.3 ± 0.9 on the test data; exact I(x;z) 10.24 ± 0.06, total
-    correlation 2.20 ± 0.02 between y and z: z knows the digit too, I(digit;z) 2.23 ± 0.03 of 2.30.
-    419 to 1,084 s a run, one thread of a busy 2-core AMD EPYC. docs/clustering.md says what
-    failed.
-    """
-    strokes, places = ("width", "dim"), ("rotation", "shear", "zoom", "shift")
-    still = {"all": (), "affine": strokes, "none": strokes + places}[views]
-    model = partial(uw.models.invariant, normals=latents, views=dict.fromkeys(still, 0.0))
-    made = _images(
-        "clustering",
-        data,
-        model,
-        uw.formula(objective),
-        ("y", "z"),
-        epochs=epochs,
-        batch=batch,
-        lr=lr,
-        patience=patience,
-        seed=seed,
-        data_dir=data_dir,
-    )
-    return replace(made, lr=_warmed(lr, epochs * made.per_epoch))
 
 
 @recipe
@@ -414,7 +251,7 @@ def ablation(
         "3": uw.recon - uw.evidence - uw.mi - uw.kl[0],
         "4": uw.recon - uw.mi,
     }
-    return _images(
+    return of_images(
         "ablation",
         data,
         partial(uw.models.vae, normals=latents),
@@ -430,12 +267,7 @@ def ablation(
     )
 
 
-def _warmed(lr: float, steps: int) -> Ramp:
-    """Return a learning rate that rises for 50 steps and falls to a twentieth."""
-    return uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.05 * lr)))
-
-
-def _images(
+def of_images(
     name: str,
     data: str,
     family: Callable[..., Model],
