@@ -62,7 +62,7 @@ PURPOSES = {
         "programs": "",
     },
     "Programs": {
-        "clustering": "7 to 18 min",
+        "clustering": "12 to 15 min",
         "semi_supervised": "5 to 10 min",
         "sprites": "65 s",
         "yaleb": "92 to 113 s",
