@@ -226,7 +226,9 @@ def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(128, classes),
     )
-    return layers.to(memory_format=torch.channels_last)  # faster on CPUs
+    # This order of numbers in memory is the faster one on CPUs.
+    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return layers
 
 
 class _Encoder(nn.Module):
