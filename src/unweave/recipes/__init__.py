@@ -57,7 +57,7 @@ PURPOSES = {
         "fashion_mnist": "5 min",
         "digits_hfvae": "26 s",
         "dsprites": "",
-        "celeba": "",
+        "celeba": "5 to 9 min",
         "topics": "98 to 273 s",
         "programs": "",
     },
