@@ -126,9 +126,9 @@ def semi_supervised(
     ± 0.11 % with 100, 600, 1,000 and 3,000 labels. docs/results/semi_supervised.md has the
     published figures, and says what failed.
 
-    `--method m1m2 --neighbours`, without views: 3.42 ± 0.53, 2.72 ± 0.10, 2.70 ± 0.14 and 2.62 ±
-    0.02 % with 100, 600, 1,000 and 3,000 labels, over seeds 0 to 3, and 4 with 100 labels, on one
-    VAE; see docs/results/talk.md.
+    `--method m1m2 --neighbours`, without views: 3.42 ± 0.53, 2.76 ± 0.12, 2.72 ± 0.12 and 2.62 ±
+    0.02 % with 100, 600, 1,000 and 3,000 labels, over seeds 0 to 4 on one VAE; see
+    docs/results/talk.md.
     """
     train, test = uw.data.mnist("train", root=data_dir), uw.data.mnist("test", root=data_dir)
     if quick:
