@@ -8,7 +8,7 @@ import torch
 
 import unweave as uw
 from unweave.export import decoder, encoder, export
-from unweave.recipes.images import DEMO_VIEWS
+from unweave.recipes.clusters import DEMO_VIEWS
 
 TABLE = [("normal", 3), ("poisson", 2), ("categorical", 3)]
 

@@ -248,7 +248,7 @@ class _Module(nn.Module):
         super().__init__()
         self.tape = tape
         for number, constant in tape.constants.items():
-            self.register_buffer(f"constant_{number}", constant)
+            self.register_buffer(f"constant_{number}", constant.contiguous())
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         constants = {n: getattr(self, f"constant_{n}") for n in self.tape.constants}
