@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -90,9 +89,8 @@ def digits(
         patience=patience,
         seed=seed,
         data_dir=None,
+        hidden=(400,),
     )
-    build: Any = whole.model
-    whole = replace(whole, model=partial(build, hidden=(400,)))
     alone = replace(whole, epochs=min(epochs, 70))
     return _with_style(whole, objective or DEMO, (0.5, 0.9), alone, starts)
 
@@ -203,16 +201,11 @@ def _begin_classifier(alone: Recipe, starts: int, model: Model) -> None:
     """
     from unweave.training.trainer import trained
 
-    most, best = -math.inf, None
-    for start in range(starts):
-        plan = replace(alone, seed=alone.seed * starts + start)
-        small = trained(plan)
-        told = _told(plan, small)
-        if told > most:
-            most, best = told, small
-    if best is not None:
-        classifier: Any = model.encoder.y
-        classifier.load_state_dict(best.encoder.y.state_dict())  # type: ignore[union-attr]
+    seeds = range(alone.seed * starts, (alone.seed + 1) * starts)
+    found = [trained(replace(alone, seed=seed)) for seed in seeds]
+    best: Any = found[0] if starts == 1 else max(found, key=partial(_told, alone))
+    classifier: Any = model.encoder.y
+    classifier.load_state_dict(best.encoder.y.state_dict())
 
 
 def _told(plan: Recipe, model: Model) -> float:

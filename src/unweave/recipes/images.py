@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -282,8 +282,9 @@ def of_images(
     data_dir: str | None,
     samples: int = 1,
     weights: str = "balanced",
+    hidden: Sequence[int] | None = None,
 ) -> Recipe:
-    """Return a recipe on one of the image sets, hidden layers sized to its images."""
+    """Return a recipe on one of the image sets, hidden layers by default sized to its images."""
     load = {
         "digits": uw.data.digits,
         "mnist": uw.data.mnist,
@@ -296,12 +297,12 @@ def of_images(
     }[weights]
     train, test = load("train", root=data_dir), load("test", root=data_dir)
     small = train.x[0].size < 200
-    hidden = (256, 128) if small else (400, 200)
+    usual = (256, 128) if small else (400, 200)
     return uw.Recipe(
         name=name,
         data=train,
         test=test,
-        model=partial(family, shape=train.x.shape[1:], hidden=hidden),
+        model=partial(family, shape=train.x.shape[1:], hidden=hidden or usual),
         objective=objective,
         groups=groups,
         weights=weighting,
