@@ -15,6 +15,7 @@ from .images import of_images
 
 if TYPE_CHECKING:
     from unweave.models import Model
+    from unweave.objective.objective import Objective
     from unweave.objective.schedule import Ramp
     from unweave.training.recipe import Recipe
 
@@ -24,7 +25,13 @@ Form = Annotated[
 ]
 
 ALONE = "10*label - 60*kl[0].of('y')"
-"""The objective of classifiers alone: views agree, and classes are equally frequent."""
+"""The objective of the demo's classifiers alone: views agree, and classes are equally frequent."""
+
+FREED = "10*label - ramp(60, 2, first={first}, last={last})*kl[0].of('y')"
+"""The same for MNIST: once classes are found, they need not be equally frequent.
+
+`first` and `last` are the steps after three and seven tenths.
+"""
 
 DEMO = (
     "hfvae(1, ramp(1, 7, first={first}, last={last}), 1) + recon "
@@ -45,12 +52,23 @@ DEMO_VIEWS = {
 
 STYLE = (
     "hfvae(1, ramp(1, 25, first={first}, last={last}), 1) "
-    "+ 11*mi.of('y') - 49*kl[0].of('y') + 10*label"
+    "+ 11*mi.of('y') - kl[0].of('y') + 10*label"
 )
-"""The objective of `clustering`; `first` and `last` are the steps after a fifth and six tenths."""
+"""The objective of a class and its style; `first` and `last` are the steps after 2 and 6 tenths."""
 
 GENTLE = {"rotation": 12.0, "shear": 0.15, "zoom": 0.1, "shift": 1.5}
-"""Views of the second part of `clustering`; the classifiers alone have the stronger usual ones."""
+"""Changes of a digit of MNIST that keep its class.  Stronger ones make crossed 7s 2s."""
+
+CLOTHES = {
+    "rotation": 15.0,
+    "shear": 0.2,
+    "zoom": 0.2,
+    "shift": 3.0,
+    "width": 1.0,
+    "dim": 0.5,
+    "flip": 0.5,
+}
+"""Changes of a piece of clothing that keep its class."""
 
 
 @recipe
@@ -91,8 +109,10 @@ def digits(
         data_dir=None,
         hidden=(400,),
     )
-    alone = replace(whole, epochs=min(epochs, 70))
-    return _with_style(whole, objective or DEMO, (0.5, 0.9), alone, starts)
+    form = between(objective or DEMO, whole, 0.5, 0.9)
+    whole = replace(whole, objective=form, findings=findings)
+    alone = replace(whole, objective=uw.formula(ALONE), epochs=min(epochs, 70))
+    return begun_alone(whole, alone, starts)
 
 
 @recipe
@@ -127,10 +147,11 @@ def clustering(
     and weight are among them with each seed. 691 to 927 s a run, one thread of a busy 2-core AMD
     EPYC. docs/clustering.md says what failed.
     """
-    strokes, places = ("width", "dim"), ("rotation", "shear", "zoom", "shift")
+    strokes, places = ("width", "dim"), ("rotation", "shear", "zoom", "shift", "flip")
     kept = {"all": (), "affine": strokes, "none": strokes + places}[views]
     still = dict.fromkeys(kept, 0.0)
-    model = partial(uw.models.invariant, normals=latents, views=GENTLE | still)
+    usual = {"mnist": GENTLE, "fashion-mnist": CLOTHES}[data]
+    model = partial(uw.models.invariant, normals=latents, views=usual | still)
     whole = of_images(
         "clustering",
         data,
@@ -144,41 +165,44 @@ def clustering(
         seed=seed,
         data_dir=data_dir,
     )
-    build: Any = whole.model
-    alone = replace(whole, model=partial(build, views=still), epochs=min(epochs, 3), lr=2 * lr)
-    return _with_style(whole, objective or STYLE, (0.2, 0.6), alone, starts)
+    form = between(objective or STYLE, whole, 0.2, 0.6)
+    whole = replace(whole, objective=form, findings=findings)
+    return begun_alone(whole, freed(whole, 3 * epochs // 2), starts)
 
 
-def _with_style(
-    whole: Recipe, objective: str, rise: tuple[float, float], alone: Recipe, starts: int
-) -> Recipe:
+def between(form: str, plan: Recipe, first: float, last: float) -> Objective:
+    """Return an objective whose schedule runs between two shares of a plan's steps."""
+    steps = plan.epochs * plan.per_epoch
+    return uw.formula(form.format(first=int(first * steps), last=int(last * steps)))
+
+
+def freed(whole: Recipe, epochs: int) -> Recipe:
+    """Return the plan of a classifier alone, for so many passes, before that of class and style."""
+    alone = replace(whole, epochs=epochs, lr=2 * whole.lr)
+    return replace(alone, objective=between(FREED, alone, 0.3, 0.7))
+
+
+def begun_alone(whole: Recipe, alone: Recipe, starts: int) -> Recipe:
     """Return a plan whose class begins as that of the best of several classifiers alone.
 
     Args:
-        whole: The plan but for its objective, with the highest learning rate.
-        objective: Its objective, with the places `first` and `last`.
-        rise: The shares of training after which these are.
-        alone: The same, of a classifier alone; its style is left out.
+        whole: The plan but for its start, with the highest learning rate.
+        alone: The same for a classifier alone; its style is left out.
         starts: How many classifiers are trained.
     """
-    steps = whole.epochs * whole.per_epoch
-    first, last = (int(share * steps) for share in rise)
     build: Any = alone.model
     alone = replace(
         alone,
         model=partial(build, hidden=(), normals=1),
-        objective=uw.formula(ALONE),
         lr=_warmed(alone),
         patience=None,
         logged=0,
     )
     return replace(
         whole,
-        objective=uw.formula(objective.format(first=first, last=last)),
         lr=_warmed(whole),
         start=partial(_begin_classifier, alone, starts),
         logged=1,
-        findings=findings,
     )
 
 

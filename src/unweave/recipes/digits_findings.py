@@ -45,6 +45,7 @@ def findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     names = _names(effects, shown)
     found: list[Finding] = [
         Number("NMI of y", uw.metrics.nmi(classes, digit), unit="0 to 1", better=1),
+        _of_all(model, recipe.data, classes, digit),
         Number("Style units in use", len(shown), unit=f"of {len(information)}"),
         _digits(model, q, test, class_of),
     ]
@@ -58,6 +59,22 @@ def _classes(q: Trace) -> Array:
     """Return the items' most probable classes, (n,)."""
     classes: Array = q["y"].dist.mean.argmax(-1).numpy()  # type: ignore[union-attr]
     return classes
+
+
+def _of_all(model: Model, seen: Data, classes: Array, digit: Array) -> Number:
+    """Return the accuracy on training and test items at once, the protocol of papers on clusters.
+
+    Args:
+        model: The model.
+        seen: The training data.
+        classes: Classes of the test items.
+        digit: Their labels.
+    """
+    all_classes = np.concatenate([_classes(model.posterior(seen.floats())), classes])
+    labels = np.concatenate([seen.factors[:, 0], digit])
+    accuracy = uw.metrics.clustering_accuracy(all_classes, labels)
+    unit = f"training and test data, {len(labels):,} items"
+    return Number("Accuracy of y, all", accuracy, unit=unit, better=1)
 
 
 def _information(q: Trace) -> Array:

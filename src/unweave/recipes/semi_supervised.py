@@ -16,6 +16,7 @@ from unweave.arguments import Whole
 from unweave.data.data import some
 from unweave.runs.findings import Array, Finding, Number, Picture, Scatter, Table
 
+from .clusters import GENTLE, STYLE, begun_alone, between, freed
 from .flags import Batch, Discrete, Epochs, Folder, Latents, Quick, Rate, Samples, recipe
 from .m1 import m1, m1_kept
 from .neighbours import named_by_neighbours
@@ -30,17 +31,13 @@ Method = Annotated[
     "weighted where y is given. m1: a VAE, without labels. m1m2: q(y|x) q(z|code, y), of its code.",
 ]
 
-VIEWS = {"rotation": 12.0, "shear": 0.15, "zoom": 0.1, "shift": 1.5}
 OBJECTIVES = {
-    "views": (
-        "hfvae(1, ramp(1, 25, first={first}, last={last}), 1) + 11*mi.of('y') - 49*kl[0].of('y') "
-        "+ 10*label"
-    ),
+    "views": STYLE,
     "yz": "elbo + 50*label",
     "zy": "conditioned(elbo) + 50*label",
     "m1m2": "elbo + 50*label",
 }
-"""Objectives by method; `first` and `last` are the steps after a third and two thirds of a run."""
+"""Objectives by method."""
 
 PUBLISHED = {
     "Siddharth et al. 2017": {
@@ -154,31 +151,37 @@ def semi_supervised(
         epochs = max(1, steps_alone // (labels // batch))
     two_step = partial(uw.models.hfvae, temperature=None if discrete == "categorical" else 0.66)
     family: Any = {
-        "views": partial(uw.models.invariant, hidden=(400,), views=VIEWS),
+        "views": partial(uw.models.invariant, hidden=(400,), views=GENTLE),
         "yz": two_step,
         "zy": partial(two_step, order="zy"),
         "m1m2": partial(_stacked, coder),
     }[method]
     labelled = 0 if alone or neighbours else min(labels, batch // 5)
     steps = epochs * (len(train) // (batch - labelled))
-    form = objective or OBJECTIVES[method].format(first=steps // 3, last=2 * steps // 3)
-    return uw.Recipe(
+    plan = uw.Recipe(
         name="semi-supervised",
         data=train,
         test=test,
         model=partial(family, shape=(28, 28), normals=latents),
-        objective=uw.formula("label" if alone else form),
+        objective=uw.label,
         groups=("y", "z", "code") if method == "m1m2" else ("y", "z"),
         labels={"y": "digit"},
         labelled=labelled,
         epochs=epochs,
         batch=batch,
-        lr=uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.02 * lr))),
+        lr=lr,
         samples=samples,
         seed=seed,
         logged=0 if method == "m1m2" else 50,
         findings=None if alone else partial(_findings, labels=labels, latents=latents),
     )
+    falling = uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.02 * lr)))
+    if alone:
+        return replace(plan, lr=falling)
+    plan = replace(plan, objective=between(objective or OBJECTIVES[method], plan, 0.2, 0.6))
+    if method == "views":
+        return begun_alone(plan, freed(plan, 2 * epochs), starts=1)
+    return replace(plan, lr=falling)
 
 
 def _stacked(coder: Model | None, **sizes: Any) -> Model:
@@ -331,6 +334,7 @@ def _unsupervised(recipe: Recipe, few: uw.data.Data, latents: int) -> Array:
         labelled=0,
         samples=1,
         lr=1e-3,
+        start=None,
     )
     posterior = trained(plain).posterior(few.floats())
     return posterior["z"].dist.mean.numpy()  # type: ignore[union-attr]
