@@ -134,9 +134,14 @@ def test_the_class_of_mnist_begins_balanced_and_is_then_free():
         assert str(recipe.objective_at(step)) == str(expected)
 
 
-def test_clothes_have_views_of_their_own():
+def test_clothes_have_views_and_starts_of_their_own():
+    """The best of four short trainings goes on alone, and then with its style."""
     folder = real("fashion_mnist", "train-images-idx3-ubyte.gz")
     of_clothes = partial(uw.recipes.clustering, data="fashion-mnist", data_dir=str(folder))
-    assert of_clothes().model().encoder.view.flip == 0.5
+    recipe = of_clothes()
+    assert recipe.model().encoder.view.flip == 0.5
+    alone, one = recipe.start.args
+    brief, several = alone.start.args
+    assert (one, several, brief.epochs, brief.start) == (1, 4, 3, None)
     still = of_clothes(views="none").model().encoder.view
     assert (still.rotation, still.shift, still.width, still.dim, still.flip) == (0, 0, 0, 0, 0)

@@ -70,6 +70,9 @@ CLOTHES = {
 }
 """Changes of a piece of clothing that keep its class."""
 
+BRIEF = 3
+"""Passes of each classifier of `clustering`, where the best of several goes on."""
+
 
 @recipe
 def digits(
@@ -109,10 +112,10 @@ def digits(
         data_dir=None,
         hidden=(400,),
     )
+    alone = _of_class(replace(whole, objective=uw.formula(ALONE), epochs=min(epochs, 70)))
     form = between(objective or DEMO, whole, 0.5, 0.9)
-    whole = replace(whole, objective=form, findings=findings)
-    alone = replace(whole, objective=uw.formula(ALONE), epochs=min(epochs, 70))
-    return begun_alone(whole, alone, starts)
+    whole = replace(whole, objective=form, lr=warmed(whole), logged=1, findings=findings)
+    return begun(whole, alone, starts)
 
 
 @recipe
@@ -124,7 +127,11 @@ def clustering(
         Literal["all", "affine", "none"], "The changes of an image that keep its class."
     ] = "all",
     latents: Latents = 10,
-    starts: Starts = 1,
+    starts: Annotated[
+        Size | None,
+        "Classifiers that are trained for three passes first, of which the best goes on.  Default: "
+        "1, and 4 for clothes.",
+    ] = None,
     epochs: Epochs = 8,
     batch: Batch = 500,
     lr: Rate = 1e-3,
@@ -165,9 +172,14 @@ def clustering(
         seed=seed,
         data_dir=data_dir,
     )
+    brief = _of_class(replace(whole, objective=uw.formula(ALONE), epochs=BRIEF, lr=2 * lr))
+    alone = freed(whole, 3 * epochs // 2)
+    several = starts or {"mnist": 1, "fashion-mnist": 4}[data]
+    if several > 1:
+        alone = begun(alone, brief, several)
     form = between(objective or STYLE, whole, 0.2, 0.6)
-    whole = replace(whole, objective=form, findings=findings)
-    return begun_alone(whole, freed(whole, 3 * epochs // 2), starts)
+    whole = replace(whole, objective=form, lr=warmed(whole), logged=1, findings=findings)
+    return begun(whole, alone)
 
 
 def between(form: str, plan: Recipe, first: float, last: float) -> Objective:
@@ -179,34 +191,23 @@ def between(form: str, plan: Recipe, first: float, last: float) -> Objective:
 def freed(whole: Recipe, epochs: int) -> Recipe:
     """Return the plan of a classifier alone, for so many passes, before that of class and style."""
     alone = replace(whole, epochs=epochs, lr=2 * whole.lr)
-    return replace(alone, objective=between(FREED, alone, 0.3, 0.7))
+    return _of_class(replace(alone, objective=between(FREED, alone, 0.3, 0.7)))
 
 
-def begun_alone(whole: Recipe, alone: Recipe, starts: int) -> Recipe:
-    """Return a plan whose class begins as that of the best of several classifiers alone.
-
-    Args:
-        whole: The plan but for its start, with the highest learning rate.
-        alone: The same for a classifier alone; its style is left out.
-        starts: How many classifiers are trained.
-    """
-    build: Any = alone.model
-    alone = replace(
-        alone,
-        model=partial(build, hidden=(), normals=1),
-        lr=_warmed(alone),
-        patience=None,
-        logged=0,
-    )
-    return replace(
-        whole,
-        lr=_warmed(whole),
-        start=partial(_begin_classifier, alone, starts),
-        logged=1,
-    )
+def _of_class(plan: Recipe) -> Recipe:
+    """Return a plan of the class, without findings and with hardly any style."""
+    build: Any = plan.model
+    small = partial(build, hidden=(), normals=1)
+    plan = replace(plan, lr=warmed(plan))
+    return replace(plan, model=small, patience=None, logged=0, findings=None)
 
 
-def _warmed(plan: Recipe) -> Ramp:
+def begun(whole: Recipe, alone: Recipe, starts: int = 1) -> Recipe:
+    """Return a plan whose class begins as that of the best of several classifiers alone."""
+    return replace(whole, start=partial(_begin_classifier, alone, starts))
+
+
+def warmed(plan: Recipe) -> Ramp:
     """Return a plan's learning rate, which rises for 50 steps and falls to a twentieth."""
     steps, highest = plan.epochs * plan.per_epoch, plan.lr
     assert isinstance(highest, float)

@@ -16,7 +16,7 @@ from unweave.arguments import Whole
 from unweave.data.data import some
 from unweave.runs.findings import Array, Finding, Number, Picture, Scatter, Table
 
-from .clusters import GENTLE, STYLE, begun_alone, between, freed
+from .clusters import GENTLE, STYLE, begun, between, freed, warmed
 from .flags import Batch, Discrete, Epochs, Folder, Latents, Quick, Rate, Samples, recipe
 from .m1 import m1, m1_kept
 from .neighbours import named_by_neighbours
@@ -180,7 +180,7 @@ def semi_supervised(
         return replace(plan, lr=falling)
     plan = replace(plan, objective=between(objective or OBJECTIVES[method], plan, 0.2, 0.6))
     if method == "views":
-        return begun_alone(plan, freed(plan, 2 * epochs), starts=1)
+        return begun(replace(plan, lr=warmed(plan)), freed(plan, 2 * epochs))
     return replace(plan, lr=falling)
 
 
@@ -192,24 +192,6 @@ def _stacked(coder: Model | None, **sizes: Any) -> Model:
     assert coder.config is not None
     below, code = coder.config["hidden"], coder.config["normals"]
     return on(uw.models.stacked(**sizes, below=below, code=code), coder)
-
-
-def errors_by_pass(recipe: Recipe) -> list[float]:
-    """Train in silence, and return the error of y in per cent after each pass, of its test items.
-
-    Choose settings by a recipe with `validate=True`, whose test items are training digits.
-    """
-    from unweave.training.trainer import Trainer
-
-    assert recipe.test is not None
-    trainer = Trainer(recipe, "cpu")
-    errors = []
-    while not trainer.done:
-        trainer.run_epoch(lambda: False, lambda _: None)
-        list(trainer.close_epoch())
-        errors.append(error_of(trainer.model.eval(), recipe.test))
-        trainer.model.train()
-    return errors
 
 
 def error_of(model: Model, test: uw.data.Data) -> float:
