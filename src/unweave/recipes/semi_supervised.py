@@ -194,6 +194,24 @@ def _stacked(coder: Model | None, **sizes: Any) -> Model:
     return on(uw.models.stacked(**sizes, below=below, code=code), coder)
 
 
+def errors_by_pass(recipe: Recipe) -> list[float]:
+    """Train in silence, and return the error of y in per cent after each pass, of its test items.
+
+    Choose settings by a recipe with `validate=True`, whose test items are training digits.
+    """
+    from unweave.training.trainer import Trainer
+
+    assert recipe.test is not None
+    trainer = Trainer(recipe, "cpu")
+    errors = []
+    while not trainer.done:
+        trainer.run_epoch(lambda: False, lambda _: None)
+        list(trainer.close_epoch())
+        errors.append(error_of(trainer.model.eval(), recipe.test))
+        trainer.model.train()
+    return errors
+
+
 def error_of(model: Model, test: uw.data.Data) -> float:
     """Return the share of items, in per cent, whose most probable class y is not their digit."""
     return 100 * float(np.mean(classes_of(model, test) != test.factors[:, 0]))
