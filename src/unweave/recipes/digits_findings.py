@@ -163,7 +163,7 @@ def _drawn(model: Model, y: int, values: Array) -> Array:
 
 
 def _digits(model: Model, q: Trace, test: Data, class_of: dict[int, int]) -> Picture:
-    """Draw each class at the mean style, above test digits and the same drawn again."""
+    """Draw each class at the mean style, above test images and the same drawn again."""
     mean_style = np.zeros((1, _quantiles(q).shape[1]))
     alone = [_drawn(model, y, mean_style)[0, 0] for y in class_of.values()]
     rows, names = [np.stack(alone)], ["class alone"]
@@ -171,13 +171,13 @@ def _digits(model: Model, q: Trace, test: Data, class_of: dict[int, int]) -> Pic
         chosen = [np.flatnonzero(test.factors[:, 0] == d)[example] for d in class_of]
         x = test.floats(chosen)  # (classes, h, w)
         rows += [x, model.reconstruct(x).numpy()]
-        names += ["test digit", "drawn again"]
+        names += ["test image", "drawn again"]
     return Picture(
         "Ten classes, found without labels",
         np.stack(rows),
         names,
         [test.values[0][d] for d in class_of],
-        "First row: each class at the mean style. Below: the first test digits of each kind, and "
+        "First row: each class at the mean style. Below: the first test images of each kind, and "
         "each drawn again from its own class and style. Labels only put the columns in order.",
     )
 
@@ -214,7 +214,7 @@ def _moves(
         ("unit", "name", "I(x;unit), nats", *effects),
         rows,
         "Change of a feature as the unit goes from its 2 % to its 98 % quantile, mean over the "
-        "classes, in standard deviations of the feature among training digits of one class. The "
+        "classes, in standard deviations of the feature among training images of one class. The "
         "largest change names its unit, then the largest of the units and features that are left; "
         f"below {CLEAR:g} a unit is named shape.",
     )
