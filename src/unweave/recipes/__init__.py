@@ -62,8 +62,8 @@ PURPOSES = {
         "programs": "",
     },
     "Programs": {
-        "clustering": "12 to 15 min",
-        "semi_supervised": "5 to 10 min",
+        "clustering": "8 min",
+        "semi_supervised": "7 min",
         "sprites": "65 s",
         "yaleb": "92 to 113 s",
         "counting": "47 to 93 s",
