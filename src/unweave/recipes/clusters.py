@@ -215,11 +215,11 @@ def begun(whole: Recipe, alone: Recipe, starts: int = 1) -> Recipe:
     return replace(whole, start=partial(_begin_classifier, alone, starts))
 
 
-def warmed(plan: Recipe) -> Ramp:
-    """Return a plan's learning rate, which rises for 50 steps and falls to a twentieth."""
+def warmed(plan: Recipe, end: float = 0.05) -> Ramp:
+    """Return a plan's learning rate, which rises for 50 steps and falls to a share of itself."""
     steps, highest = plan.epochs * plan.per_epoch, plan.lr
     assert isinstance(highest, float)
-    return uw.Ramp(((0, 0.02 * highest), (min(50, steps - 1), highest), (steps, 0.05 * highest)))
+    return uw.Ramp(((0, 0.02 * highest), (min(50, steps - 1), highest), (steps, end * highest)))
 
 
 def _begin_classifier(alone: Recipe, starts: int, model: Model) -> None:

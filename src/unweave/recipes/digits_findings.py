@@ -33,7 +33,7 @@ CLEAR = 0.5
 def findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     """Return how classes agree with digits, the classes, and the units of style by name."""
     assert recipe.test is not None
-    train, _ = recipe.parts()
+    train, held_out = recipe.parts()
     test = recipe.test
     q = model.posterior(train.floats())
     classes, digit = _classes(model.posterior(test.floats())), test.factors[:, 0]
@@ -43,9 +43,12 @@ def findings(model: Model, recipe: Recipe) -> Sequence[Finding]:
     effects = _effects(model, q, train)
     shown = [int(unit) for unit in np.argsort(-information) if information[unit] > IDLE]
     names = _names(effects, shown)
+    parts = [(_classes(q), train), (classes, test)]
+    if held_out is not None:
+        parts.append((_classes(model.posterior(held_out.floats())), held_out))
     found: list[Finding] = [
         Number("NMI of y", uw.metrics.nmi(classes, digit), unit="0 to 1", better=1),
-        _of_all(model, recipe.data, classes, digit),
+        _of_all(parts),
         Number("Style units in use", len(shown), unit=f"of {len(information)}"),
         _digits(model, q, test, class_of),
     ]
@@ -61,18 +64,15 @@ def _classes(q: Trace) -> Array:
     return classes
 
 
-def _of_all(model: Model, seen: Data, classes: Array, digit: Array) -> Number:
+def _of_all(parts: Sequence[tuple[Array, Data]]) -> Number:
     """Return the accuracy on training and test items at once, the protocol of papers on clusters.
 
     Args:
-        model: The model.
-        seen: The training data.
-        classes: Classes of the test items.
-        digit: Their labels.
+        parts: Classes of items, and their data.
     """
-    all_classes = np.concatenate([_classes(model.posterior(seen.floats())), classes])
-    labels = np.concatenate([seen.factors[:, 0], digit])
-    accuracy = uw.metrics.clustering_accuracy(all_classes, labels)
+    classes = np.concatenate([found for found, _ in parts])
+    labels = np.concatenate([data.factors[:, 0] for _, data in parts])
+    accuracy = uw.metrics.clustering_accuracy(classes, labels)
     unit = f"training and test data, {len(labels):,} items"
     return Number("Accuracy of y, all", accuracy, unit=unit, better=1)
 

@@ -158,7 +158,6 @@ def semi_supervised(
         "m1m2": partial(_stacked, coder),
     }[method]
     labelled = 0 if alone or neighbours else min(labels, batch // 5)
-    steps = epochs * (len(train) // (batch - labelled))
     plan = uw.Recipe(
         name="semi-supervised",
         data=train,
@@ -176,13 +175,12 @@ def semi_supervised(
         logged=0 if method == "m1m2" else 50,
         findings=None if alone else partial(_findings, labels=labels, latents=latents),
     )
-    falling = uw.Ramp(((0, 0.02 * lr), (min(50, steps - 1), lr), (steps, 0.02 * lr)))
     if alone:
-        return replace(plan, lr=falling)
+        return replace(plan, lr=warmed(plan, end=0.02))
     plan = replace(plan, objective=between(objective or OBJECTIVES[method], plan, 0.2, 0.6))
     if method == "views":
         return begun(replace(plan, lr=warmed(plan)), freed(plan, 2 * epochs))
-    return replace(plan, lr=falling)
+    return replace(plan, lr=warmed(plan, end=0.02))
 
 
 def _stacked(coder: Model | None, **sizes: Any) -> Model:
