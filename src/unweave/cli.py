@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from . import __version__, recipes, terminal
 from .again import recipe_of, sessions, where_it_began
+from .runs import command as runs_command
 from .runs.command import HOW
 from .signals import heard
 from .terminal import console, say, visible
@@ -56,7 +57,7 @@ Overwrite = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.  Default: cuda where there is one.")]
 Precision = Annotated[
-    Literal["float32", "bf16"],
+    runs_command.Precision,
     typer.Option(
         help="bf16: networks multiply in bfloat16 in training; log-densities do not. Slow on "
         "processors without such arithmetic."
@@ -75,14 +76,14 @@ Threads = Annotated[
     ),
 ]
 Optimizer = Annotated[
-    Literal["adam", "adamw", "radam", "rmsprop", "sgd"],
+    runs_command.Optimizer,
     typer.Option(help="The optimiser, with torch's settings; sgd has momentum 0.9."),
 ]
 Clip = Annotated[
     float | None, typer.Option(help="Scale longer gradients of all weights down to this norm.")
 ]
 Schedule = Annotated[
-    Literal["constant", "linear", "cosine"],
+    runs_command.Schedule,
     typer.Option(help="linear, cosine: the learning rate falls to 0 over all steps."),
 ]
 Warmup = Annotated[

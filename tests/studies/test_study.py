@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from unweave.runs.command import arguments
 from unweave.studies import grid, work
 from unweave.studies.grid import Job, Study, build, read
 from unweave.studies.work import attempt, jobs_of, prepare, run, state
 
-TINY = {"epochs": 2, "batch": 300}
+TINY = {"epochs": 2, "batch": 300, "warmup": 1}
 METHODS = {"VAE": {"objective": "vae"}, "β-VAE": {"objective": "beta_vae({beta})", "beta": [2, 4]}}
 
 
@@ -49,6 +50,16 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
     assert Job("a", "digits-hfvae", {"seed": 0, "data_dir": None}).key != a.key
 
 
+def test_flags_of_every_training_reach_its_command():
+    study = Study("s", "digits-hfvae", {"a": {"optimizer": ["sgd", "adamw"]}}, [0], {"clip": 2})
+    words = [arguments(job.flags) for job in study.jobs()]
+    assert [line[-4:] for line in words] == [
+        ["--optimizer", "sgd", "--clip", "2"],
+        ["--optimizer", "adamw", "--clip", "2"],
+    ]
+    assert [job.method for job in study.jobs()] == ["a, optimizer sgd", "a, optimizer adamw"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -59,6 +70,8 @@ def test_a_key_is_of_settings_and_not_of_names_or_places():
         ),
         ({"recipe": "own"}, "the recipe own needs data: set it among the flags"),
         ({"flags": {"epochs": 2.5}}, "epochs = 2.5: expected int"),
+        ({"flags": {"precision": "int8"}}, "precision = 'int8': expected one of float32, bf16"),
+        ({"flags": {"clip": 0}}, "clip = 0: expected float > 0"),
         ({"flags": {"epochs": True}}, "epochs = True: expected int"),
         (
             {"flags": {"discrete": "soft"}},

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from ..arguments import Positive, Whole
+
+Precision = Literal["float32", "bf16"]
+Optimizer = Literal["adam", "adamw", "radam", "rmsprop", "sgd"]
+Schedule = Literal["constant", "linear", "cosine"]
 
 HOW: dict[str, Any] = {
     "precision": "float32",
@@ -20,6 +26,17 @@ HOW: dict[str, Any] = {
 
 FLAGS = {"from_run": "from", "compiled": "compile"}
 """Flags of the command that are called otherwise than their settings."""
+
+SHARED: dict[str, Any] = {
+    "precision": Precision,
+    "optimizer": Optimizer,
+    "clip": Positive,
+    "schedule": Schedule,
+    "warmup": Whole,
+    "from": str,
+    "compile": Literal[True],
+}
+"""Flags of the command that every recipe has, with the types of their values."""
 
 
 def command(config: Mapping[str, Any]) -> str | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import arguments, recipes
+from ..runs.command import SHARED
 
 MOST = 10_000
 """Runs of a study at most."""
@@ -68,7 +69,8 @@ class Study:
             ``{"β-VAE": {"objective": "beta_vae({beta})", "beta": [2, 4]}}``. A list is a grid.
         seeds: Seeds that every method runs with, the same for all, so that differences can be
             paired.
-        flags: Flags of all runs, where a method does not set them.
+        flags: Flags of all runs, where a method does not set them; those of every training
+            (`SHARED`), such as precision, are among them.
         baseline: The method that others are compared with; the first, if none is named.
         about: A sentence or two for the report.
 
@@ -112,7 +114,9 @@ class Study:
         for seed in self.seeds:
             for method, settings in points:
                 given = {**self.flags, **settings, "seed": seed}
-                jobs.append(Job(method, self.recipe, complete(self.recipe, given)))
+                shared = [key for key in SHARED if key in given]
+                how = {key: _checked(key, given.pop(key), SHARED[key]) for key in shared}
+                jobs.append(Job(method, self.recipe, complete(self.recipe, given) | how))
         self._check(jobs)
         return jobs
 
@@ -250,16 +254,21 @@ def complete(recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if key not in flags:
             raise ValueError(
                 f"{flag!r} is no flag of the recipe {recipe}, nor a coefficient of the objective; "
-                f"its flags are: {', '.join(flags)}"
+                f"its flags are: {', '.join(flags)}, and of every training: {', '.join(SHARED)}"
             )
-        try:
-            flags[key] = arguments.converted(value, hints[key])
-        except ValueError as error:
-            raise ValueError(f"{flag} = {reprlib.repr(value)}: {error}") from None
+        flags[key] = _checked(flag, value, hints[key])
     missing = [name for name, value in flags.items() if value is inspect.Parameter.empty]
     if missing:
         raise ValueError(f"the recipe {recipe} needs {', '.join(missing)}: set it among the flags")
     return flags
+
+
+def _checked(flag: str, value: Any, hint: Any) -> Any:
+    """Return a flag's value as its type has it."""
+    try:
+        return arguments.converted(value, hint)
+    except ValueError as error:
+        raise ValueError(f"{flag} = {reprlib.repr(value)}: {error}") from None
 
 
 def _recipe(recipe: str) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ from ..objective.literature import elbo, kl, mi, recon, tc
 from ..objective.objective import Objective
 from ..objective.schedule import Ramp
 from ..ranks import world
+from ..runs.command import Optimizer, Precision, Schedule
 from ..runs.findings import Finding
 from ..shown import as_html, as_text
 from ..trace.groups import Tree
@@ -113,16 +114,16 @@ class Recipe:
     epochs: int = 50
     batch: int = 128
     lr: float | Ramp = 1e-3
-    optimizer: Literal["adam", "adamw", "radam", "rmsprop", "sgd"] = "adam"
+    optimizer: Optimizer = "adam"
     clip: float | None = None
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     warmup: int = 0
     samples: int = 1
     held_out: int = 0
     patience: int | None = None
     seed: int = 0
     gather: bool = True
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     compiled: bool = False
     logged: int = 50
     points: int = 2000
