@@ -1,11 +1,14 @@
 """Labels that are passed on to neighbours, against matrix powers and on real digits."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
+import torch
 from scipy.spatial.distance import cdist
 
 import unweave as uw
+from unweave.recipes import neighbours
 from unweave.recipes.neighbours import named_by_neighbours, passed_on
 from unweave.training.trainer import trained
 
@@ -51,6 +54,24 @@ def test_classes_are_those_of_sums_of_matrix_powers():
     found = passed_on(points, known, 3, neighbours=k, keep=keep)
     assert (found[known < 0] == expected[known < 0]).all()
     assert (found[known >= 0] == known[known >= 0]).all()
+
+
+def test_a_classifier_averages_over_what_neighbours_get_wrong(monkeypatch):
+    """Classes lie apart in the two least of a hundred numbers, where few neighbours are right."""
+    generator = np.random.default_rng(0)
+    side = generator.integers(0, 2, 3000)
+    codes = generator.normal(size=(3000, 100)).astype(np.float32)
+    codes[:, 2:] *= 2
+    codes[:, :2] += 4 * side[:, None]
+    items = uw.data.Data(codes, side[:, None], ("side",), (2,), (("left", "right"),), "sides")
+    coder = SimpleNamespace(encode=torch.as_tensor)
+    wrong = []
+    for rounds in (0, neighbours.ROUNDS):
+        monkeypatch.setattr(neighbours, "ROUNDS", rounds)
+        named = named_by_neighbours(items.with_labels("side", 100, seed=0), coder)
+        wrong.append((named.factors[:, 0] != side).mean())
+    before, after = wrong
+    assert after < 0.5 * before
 
 
 def test_forty_labels_name_most_digits():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,58 @@ if TYPE_CHECKING:
     from unweave.models import Model
 
 
-def named_by_neighbours(data: Data, model: Model) -> Data:
-    """Return data of one factor whose missing labels are those that neighbours pass on."""
-    (column,) = data.factors.T
+ROUNDS = 2
+"""How often a classifier learns the labels that were passed on, and they pass on anew."""
+
+
+def named_by_neighbours(data: Data, model: Model, seed: int = 0) -> Data:
+    """Return data of one factor whose missing labels are those that neighbours pass on.
+
+    Labels first pass on among neighbours in the codes. A classifier of the codes learns what was
+    passed on, and averages over its mistakes; so the known labels pass on anew, among neighbours
+    in its last hidden layer.
+
+    Args:
+        data: The items, a few of which have a label.
+        model: The model whose codes tell who is a neighbour.
+        seed: The seed of the classifiers.
+    """
+    (known,) = data.factors.T
     codes = model.encode(data.floats()).numpy()
-    named = passed_on(codes, column, data.sizes[0])
+    named = passed_on(codes, known, data.sizes[0])
+    for number in range(ROUNDS):
+        learned = _hidden(codes, named, data.sizes[0], seed + number)
+        named = passed_on(learned, known, data.sizes[0])
     return replace(data, factors=named[:, None])
+
+
+def _hidden(codes: Array, named: Array, classes: int, seed: int) -> Array:
+    """Return the last hidden layer (items, 200) of a classifier that is trained on named codes."""
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+
+    from unweave.models.model import seeded
+
+    x, y = torch.as_tensor(codes), torch.as_tensor(named)
+    layers: list[nn.Module] = [nn.Dropout(0.1)]
+    with seeded(seed):
+        for inputs, outputs in pairwise((codes.shape[1], 400, 200)):
+            layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs)]
+            layers += [nn.ReLU(), nn.Dropout(0.3)]
+        classifier = nn.Sequential(*layers, nn.Linear(200, classes))
+        optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
+        several = max(1, len(x) // 200)
+        batches = [part for _ in range(6) for part in torch.randperm(len(x)).tensor_split(several)]
+        for step, batch in enumerate(batches):
+            optimizer.param_groups[0]["lr"] = 1e-3 * min(1, 2 - 2 * step / len(batches))
+            loss = cross_entropy(classifier(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        hidden: Array = classifier.eval()[:-1](x).numpy()
+    return hidden
 
 
 def passed_on(

@@ -145,7 +145,7 @@ def semi_supervised(
         )
     train = train.with_labels("digit", labels, seed)
     if coder is not None and neighbours:
-        train = named_by_neighbours(train, coder)
+        train = named_by_neighbours(train, coder, seed)
     if alone:
         train, batch = train.subset(train.factors[:, 0] >= 0), min(batch, labels)
         steps_alone = 50 if quick else STEPS_ALONE
