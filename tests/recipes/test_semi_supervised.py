@@ -113,13 +113,17 @@ def coder(tmp_path_factory):
 
 
 def test_a_class_and_a_style_of_a_code_are_evaluated(mnist, coder, tmp_path):
-    recipe = semi_supervised(method="m1m2", code=coder, **mnist)
+    recipe = semi_supervised(method="m1m2", code=coder, neighbours=True, **mnist)
+    truth = uw.data.mnist("train", root=mnist["data_dir"]).split(4000)[1].factors
+    wrong_of_hundred = 100 * (recipe.data.factors != truth).mean()
     small = recipe.data.split(1500)[1]
     recipe = dataclasses.replace(recipe, data=small, test=recipe.test.split(200)[1], epochs=1)
     run = uw.fit(recipe, tmp_path / "run", quiet=True)
-    error, bound, *_ = run.scores["findings"]
+    error, bound, wrong, *_ = run.scores["findings"]
     assert (error["title"], bound["title"]) == ("Test error with 100 labels", "ELBO of test digits")
     assert np.isfinite(bound["value"])
+    assert wrong["title"] == "Wrong labels passed on"
+    assert wrong["value"] == pytest.approx(wrong_of_hundred)
 
 
 def test_neighbours_name_every_digit(mnist, coder):

@@ -143,9 +143,11 @@ def semi_supervised(
             f"code={code!r} is given, but method={method!r} uses no codes: say neighbours=True "
             "(--neighbours) or method='m1m2', or leave it out"
         )
+    truth, wrong = train.factors, None
     train = train.with_labels("digit", labels, seed)
     if coder is not None and neighbours:
         train = named_by_neighbours(train, coder, seed)
+        wrong = 100 * float(np.mean(train.factors != truth))
     if alone:
         train, batch = train.subset(train.factors[:, 0] >= 0), min(batch, labels)
         steps_alone = 50 if quick else STEPS_ALONE
@@ -173,7 +175,7 @@ def semi_supervised(
         samples=samples,
         seed=seed,
         logged=0 if method == "m1m2" else 50,
-        findings=None if alone else partial(_findings, labels=labels, latents=latents),
+        findings=None if alone else partial(_findings, labels=labels, latents=latents, wrong=wrong),
     )
     if alone:
         return replace(plan, lr=warmed(plan, end=0.02))
@@ -193,24 +195,6 @@ def _stacked(coder: Model | None, **sizes: Any) -> Model:
     return on(uw.models.stacked(**sizes, below=below, code=code), coder)
 
 
-def errors_by_pass(recipe: Recipe) -> list[float]:
-    """Train in silence, and return the error of y in per cent after each pass, of its test items.
-
-    Choose settings by a recipe with `validate=True`, whose test items are training digits.
-    """
-    from unweave.training.trainer import Trainer
-
-    assert recipe.test is not None
-    trainer = Trainer(recipe, "cpu")
-    errors = []
-    while not trainer.done:
-        trainer.run_epoch(lambda: False, lambda _: None)
-        list(trainer.close_epoch())
-        errors.append(error_of(trainer.model.eval(), recipe.test))
-        trainer.model.train()
-    return errors
-
-
 def error_of(model: Model, test: uw.data.Data) -> float:
     """Return the share of items, in per cent, whose most probable class y is not their digit."""
     return 100 * float(np.mean(classes_of(model, test) != test.factors[:, 0]))
@@ -223,8 +207,18 @@ def classes_of(model: Model, data: uw.data.Data) -> Array:
     return found
 
 
-def _findings(model: Model, recipe: Recipe, *, labels: int, latents: int) -> Sequence[Finding]:
-    """Return the test error, and digit and style apart in pictures and by classifiers of z."""
+def _findings(
+    model: Model, recipe: Recipe, *, labels: int, latents: int, wrong: float | None
+) -> Sequence[Finding]:
+    """Return the test error, and digit and style apart in pictures and by classifiers of z.
+
+    Args:
+        model: The model that was trained.
+        recipe: Its recipe.
+        labels: How many labels were known.
+        latents: Normals of z.
+        wrong: The share in per cent of wrong labels that neighbours passed on, if they did.
+    """
     assert recipe.test is not None
     test = recipe.test
     shown = some(len(test), PROBED)  # numbers of test items
@@ -234,9 +228,11 @@ def _findings(model: Model, recipe: Recipe, *, labels: int, latents: int) -> Seq
     guess = classes_of(model, few)
     drawn = some(len(few), EMBEDDED)  # numbers of probed items
     styles = {"a VAE without labels": _unsupervised(recipe, few, latents), "this model": z}
+    passed = [] if wrong is None else [Number("Wrong labels passed on", wrong, unit="%", better=-1)]
     return [
         _errors(error_of(model, test), labels),
         Number("ELBO of test digits", float(model.elbo(test.floats()).mean()), unit="nats"),
+        *passed,
         Picture(
             "Style fixed, digit varied",
             _analogies(model, few.floats(slice(12)), z[:12]),
