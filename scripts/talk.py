@@ -1,6 +1,6 @@
 """The talk's two-step programs with few labels: a study's errors, and curves against passes.
 
-    python scripts/talk.py table --only M1+M2 --out runs/talk-errors
+    python scripts/talk.py table --only m1m2 --out runs/talk-errors
     python scripts/talk.py curves --picture talk.png
 
 `table` trains the runs of `unweave study talk` without their reports, a line a run, and prints
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("table", "curves"))
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, … instead of the study's")
-    parser.add_argument("--only", help="one program of the study, such as M1+M2")
+    parser.add_argument("--only", help="one program: m1m2, yz or zy")
     parser.add_argument("--out", type=Path, default=Path("runs/talk-errors"))
     parser.add_argument("--seed", type=int, default=5, help="the seed of the curves")
     parser.add_argument("--picture", type=Path, default=Path("talk.png"))
@@ -54,7 +54,7 @@ def main() -> None:
     jobs = [
         job
         for job in read("talk", seeds=options.seeds).jobs()
-        if options.only in (None, job.method.partition(",")[0])
+        if options.only in (None, job.flags["method"])
     ]
     for job in jobs:
         if not (options.out / f"{job.key}.json").is_file():
@@ -118,8 +118,8 @@ def curves(seed: int) -> dict[str, list[float]]:
         found[f"{method}, passed on"] = passed
         found[f"{method}, then as printed"], _ = by_pass(plan(method, 4), model)
         found[f"{method}, then balanced"], _ = by_pass(plan(method, 4, objective=BALANCED), model)
-        for name, errors in found.items():
-            print(f"{name}: {', '.join(f'{error:.1f}' for error in errors)}", flush=True)
+    for name, errors in found.items():
+        print(f"{name}: {', '.join(f'{error:.1f}' for error in errors)}", flush=True)
     return found
 
 
@@ -156,25 +156,25 @@ def draw(found: dict[str, list[float]], path: Path) -> None:
 
 def panel(ax: Axes, curves: dict[str, list[float]]) -> None:
     """Draw a program's errors: two from scratch, and two that go on with 100 labels."""
-    words = {
-        "as printed": "100 labels, as printed",
-        "passed on": "labels that neighbours passed on",
-        "then as printed": "then 100 labels, as printed",
-        "then balanced": "then 100 labels, classes\nbalanced and sure",
-    }
+    blue, orange, green, *_ = plots.GROUP_COLORS
     passed = curves["passed on"]
-    for (name, text), color in zip(words.items(), plots.GROUP_COLORS[1:], strict=False):
-        errors, first = curves[name], 1
-        if name.startswith("then"):
-            errors, first = [passed[-1], *errors], len(passed)
-        x = np.arange(first, first + len(errors))
-        ax.plot(x, errors, "o-", color=color, markersize=4, linestyle="--" if first > 1 else "-")
-        ax.annotate(
-            text, (x[-1], errors[-1]), (6, 0), textcoords="offset points", color=color, fontsize=8
-        )
+    for name, text, color in (
+        ("as printed", "100 labels, as printed", orange),
+        ("then as printed", "then 100 labels, as printed", orange),
+        ("then balanced", "then 100 labels, classes\nbalanced and sure", green),
+        ("passed on", "labels that neighbours passed on", blue),
+    ):
+        goes_on = name.startswith("then")
+        errors = [passed[-1], *curves[name]] if goes_on else curves[name]
+        x = np.arange(len(errors)) + (len(passed) if goes_on else 1)
+        dashes = "--" if goes_on else "-"
+        ax.plot(x, errors, marker="o", color=color, markersize=4, linestyle=dashes)
+        end = (1.0, 1.0) if name == "passed on" else (x[-1] + 0.4, errors[-1] - 0.3)
+        ax.annotate(text, end, color=color, fontsize=8)
     ax.grid(axis="y", alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_xlim(0, 20)
+    ax.set_xlim(0, 21)
+    ax.set_xticks(range(0, 21, 2))
 
 
 if __name__ == "__main__":

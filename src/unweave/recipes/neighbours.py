@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 ROUNDS = 2
-"""How often a classifier learns the labels that were passed on, and they pass on anew."""
+"""The rounds in which a classifier learns what was passed on, and known labels pass on anew."""
 
 
 def named_by_neighbours(data: Data, model: Model, seed: int = 0) -> Data:

@@ -119,13 +119,12 @@ def semi_supervised(
     `zy`: Kingma et al., "Semi-Supervised Learning with Deep Generative Models" (2014); Siddharth et
     al. (2017), see `conditioned`.
 
-    Measured: test error 1.36 and 1.47 % with 100 labels (seeds 0 and 1); before a classifier was
-    trained first, 1.67 ± 0.09, 1.47 ± 0.13, 1.43 ± 0.10 and 1.31 ± 0.11 % with 100, 600, 1,000 and
-    3,000 labels, mean ± sd over seeds 0 to 4. docs/results/semi_supervised.md has the published
-    figures, and says what failed.
+    Measured: test error 1.29 ± 0.20, 1.08 ± 0.17, 1.03 ± 0.09 and 0.91 ± 0.10 % with 100, 600,
+    1,000 and 3,000 labels, mean ± sd over seeds 0 to 4 (`unweave study few-labels`).
+    docs/results/semi_supervised.md has the published figures, and says what failed.
 
-    `--method m1m2 --neighbours`, without views: 3.42 ± 0.53, 2.76 ± 0.12, 2.72 ± 0.12 and 2.62 ±
-    0.02 % with 100, 600, 1,000 and 3,000 labels, over seeds 0 to 4 on one VAE; see
+    `--method m1m2 --neighbours --epochs 10`, without views: 2.76 ± 0.34, 2.30 ± 0.05, 2.30 ± 0.11
+    and 2.19 ± 0.09 % with 100, 600, 1,000 and 3,000 labels, over seeds 0 to 4; see
     docs/results/talk.md.
     """
     train, test = uw.data.mnist("train", root=data_dir), uw.data.mnist("test", root=data_dir)
