@@ -8,8 +8,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 import unweave as uw
-from unweave.recipes import neighbours
-from unweave.recipes.neighbours import named_by_neighbours, passed_on
+from unweave.recipes.neighbours import _swayed, named_by_neighbours, passed_on, steady
 from unweave.training.trainer import trained
 
 
@@ -56,7 +55,7 @@ def test_classes_are_those_of_sums_of_matrix_powers():
     assert (found[known >= 0] == known[known >= 0]).all()
 
 
-def test_a_classifier_averages_over_what_neighbours_get_wrong(monkeypatch):
+def test_a_classifier_averages_over_what_neighbours_get_wrong():
     """Classes lie apart in the two least of a hundred numbers, where few neighbours are right."""
     generator = np.random.default_rng(0)
     side = generator.integers(0, 2, 3000)
@@ -65,13 +64,37 @@ def test_a_classifier_averages_over_what_neighbours_get_wrong(monkeypatch):
     codes[:, :2] += 4 * side[:, None]
     items = uw.data.Data(codes, side[:, None], ("side",), (2,), (("left", "right"),), "sides")
     coder = SimpleNamespace(encode=torch.as_tensor)
-    wrong = []
-    for rounds in (0, neighbours.ROUNDS):
-        monkeypatch.setattr(neighbours, "ROUNDS", rounds)
-        named = named_by_neighbours(items.with_labels("side", 100, seed=0), coder)
-        wrong.append((named.factors[:, 0] != side).mean())
-    before, after = wrong
-    assert after < 0.5 * before
+    few_known = items.with_labels("side", 100, seed=0)
+    before = passed_on(codes, few_known.factors[:, 0], 2)
+    after = named_by_neighbours(few_known, coder).factors[:, 0]
+    assert (after != side).mean() < 0.5 * (before != side).mean()
+
+
+def test_a_step_is_about_the_worst_of_its_length():
+    """Against all directions in the plane; the step is the best of one gradient."""
+    torch.manual_seed(0)
+    classifier = torch.nn.Linear(2, 3)
+    x = torch.randn(50, 2)
+    before = classifier(x).detach().softmax(1)
+    turns = torch.linspace(0, 2 * np.pi, 721)
+    steps = 0.3 * torch.stack([turns.cos(), turns.sin()], 1)  # (turns, 2)
+    after = classifier(x[:, None] + steps).log_softmax(2)  # (items, turns, 3)
+    change = (before[:, None] * (before[:, None].log() - after)).sum(2)
+    worst = change.max(1).values.mean().item()
+    found = _swayed(classifier, x, before, 0.3).item()
+    assert change.mean().item() < 0.9 * worst
+    assert 0.9 * worst < found <= worst * (1 + 1e-4)
+
+
+def test_wrong_labels_lose_their_say():
+    """A tenth of what was passed on is wrong; a memory of it would have these errors."""
+    points, cloud = blobs(3000)
+    x = torch.as_tensor(points, dtype=torch.float32)
+    named = np.where(np.arange(3000) % 10 == 0, (cloud + 1) % 3, cloud)
+    known = np.flatnonzero(np.arange(3000) % 100 == 1)
+    classifier = steady(x, torch.as_tensor(named), known, 3, seed=0)
+    found = classifier(x).argmax(1).numpy()
+    assert (found != cloud).mean() < 0.02
 
 
 def test_forty_labels_name_most_digits():

@@ -11,62 +11,105 @@ import numpy as np
 from unweave.runs.findings import Array
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from unweave.data import Data
     from unweave.models import Model
 
 
-ROUNDS = 2
-"""The rounds in which a classifier learns what was passed on, and known labels pass on anew."""
+PASSES = 8
+"""Passes of the classifier that learns what was passed on."""
+
+STEP = 0.28
+"""Length of its steps in x, relative to the items' root mean square distance from their mean."""
 
 
 def named_by_neighbours(data: Data, model: Model, seed: int = 0) -> Data:
     """Return data of one factor whose missing labels are those that neighbours pass on.
 
-    Labels first pass on among neighbours in the codes. A classifier of the codes learns what was
-    passed on, and averages over its mistakes; so the known labels pass on anew, among neighbours
-    in its last hidden layer.
+    Labels first pass on among neighbours in the codes. A classifier of the items learns what was
+    passed on, and averages over its mistakes, see `steady`; so the known labels pass on anew, among
+    neighbours in its last hidden layer.
 
     Args:
         data: The items, a few of which have a label.
         model: The model whose codes tell who is a neighbour.
-        seed: The seed of the classifiers.
+        seed: The seed of the classifier.
     """
+    import torch
+
     (known,) = data.factors.T
-    codes = model.encode(data.floats()).numpy()
-    named = passed_on(codes, known, data.sizes[0])
-    for number in range(ROUNDS):
-        learned = _hidden(codes, named, data.sizes[0], seed + number)
-        named = passed_on(learned, known, data.sizes[0])
+    items = data.floats()
+    named = passed_on(model.encode(items).numpy(), known, data.sizes[0])
+    x = torch.as_tensor(items).flatten(1)  # (items, numbers)
+    classifier = steady(x, torch.as_tensor(named), np.flatnonzero(known >= 0), data.sizes[0], seed)
+    with torch.no_grad():
+        hidden = classifier[:-1](x)  # (items, 300)
+    named = passed_on(hidden.numpy(), known, data.sizes[0])
     return replace(data, factors=named[:, None])
 
 
-def _hidden(codes: Array, named: Array, classes: int, seed: int) -> Array:
-    """Return the last hidden layer (items, 200) of a classifier that is trained on named codes."""
+def steady(x: Tensor, named: Tensor, known: Array, classes: int, seed: int) -> nn.Sequential:
+    r"""Train a classifier that no small step of x sways, from labels some of which are wrong.
+
+    With y the labels passed on and t from 0 to 1 over the training, it minimises
+
+    .. math:: (1 - t) \, E[-\log q(y|x)] + E_{known}[-\log q(y|x)]
+        + E[\max_{|r| = s} KL(q(\cdot|x) \,\|\, q(\cdot|x + r))]
+
+    so what was passed on is a start, and loses its say to what is known.
+
+    Args:
+        x: (items, numbers).
+        named: Classes that were passed on, (items,).
+        known: The numbers of the items whose class is known.
+        classes: How many classes there are.
+        seed: The seed of weights, order and steps.
+
+    Source: Miyato et al., "Virtual Adversarial Training" (2018), for the last term.
+    """
     import torch
     from torch import nn
     from torch.nn.functional import cross_entropy
 
     from unweave.models.model import seeded
 
-    x, y = torch.as_tensor(codes), torch.as_tensor(named)
-    layers: list[nn.Module] = [nn.Dropout(0.1)]
+    length = STEP * float(x.var(0).sum().sqrt())
+    layers: list[nn.Module] = []
     with seeded(seed):
-        for inputs, outputs in pairwise((codes.shape[1], 400, 200)):
-            layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs)]
-            layers += [nn.ReLU(), nn.Dropout(0.3)]
-        classifier = nn.Sequential(*layers, nn.Linear(200, classes))
+        for inputs, outputs in pairwise((x.shape[1], 600, 300)):
+            norm = nn.BatchNorm1d(outputs, track_running_stats=False)
+            layers += [nn.Linear(inputs, outputs), norm, nn.ReLU()]
+        classifier = nn.Sequential(*layers, nn.Linear(300, classes))
         optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
-        several = max(1, len(x) // 200)
-        batches = [part for _ in range(6) for part in torch.randperm(len(x)).tensor_split(several)]
+        several = max(1, len(x) // 250)
+        orders = [torch.randperm(len(x)) for _ in range(PASSES)]
+        batches = [batch for order in orders for batch in order.tensor_split(several)]
         for step, batch in enumerate(batches):
-            optimizer.param_groups[0]["lr"] = 1e-3 * min(1, 2 - 2 * step / len(batches))
-            loss = cross_entropy(classifier(x[batch]), y[batch])
+            t = step / len(batches)
+            optimizer.param_groups[0]["lr"] = 1e-3 * min(1, 2 - 2 * t)
+            sure = torch.as_tensor(known)[torch.randint(len(known), (100,))]
+            scores = classifier(x[batch])
+            loss = (1 - t) * cross_entropy(scores, named[batch])
+            loss = loss + cross_entropy(classifier(x[sure]), named[sure])
+            loss = loss + _swayed(classifier, x[batch], scores.detach().softmax(1), length)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    with torch.no_grad():
-        hidden: Array = classifier.eval()[:-1](x).numpy()
-    return hidden
+    return classifier
+
+
+def _swayed(classifier: nn.Module, x: Tensor, before: Tensor, length: float) -> Tensor:
+    """Return KL(before ‖ q(y|x + r)) for about the worst step r of a length, mean over x."""
+    import torch
+    from torch.nn.functional import kl_div, normalize
+
+    def change(step: Tensor) -> Tensor:
+        return kl_div(classifier(x + step).log_softmax(1), before, reduction="batchmean")
+
+    small = (length / 2 * normalize(torch.randn_like(x))).requires_grad_()
+    (slope,) = torch.autograd.grad(change(small), small)
+    return change(length * normalize(slope))
 
 
 def passed_on(
