@@ -106,7 +106,8 @@ def curves(seed: int) -> dict[str, list[float]]:
     """Return errors in per cent after each pass, by what is trained on what."""
 
     def plan(method: str, epochs: int, **changes: bool | str) -> Recipe:
-        given: dict[str, object] = {"seed": seed, "validate": True, "epochs": epochs, **changes}
+        given: dict[str, object] = {"seed": seed, "validate": True, "batch": 200}
+        given |= {"epochs": epochs, **changes}
         if method == "yz":
             given["discrete"] = "concrete"
         return semi_supervised(method=method, **given)  # type: ignore[arg-type]

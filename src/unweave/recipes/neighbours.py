@@ -66,7 +66,8 @@ def steady(x: Tensor, named: Tensor, known: Array, classes: int, seed: int) -> n
         classes: How many classes there are.
         seed: The seed of weights, order and steps.
 
-    Source: Miyato et al., "Virtual Adversarial Training" (2018), for the last term.
+    Source: Miyato et al., "Virtual Adversarial Training: A Regularization Method for Supervised
+    and Semi-Supervised Learning" (2018), for the last term.
     """
     import torch
     from torch import nn
@@ -75,9 +76,11 @@ def steady(x: Tensor, named: Tensor, known: Array, classes: int, seed: int) -> n
     from unweave.models.model import seeded
 
     length = STEP * float(x.var(0).sum().sqrt())
+    sure = torch.as_tensor(known)
     layers: list[nn.Module] = []
     with seeded(seed):
         for inputs, outputs in pairwise((x.shape[1], 600, 300)):
+            # each call has its own statistics, so that what is swayed leaves no trace in others'
             norm = nn.BatchNorm1d(outputs, track_running_stats=False)
             layers += [nn.Linear(inputs, outputs), norm, nn.ReLU()]
         classifier = nn.Sequential(*layers, nn.Linear(300, classes))
@@ -88,10 +91,10 @@ def steady(x: Tensor, named: Tensor, known: Array, classes: int, seed: int) -> n
         for step, batch in enumerate(batches):
             t = step / len(batches)
             optimizer.param_groups[0]["lr"] = 1e-3 * min(1, 2 - 2 * t)
-            sure = torch.as_tensor(known)[torch.randint(len(known), (100,))]
+            few = sure[torch.randint(len(sure), (100,))]
             scores = classifier(x[batch])
             loss = (1 - t) * cross_entropy(scores, named[batch])
-            loss = loss + cross_entropy(classifier(x[sure]), named[sure])
+            loss = loss + cross_entropy(classifier(x[few]), named[few])
             loss = loss + _swayed(classifier, x[batch], scores.detach().softmax(1), length)
             optimizer.zero_grad()
             loss.backward()
