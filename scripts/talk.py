@@ -170,12 +170,12 @@ def panel(ax: Axes, curves: dict[str, list[float]]) -> None:
         x = np.arange(len(errors)) + (len(passed) if goes_on else 1)
         dashes = "--" if goes_on else "-"
         ax.plot(x, errors, marker="o", color=color, markersize=4, linestyle=dashes)
-        end = (1.0, 1.0) if name == "passed on" else (x[-1] + 0.4, errors[-1] - 0.3)
-        ax.annotate(text, end, color=color, fontsize=8)
+        end = (1.0, 1.2) if name == "passed on" else (x[-1] + 0.4, errors[-1])
+        ax.annotate(text, end, color=color, fontsize=8, verticalalignment="center")
     ax.grid(axis="y", alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlim(0, 21)
-    ax.set_xticks(range(0, 21, 2))
+    ax.set_xticks(range(0, 15, 2))
 
 
 if __name__ == "__main__":

@@ -123,9 +123,9 @@ def semi_supervised(
     1,000 and 3,000 labels, mean ± sd over seeds 0 to 4 (`unweave study few-labels`).
     docs/results/semi_supervised.md has the published figures, and says what failed.
 
-    `--method m1m2 --neighbours --epochs 10`, without views: 2.76 ± 0.34, 2.30 ± 0.05, 2.30 ± 0.11
-    and 2.19 ± 0.09 % with 100, 600, 1,000 and 3,000 labels, over seeds 0 to 4; see
-    docs/results/talk.md.
+    `--method m1m2 --neighbours --batch 200 --epochs 10`, without views: 2.33 ± 0.39, 2.00 ± 0.13,
+    2.06 ± 0.10 and 2.01 ± 0.14 % with as many labels, over seeds 0 to 4 (`unweave study talk`);
+    see docs/results/talk.md.
     """
     train, test = uw.data.mnist("train", root=data_dir), uw.data.mnist("test", root=data_dir)
     if quick:
